@@ -1,0 +1,242 @@
+//! The node itself, its neighbours and its links.
+
+use serde::{Deserialize, Serialize};
+
+/// What carries a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum LinkKind {
+    /// Bluetooth LE.
+    Ble,
+    /// TCP on the local network.
+    Lan,
+    /// A WebSocket relay.
+    Relay,
+    /// A connection inside one machine.
+    Pipe,
+}
+
+/// Whether a transport works.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum TransportState {
+    /// Switched off by configuration.
+    Off,
+    /// Coming up.
+    Starting,
+    /// Working.
+    Up,
+    /// Working, with something the user should know; `detail` says what.
+    Degraded,
+    /// Not working; `detail` says why, `hint` what to do. It is tried again by itself.
+    Down,
+}
+
+/// One transport, in words.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TransportStatus {
+    /// What kind of links it makes.
+    pub kind: LinkKind,
+    /// Which one of its kind: the relay's URL, the adapter's or the interface's name.
+    pub name: String,
+    /// Whether it works.
+    pub state: TransportState,
+    /// The state in words.
+    pub detail: String,
+    /// What the user can do about it.
+    pub hint: Option<String>,
+}
+
+/// `GET /v1/health`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Health {
+    /// Always `ok` when the daemon answers.
+    pub status: String,
+}
+
+/// Whether this node knows the time of day.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ClockState {
+    /// False on a machine without a battery clock that has not heard the time yet.
+    pub trusted: bool,
+    /// The time as this node has it.
+    pub now_at: Option<String>,
+}
+
+/// How full the store is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct StoreUse {
+    /// Bundles held, own and carried.
+    pub bundles: u64,
+    /// Their bytes, as counted against the cap.
+    pub bytes: u64,
+    /// The cap.
+    pub bytes_max: u64,
+    /// Whether new messages can be stored; false while the disk is full.
+    pub writable: bool,
+    /// Why not, in words.
+    pub detail: Option<String>,
+}
+
+/// Own messages by status, and what came in.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct MessageCounts {
+    /// Own, on this node only.
+    pub pending: u64,
+    /// Own, on at least one other node.
+    pub synced: u64,
+    /// Own, with the recipient.
+    pub delivered: u64,
+    /// Own, read by the recipient.
+    pub read: u64,
+    /// Own, ended before delivery.
+    pub expired: u64,
+    /// Own, impossible to send.
+    pub failed: u64,
+    /// From others.
+    pub received: u64,
+    /// From others, not marked read.
+    pub unread: u64,
+}
+
+/// `GET /v1/status`, and the first event of a fresh event stream.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Status {
+    /// This node's id.
+    pub node_id: String,
+    /// Its name, if it was given one.
+    pub name: Option<String>,
+    /// Version of the program.
+    pub version: String,
+    /// Seconds since it started.
+    pub uptime_s: u64,
+    /// Whether it knows the time.
+    pub clock: ClockState,
+    /// How full the store is.
+    pub store: StoreUse,
+    /// Messages by status.
+    pub messages: MessageCounts,
+    /// Each transport, in words.
+    pub transports: Vec<TransportStatus>,
+    /// Neighbours linked right now.
+    pub links: u64,
+    /// The newest position of the event log.
+    pub cursor: String,
+}
+
+/// `GET` and `PUT /v1/profile`: how this node introduces itself. Public: every node may carry it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Profile {
+    /// At most 64 bytes; not unique, proves nothing.
+    #[serde(default)]
+    pub name: Option<String>,
+    /// At most 512 bytes.
+    #[serde(default)]
+    pub about: Option<String>,
+    /// A `data:image/...;base64,` URL of at most 8,192 bytes.
+    #[serde(default)]
+    pub avatar: Option<String>,
+}
+
+/// A node heard of: a neighbour, or the author of something carried here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Peer {
+    /// Its node id.
+    pub id: String,
+    /// The name it gives itself.
+    pub name: Option<String>,
+    /// What it says about itself.
+    pub about: Option<String>,
+    /// Its picture.
+    pub avatar: Option<String>,
+    /// Whether a link to it is up.
+    pub up: bool,
+    /// Kinds of its live links.
+    pub links: Vec<LinkKind>,
+    /// When a link to it was last up; `None` if it was never a neighbour or the clock was not trusted.
+    pub last_seen_at: Option<String>,
+    /// Encounters so far.
+    pub encounters: u64,
+    /// Bundles it stored for us.
+    pub bundles_sent: u64,
+    /// Bundles it brought.
+    pub bundles_received: u64,
+    /// Messages it wrote that are kept here.
+    pub messages: u64,
+    /// Whether the user blocked it: no links, no display, nothing carried for it.
+    pub blocked: bool,
+}
+
+/// A live link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Link {
+    /// Number of the link, unique while the daemon runs.
+    pub id: String,
+    /// The neighbour's node id; `None` until the handshake proved it.
+    pub peer: Option<String>,
+    /// The neighbour's name, as last heard.
+    pub peer_name: Option<String>,
+    /// What carries it.
+    pub kind: LinkKind,
+    /// The other end's address on that transport.
+    pub address: String,
+    /// Whether this side made the connection.
+    pub dialled: bool,
+    /// `handshake`, `reconciling`, `live` or `standby`.
+    pub phase: String,
+    /// Up since; `None` while the clock is not trusted.
+    pub since_at: Option<String>,
+    /// Bytes sent, framing included.
+    pub sent_bytes: u64,
+    /// Bytes received, framing included.
+    pub received_bytes: u64,
+    /// Bundles sent.
+    pub sent_bundles: u64,
+    /// Bundles received.
+    pub received_bundles: u64,
+    /// Signal strength in dBm where known.
+    pub rssi: Option<i16>,
+}
+
+/// A channel this node shows. Others are carried all the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Channel {
+    /// `#name`.
+    pub name: String,
+    /// When it was joined; `None` for `#mesh`, or where the clock was not trusted.
+    pub joined_at: Option<String>,
+}
+
+/// The body of `POST /v1/channels`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewChannel {
+    /// `#name`: 1 to 32 lower-case letters, digits, `-` or `_` after the `#`.
+    pub name: String,
+}
+
+/// `<state-dir>/api.json`: where the daemon listens.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ApiAddress {
+    /// `http://127.0.0.1:6374`; absent with `--no-tcp`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Path of the Unix socket.
+    pub socket: String,
+    /// The daemon's process id.
+    pub pid: u32,
+}
