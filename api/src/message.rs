@@ -150,14 +150,10 @@ pub struct Conversation {
 pub enum HandOverStep {
     /// A neighbour was told that this node holds it.
     Offered,
-    /// Its bytes went out on a link.
-    Sent,
     /// The neighbour confirmed that it stored it.
     Stored,
     /// It came in from a neighbour.
     Received,
-    /// The neighbour had it already.
-    AlreadyThere,
 }
 
 /// One step on the way of a message.

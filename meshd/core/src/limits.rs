@@ -1,0 +1,37 @@
+//! Every limit of the core, in one place: unit last in the name, reason and source beside it.
+
+/// Longest text of a message, in bytes of UTF-8.
+pub const TEXT_BYTES_MAX: usize = 16 * 1024;
+/// Largest payload of a bundle: a text with its envelope, or one attachment chunk.
+pub const PAYLOAD_BYTES_MAX: usize = 20 * 1024;
+/// Largest header of a bundle. Ours has at most 110 bytes; the rest is room for later fields.
+pub const HEADER_BYTES_MAX: usize = 256;
+/// Largest signature of a bundle. Ed25519 has 64; the rest is room for later ones.
+pub const AUTH_BYTES_MAX: usize = 128;
+/// Largest frame on a link. One bundle fits with its envelope and encryption.
+pub const FRAME_BYTES_MAX: usize = 24 * 1024;
+/// What a bundle counts at least against the cap: its row and index entries (threat L-05).
+pub const BUNDLE_COST_BYTES_MIN: u64 = 512;
+
+/// Shortest lifetime, in seconds.
+pub const LIFETIME_S_MIN: u64 = 60;
+/// Lifetime of a message whose author names none, in seconds: 7 days.
+pub const LIFETIME_S_DEFAULT: u64 = 7 * 24 * 3600;
+/// Longest lifetime of an own or a contact's bundle, in seconds: 30 days (threat L-04).
+pub const LIFETIME_S_MAX: u64 = 30 * 24 * 3600;
+/// Longest lifetime granted to a stranger's bundle, in seconds: 7 days (threat L-04).
+pub const LIFETIME_S_STRANGER_MAX: u64 = 7 * 24 * 3600;
+/// How long past its expiry a bundle's id is remembered, in milliseconds: one day (threats L-07, R-01).
+pub const DROPPED_MS: u64 = 24 * 3600 * 1000;
+
+/// Most nodes a bundle passes through (threat S-06).
+pub const HOPS_MAX: u8 = 16;
+/// Copies a directed bundle starts with (binary spray and wait, Spyropoulos et al. 2005).
+pub const COPIES_MAX: u8 = 8;
+
+/// Links at one time, all kinds together.
+pub const LINKS_MAX: usize = 256;
+/// A handshake not done by then is cut, in milliseconds (threats S-12, B-03).
+pub const HANDSHAKE_MS_MAX: u64 = 10_000;
+/// A neighbour that owes an answer and is silent for this long is cut, in milliseconds (threat S-05).
+pub const STALL_MS_MAX: u64 = 30_000;
