@@ -1,0 +1,199 @@
+//! What a user is promised, with the real programs: daemons, a relay and `meshctl` on one machine.
+
+mod machine;
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use machine::{Events, Node, PATIENCE, Relay, free_port, wait_for};
+use serde_json::Value;
+
+fn status_of(node: &Node, id: &str) -> String {
+    node.get(&format!("/v1/messages/{id}"))["status"].as_str().expect("a status").to_owned()
+}
+
+fn relay_detail(node: &Node) -> String {
+    let status = node.get("/v1/status");
+    let transports = status["transports"].as_array().expect("a list");
+    let relay = transports.iter().find(|t| t["kind"] == "relay").expect("a relay is configured");
+    format!("{} {} {}", relay["state"], relay["detail"], relay["hint"])
+}
+
+fn wait_until_linked(node: &Node) {
+    wait_for("a link", PATIENCE, || (node.get("/v1/status")["links"].as_u64()? > 0).then_some(()));
+}
+
+#[test]
+fn a_message_sent_on_one_node_is_watched_on_the_other() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let port = free_port();
+    let _relay = Relay::start(dir.path(), port);
+    let a = Node::start(dir.path(), "a", &["--relay", &Relay::url(port)]);
+    let b = Node::start(dir.path(), "b", &["--relay", &Relay::url(port)]);
+    wait_until_linked(&b);
+
+    let mut watch =
+        b.meshctl(&["watch", "-n", "1", "--timeout", "30s", "--json"]).stdout(Stdio::piped()).spawn().expect("meshctl");
+    let mut line = String::new();
+    // The watcher may subscribe after the message came in, so it is sent until seen.
+    let sent = a.run(&["send", "hi", "--wait", "synced", "--json"]);
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    let mut sends = 1;
+    while watch.try_wait().expect("own child").is_none() && sends < 30 {
+        sends += 1;
+        a.run(&["send", "hi", "--wait", "synced"]);
+    }
+    BufReader::new(watch.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
+    assert!(watch.wait().expect("own child").success());
+    let message: Value = serde_json::from_str(&line).expect("a JSON line");
+    assert_eq!(message["text"], "hi");
+    assert_eq!(message["status"], "synced");
+    assert_eq!(message["from"]["name"], "a");
+    assert_eq!(message["from"]["id"], a.get("/v1/status")["node_id"]);
+    assert_eq!(message["from"]["authenticated"], true);
+    assert_eq!(message["protection"], "public");
+}
+
+#[test]
+fn without_its_relay_a_node_keeps_messages_and_hands_them_over_when_it_is_back() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let port = free_port();
+    let mut relay = Relay::start(dir.path(), port);
+    let a = Node::start(dir.path(), "a", &["--relay", &Relay::url(port)]);
+    let b = Node::start(dir.path(), "b", &["--relay", &Relay::url(port)]);
+    wait_until_linked(&a);
+    wait_until_linked(&b);
+
+    assert_eq!(relay.process.stop(), Some(0));
+    let detail = wait_for("the status to say so", PATIENCE, || {
+        let detail = relay_detail(&a);
+        detail.contains("\"down\"").then_some(detail)
+    });
+    assert!(detail.contains("refused"), "not in words: {detail}");
+    let ids: Vec<String> =
+        ["one", "two", "three"].iter().map(|t| a.post(t)["id"].as_str().expect("id").to_owned()).collect();
+    for id in &ids {
+        assert_eq!(status_of(&a, id), "pending");
+    }
+    let trace = a.get(&format!("/v1/messages/{}/trace", ids[0]));
+    assert!(trace["waiting"].as_str().is_some_and(|w| !w.is_empty()), "{trace}");
+
+    let _relay = Relay::start(dir.path(), port);
+    let back = Instant::now();
+    wait_for("all three on the other node", PATIENCE, || (b.texts().len() >= 3).then_some(()));
+    assert!(back.elapsed() < Duration::from_secs(5), "took {:?}", back.elapsed());
+    assert_eq!(b.texts(), ["one", "two", "three"], "in order, once each");
+    for id in &ids {
+        wait_for("synced", PATIENCE, || (status_of(&a, id) == "synced").then_some(()));
+    }
+}
+
+#[test]
+fn a_message_reaches_a_node_that_was_not_there_when_it_was_sent() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let port = free_port();
+    let _relay = Relay::start(dir.path(), port);
+    let a = Node::start(dir.path(), "a", &["--relay", &Relay::url(port)]);
+    a.post("before you were born");
+    let mut b = Node::start(dir.path(), "b", &["--relay", &Relay::url(port)]);
+    wait_for("the message", PATIENCE, || (b.texts() == ["before you were born"]).then_some(()));
+
+    b.process.kill();
+    a.post("while you slept");
+    b.restart();
+    wait_for("both", PATIENCE, || (b.texts().len() == 2).then_some(()));
+    assert_eq!(b.texts(), ["before you were born", "while you slept"]);
+}
+
+#[test]
+fn events_resume_after_a_kill_without_loss_or_repetition() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let mut node = Node::start(dir.path(), "a", &[]);
+    let mut events = Events::open(&node, None);
+    assert_eq!(events.next().expect("an event")["type"], "status");
+    for n in 0..10 {
+        node.post(&format!("m{n}"));
+    }
+    let mut seen = Vec::new();
+    let mut last = String::new();
+    while seen.len() < 4 {
+        let event = events.next().expect("an event");
+        if event["type"] == "message.new" {
+            seen.push(event["data"]["text"].as_str().expect("text").to_owned());
+            last = event["id"].as_str().expect("id").to_owned();
+        }
+    }
+    node.process.kill();
+    node.restart();
+    for n in 10..15 {
+        node.post(&format!("m{n}"));
+    }
+    let mut events = Events::open(&node, Some(&last));
+    while seen.len() < 15 {
+        let event = events.next().expect("an event");
+        assert_ne!(event["type"], "status", "a resumed stream starts where it was");
+        if event["type"] == "message.new" {
+            seen.push(event["data"]["text"].as_str().expect("text").to_owned());
+        }
+    }
+    let expected: Vec<String> = (0..15).map(|n| format!("m{n}")).collect();
+    assert_eq!(seen, expected);
+}
+
+#[test]
+fn watch_goes_on_over_a_restart_of_the_daemon() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let port = free_port();
+    let mut node = Node::start(dir.path(), "a", &["--listen", &format!("127.0.0.1:{port}")]);
+    let cursor = node.get("/v1/status")["cursor"].as_str().expect("cursor").to_owned();
+    let mut watch = node
+        .meshctl(&["watch", "-n", "2", "--timeout", "30s", "--json", "--own", "--since", &cursor])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("meshctl");
+    let mut lines = BufReader::new(watch.stdout.take().expect("piped")).lines();
+    node.post("before");
+    let first: Value = serde_json::from_str(&lines.next().expect("a line").expect("text")).expect("JSON");
+    node.process.kill();
+    node.restart();
+    node.post("after");
+    let second: Value = serde_json::from_str(&lines.next().expect("a line").expect("text")).expect("JSON");
+    assert_eq!((&first["text"], &second["text"]), (&Value::from("before"), &Value::from("after")));
+    assert!(watch.wait().expect("own child").success());
+}
+
+#[test]
+fn a_websocket_client_and_the_mesh_hear_each_other() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let port = free_port();
+    let _relay = Relay::start(dir.path(), port);
+    let a = Node::start(dir.path(), "a", &["--relay", &Relay::url(port)]);
+    let b = Node::start(dir.path(), "b", &["--relay", &Relay::url(port)]);
+    wait_until_linked(&a);
+    wait_until_linked(&b);
+    let (mut client, _) = tungstenite::connect(Relay::url(port)).expect("the relay accepts");
+    let text = r#"{"type":"TEXT","payload":"Hello World","senderId":"test-1","timestamp":1234567890}"#;
+    client.send(tungstenite::Message::text(text)).expect("sent");
+    for node in [&a, &b] {
+        let message = wait_for("the post", PATIENCE, || {
+            node.get("/v1/messages")["items"].as_array()?.iter().find(|m| m["text"] == "Hello World").cloned()
+        });
+        assert_eq!(message["protection"], "public");
+        assert_eq!(message["from"]["authenticated"], false);
+    }
+    a.post("from the mesh");
+    let heard: Value = loop {
+        let frame = client.read().expect("a frame");
+        if frame.is_text() {
+            break serde_json::from_str(frame.to_text().expect("text")).expect("JSON");
+        }
+    };
+    assert_eq!(heard["type"], "TEXT");
+    assert_eq!(heard["payload"], "from the mesh");
+    // Once each: neither the bridge's own echo nor the second node doubles anything.
+    for node in [&a, &b] {
+        wait_for("both posts", PATIENCE, || (node.texts().len() >= 2).then_some(()));
+        assert_eq!(node.texts().len(), 2, "{:?}", node.texts());
+    }
+}
