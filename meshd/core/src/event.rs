@@ -6,7 +6,7 @@
 
 use minicbor::{CborLen, Decode, Encode};
 
-use crate::id::{BundleId, NodeId};
+use crate::id::{BundleId, NodeId, Seq};
 
 /// What carries a link. The order is the order of preference when one neighbour is reached twice.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode, CborLen)]
@@ -222,16 +222,31 @@ pub enum Event {
     },
 }
 
+/// An event with its place in the log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LoggedEvent {
+    /// Its position.
+    pub seq: Seq,
+    /// When, in milliseconds since 1970.
+    pub at_unix_ms: Option<u64>,
+    /// What became true.
+    pub event: Event,
+}
+
 #[cfg(test)]
 mod tests {
     use super::MessageStatus::{Delivered, Expired, Failed, Pending, Read, Synced};
 
     #[test]
     fn a_status_only_moves_forward() {
-        for (from, to) in [(Pending, Synced), (Pending, Read), (Synced, Expired), (Delivered, Read), (Pending, Failed)] {
+        for (from, to) in
+            [(Pending, Synced), (Pending, Read), (Synced, Expired), (Delivered, Read), (Pending, Failed)]
+        {
             assert!(from.may_become(to), "{from:?} -> {to:?}");
         }
-        for (from, to) in [(Synced, Pending), (Synced, Synced), (Delivered, Expired), (Read, Delivered), (Expired, Synced)] {
+        for (from, to) in
+            [(Synced, Pending), (Synced, Synced), (Delivered, Expired), (Read, Delivered), (Expired, Synced)]
+        {
             assert!(!from.may_become(to), "{from:?} -> {to:?}");
         }
     }

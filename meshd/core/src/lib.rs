@@ -3,9 +3,23 @@
 //! No sockets, no files, no clock, no thread RNG: time, randomness and bytes are arguments, so that one
 //! process can hold thousands of nodes and a seed replays any run. `meshd` drives it on a real machine, the
 //! simulator on a virtual one.
+//!
+//! [`node::Node`] is the door in, [`node::Outbox`] the door out; `docs/protocol.md` is the specification.
 
 pub mod clock;
 pub mod event;
 pub mod id;
+pub mod identity;
 pub mod limits;
+pub mod node;
 pub mod store;
+
+pub use clock::Now;
+pub use event::{Event, LinkKind, LinkPhase, LinkStatus, MessageStatus, TransportState, TransportStatus};
+pub use id::{BundleId, LinkId, NodeId, Seq};
+pub use identity::{Identity, PublicKeys};
+pub use limits::Limits;
+pub use node::{
+    BridgedPost, CloseReason, Deadline, Draft, Input, Node, Outbox, Output, ProfileDraft, SubmitError,
+};
+pub use store::{LoggedEvent, MessageRecord, PeerRecord, Priority, Store, StoreError};

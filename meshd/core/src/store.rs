@@ -5,9 +5,12 @@
 //! that (see `Outbox`). Two implementations, one contract suite: `MemStore` is the reference model, SQLite
 //! is the real one.
 //!
-//! All positions named `*_tl_ms` are on the store's own timeline (see [`crate::clock`]).
+//! All positions named `*_tl_ms` are on the store's own timeline (see [`crate::clock`]). Numbers fit in an
+//! `i64`. Every method costs at most the logarithm of what is stored, plus its result: usages are counted as
+//! bundles come and go, never summed up.
 
 use crate::clock::SavedClock;
+pub use crate::event::LoggedEvent;
 use crate::event::{Event, LinkKind, MessageStatus};
 use crate::id::{BundleId, IdPrefix, NodeId, Seq};
 
@@ -32,7 +35,19 @@ pub enum StoreError {
 }
 
 /// How urgent a bundle is; the smaller, the sooner.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, minicbor::Encode, minicbor::Decode, minicbor::CborLen)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    minicbor::Encode,
+    minicbor::Decode,
+    minicbor::CborLen,
+)]
 #[cbor(index_only)]
 pub enum Priority {
     /// A call for help.
@@ -88,14 +103,20 @@ pub struct StoredBundle {
     pub copies: u8,
     /// The neighbour it came from; `None` for own ones.
     pub ingress: Option<NodeId>,
+    /// For a post that is carried but not shown, because its channel is not joined: that channel.
+    pub unshown_in: Option<String>,
 }
 
 impl StoredBundle {
+    /// Bytes of it that travel.
+    pub fn size_bytes(&self) -> u64 {
+        (self.header.len() + self.payload.len() + self.auth.len()) as u64
+    }
+
     /// Bytes counted against the store's cap: its size, at least [`crate::limits::BUNDLE_COST_BYTES_MIN`]
     /// (threat L-05).
     pub fn cost_bytes(&self) -> u64 {
-        let size = (self.header.len() + self.payload.len() + self.auth.len()) as u64;
-        size.max(crate::limits::BUNDLE_COST_BYTES_MIN)
+        self.size_bytes().max(crate::limits::BUNDLE_COST_BYTES_MIN)
     }
 }
 
@@ -137,6 +158,40 @@ pub struct Offer {
     pub ingress: Option<NodeId>,
     /// Whether it was made here.
     pub own: bool,
+    /// Bytes of it that travel.
+    pub size_bytes: u64,
+}
+
+/// A bundle that would be evicted first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Victim {
+    /// Which.
+    pub id: BundleId,
+    /// Its priority.
+    pub priority: Priority,
+    /// What its eviction frees.
+    pub cost_bytes: u64,
+    /// When it would have been dropped anyway.
+    pub expires_tl_ms: u64,
+}
+
+/// A small record of the node's own that has no table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Slot {
+    /// What the node says about itself.
+    Profile,
+    /// Which links and neighbours the event log has as up.
+    Links,
+}
+
+impl Slot {
+    /// Its number, for stores that keep slots by number.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Profile => 0,
+            Self::Links => 1,
+        }
+    }
 }
 
 /// How much of one class is held.
@@ -181,6 +236,13 @@ pub struct MessageRecord {
     pub reply_to: Option<BundleId>,
     /// Whether it was marked read.
     pub read: bool,
+}
+
+impl MessageRecord {
+    /// Bytes counted against the store's cap: its text and what goes with a row of it.
+    pub fn cost_bytes(&self) -> u64 {
+        (self.text.len() as u64).saturating_add(crate::limits::MESSAGE_COST_BYTES)
+    }
 }
 
 /// A node heard of.
@@ -245,21 +307,11 @@ pub struct HandOver {
     pub at_unix_ms: Option<u64>,
 }
 
-/// An event with its place in the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LoggedEvent {
-    /// Its position.
-    pub seq: Seq,
-    /// When, in milliseconds since 1970.
-    pub at_unix_ms: Option<u64>,
-    /// What became true.
-    pub event: Event,
-}
-
 /// What a node keeps. See the module's text for transactions.
 ///
 /// # Errors
-/// Every method fails with [`StoreError`] when the disk does; the transaction is then to be rolled back.
+/// Every method fails with [`StoreError`] when the disk does; the transaction is then to be rolled back, and
+/// until it is, [`Store::commit`] fails with the same error.
 #[allow(clippy::missing_errors_doc, reason = "said once, above")]
 pub trait Store {
     /// Makes the transaction durable. On an error nothing of it happened and none is open.
@@ -271,15 +323,25 @@ pub trait Store {
     /// Tries whether writing works again, without leaving anything.
     fn probe(&mut self) -> Result<(), StoreError>;
 
-    /// Adds a bundle that is not held. Panics if it is: admission has looked.
-    fn insert_bundle(&mut self, bundle: &StoredBundle) -> Result<(), StoreError>;
+    /// Adds a bundle that is not held, and returns its row. Panics if it is held: admission has looked.
+    /// Its id may be a dropped one; it is then no longer.
+    fn insert_bundle(&mut self, bundle: &StoredBundle) -> Result<u64, StoreError>;
     /// A bundle held.
     fn bundle(&self, id: &BundleId) -> Result<Option<StoredBundle>, StoreError>;
-    /// What is known about the bundle whose id starts like this.
+    /// What is known about the bundle whose id starts like this. Held wins over dropped.
     fn known(&self, prefix: &IdPrefix) -> Result<Known, StoreError>;
     /// Up to `limit` bundles after `after`, in the order of [`OfferKey`].
     fn offers(&self, after: OfferKey, limit: usize) -> Result<Vec<Offer>, StoreError>;
-    /// Drops a bundle, if held, and remembers until `until_tl_ms` that it is not wanted again (threat L-07).
+    /// The highest row of that priority now held; 0 if none is.
+    fn newest_row(&self, priority: Priority) -> Result<u64, StoreError>;
+    /// Up to `limit` bundles signed by `origin`, in no order.
+    fn bundles_of_origin(&self, origin: &NodeId, limit: usize) -> Result<Vec<BundleId>, StoreError>;
+    /// Up to `limit` posts held whose `unshown_in` is `channel`, in order of arrival.
+    fn unshown(&self, channel: &str, limit: usize) -> Result<Vec<BundleId>, StoreError>;
+    /// Clears a bundle's `unshown_in`.
+    fn mark_shown(&mut self, id: &BundleId) -> Result<(), StoreError>;
+    /// Drops a bundle, if held, and remembers until `until_tl_ms` that it is not wanted again (threat L-07);
+    /// of two calls for one id the later time counts.
     fn drop_bundle(&mut self, id: &BundleId, until_tl_ms: u64) -> Result<(), StoreError>;
     /// Up to `limit` bundles that expire at or before `now_tl_ms`, soonest first.
     fn expired(&self, now_tl_ms: u64, limit: usize) -> Result<Vec<BundleId>, StoreError>;
@@ -289,25 +351,42 @@ pub trait Store {
     fn forget_dropped(&mut self, now_tl_ms: u64, limit: usize) -> Result<usize, StoreError>;
     /// How much of a class is held.
     fn usage(&self, class: Class) -> Result<Usage, StoreError>;
-    /// How many bytes are held of one origin's bundles.
+    /// How much is held of one origin's bundles, of all classes.
     fn usage_of_origin(&self, origin: &NodeId) -> Result<Usage, StoreError>;
-    /// How many bytes are held of what one neighbour brought.
+    /// How much is held of the strangers' bundles that one neighbour brought.
     fn usage_of_ingress(&self, peer: &NodeId) -> Result<Usage, StoreError>;
-    /// The bundle of that class to evict first: lowest priority, then longest held.
-    fn victim(&self, class: Class) -> Result<Option<BundleId>, StoreError>;
+    /// The bundle of that class to evict first: lowest priority, then longest held (smallest row).
+    fn victim(&self, class: Class) -> Result<Option<Victim>, StoreError>;
+    /// The same among one origin's bundles, of all classes.
+    fn victim_of_origin(&self, origin: &NodeId) -> Result<Option<Victim>, StoreError>;
+    /// The same among the strangers' bundles that one neighbour brought.
+    fn victim_of_ingress(&self, peer: &NodeId) -> Result<Option<Victim>, StoreError>;
 
-    /// Adds a message and logs its `MessageNew`; sets and returns its position.
+    /// Adds a message that is not kept and logs its `MessageNew` at its `received_unix_ms`; sets and returns
+    /// its position. Panics if it is kept.
     fn insert_message(&mut self, message: &mut MessageRecord) -> Result<Seq, StoreError>;
     /// A message kept.
     fn message(&self, id: &BundleId) -> Result<Option<MessageRecord>, StoreError>;
     /// Up to `limit` messages after `after`, oldest first.
     fn messages_after(&self, after: Seq, limit: usize) -> Result<Vec<MessageRecord>, StoreError>;
     /// Moves an own message on. The caller has asked [`MessageStatus::may_become`].
-    fn set_status(&mut self, id: &BundleId, status: MessageStatus, reason: Option<&str>) -> Result<(), StoreError>;
+    fn set_status(
+        &mut self,
+        id: &BundleId,
+        status: MessageStatus,
+        reason: Option<&str>,
+    ) -> Result<(), StoreError>;
     /// Marks a message read; says whether it was unread.
     fn mark_read(&mut self, id: &BundleId) -> Result<bool, StoreError>;
-    /// Forgets a message here; says whether it was kept. Its bundle is another matter.
+    /// Forgets a message here, and the steps on its way; says whether it was kept. Its bundle is another
+    /// matter.
     fn delete_message(&mut self, id: &BundleId) -> Result<bool, StoreError>;
+    /// How many received messages (not own ones) are kept, and the sum of their
+    /// [`MessageRecord::cost_bytes`].
+    fn received_usage(&self) -> Result<Usage, StoreError>;
+    /// Forgets the oldest received messages, those marked read first, until at most `bytes_max` are used or
+    /// `limit` were forgotten; says how many.
+    fn trim_received(&mut self, bytes_max: u64, limit: usize) -> Result<usize, StoreError>;
 
     /// Adds an event to the log.
     fn append_event(&mut self, event: &Event, at_unix_ms: Option<u64>) -> Result<Seq, StoreError>;
@@ -322,8 +401,11 @@ pub trait Store {
     fn peer(&self, id: &NodeId) -> Result<Option<PeerRecord>, StoreError>;
     /// Adds or replaces a node heard of.
     fn put_peer(&mut self, peer: &PeerRecord) -> Result<(), StoreError>;
-    /// Drops the longest silent nodes, never blocked ones, until at most `keep` are left; says how many.
+    /// Drops the longest silent nodes, never blocked ones, until at most `keep` are left or none can go; says
+    /// how many.
     fn trim_peers(&mut self, keep: u64) -> Result<u64, StoreError>;
+    /// The nodes the user blocked, by id.
+    fn blocked(&self) -> Result<Vec<NodeId>, StoreError>;
 
     /// Whether a channel is shown here.
     fn is_joined(&self, channel: &str) -> Result<bool, StoreError>;
@@ -332,11 +414,16 @@ pub trait Store {
     /// Stops showing a channel; says whether it was shown. Its messages stay.
     fn leave(&mut self, channel: &str) -> Result<bool, StoreError>;
 
-    /// Notes a step, if it is the first of its kind with that neighbour.
+    /// Notes a step on the way of a message kept, if it is the first of its kind with that neighbour and
+    /// fewer than `HAND_OVERS_MAX` are noted.
     fn record_hand_over(&mut self, step: &HandOver) -> Result<(), StoreError>;
     /// The steps of a bundle, oldest first.
     fn hand_overs(&self, bundle: &BundleId) -> Result<Vec<HandOver>, StoreError>;
 
+    /// A record of the node's own.
+    fn slot(&self, slot: Slot) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Replaces a record of the node's own.
+    fn set_slot(&mut self, slot: Slot, bytes: &[u8]) -> Result<(), StoreError>;
     /// The clocks as last saved.
     fn saved_clock(&self) -> Result<SavedClock, StoreError>;
     /// Saves the clocks.

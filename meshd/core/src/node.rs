@@ -1,0 +1,446 @@
+//! The node: what a program drives.
+//!
+//! ```text
+//!  submit, handle ──▶ Node ──commit()──▶ Outbox ──▶ frames, closes, events
+//!                       │                  ▲
+//!                       └── Store ─────────┘  one transaction, durable before anything leaves
+//! ```
+//!
+//! Everything that comes in changes the store's open transaction and this process's memory. Nothing goes out:
+//! an [`Outbox`] is the only source of frames and events, and only a successful [`Node::commit`] gives one.
+//! Whatever fails on the disk rolls the whole transaction back, drops the sessions and makes the next commit
+//! fail, so that nobody is told that something is stored which is not.
+
+use std::collections::BTreeMap;
+
+use crate::clock::{Now, Timeline};
+use crate::event::{Event, LinkKind, LinkStatus, LoggedEvent, TransportStatus};
+use crate::id::{BundleId, LinkId, NodeId};
+use crate::identity::Identity;
+use crate::limits::Limits;
+use crate::store::{Priority, Store, StoreError};
+
+/// What somebody here wants to say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// `#channel` to post to.
+    pub channel: String,
+    /// The text.
+    pub text: String,
+    /// How long it may take, in seconds; `None` for the default.
+    pub lifetime_s: Option<u64>,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// The message it answers.
+    pub reply_to: Option<BundleId>,
+}
+
+/// A post of a client that knows nothing of MeshLink, taken over by the node beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BridgedPost {
+    /// `#channel` it belongs to.
+    pub channel: String,
+    /// The text.
+    pub text: String,
+    /// The name its sender gives itself; nobody vouches for it.
+    pub sender_id: String,
+    /// What its sender's clock said, in milliseconds since 1970.
+    pub timestamp_ms: i64,
+}
+
+/// What a node says about itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ProfileDraft {
+    /// Its name.
+    pub name: Option<String>,
+    /// About itself.
+    pub about: Option<String>,
+    /// Its picture, as a `data:image/...` URL.
+    pub avatar: Option<String>,
+}
+
+/// Why something can't be submitted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SubmitError {
+    /// There is nothing to send.
+    #[error("the text is empty")]
+    EmptyText,
+    /// The text is too long for one message.
+    #[error("the text has {bytes} bytes; at most {max} fit in a message")]
+    TextTooLong {
+        /// Its length.
+        bytes: usize,
+        /// The most.
+        max: usize,
+    },
+    /// The text holds a character no message may hold.
+    #[error("the text holds a NUL character")]
+    NulInText,
+    /// No channel has such a name.
+    #[error("{name:?} is no channel: `#` and 1 to 63 bytes of lower-case letters, digits, `-`, `_` and `.`")]
+    BadChannel {
+        /// What was given.
+        name: String,
+    },
+    /// The channel is not joined.
+    #[error("channel {channel} is not joined")]
+    NotJoined {
+        /// Which.
+        channel: String,
+    },
+    /// The channel is always joined.
+    #[error("channel {channel} can't be left")]
+    CannotLeave {
+        /// Which.
+        channel: String,
+    },
+    /// The lifetime is out of range.
+    #[error("a lifetime is between {min} and {max} seconds")]
+    BadLifetime {
+        /// Shortest, in seconds.
+        min: u64,
+        /// Longest, in seconds.
+        max: u64,
+    },
+    /// A part of a profile or of a bridged post is not allowed.
+    #[error("{field} {problem}")]
+    BadField {
+        /// Which part.
+        field: &'static str,
+        /// What is wrong with it, in words.
+        problem: &'static str,
+    },
+    /// Own messages that are still under way use up the node's own share of the store.
+    #[error("the store is full of own messages that are still under way")]
+    StoreFull,
+    /// The disk failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// What happens to a node.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input<'a> {
+    /// A link is there. Of its two ends exactly one says `dialled`.
+    LinkUp {
+        /// Its number, not used before.
+        link: LinkId,
+        /// What carries it.
+        kind: LinkKind,
+        /// The other end's address on that transport.
+        address: String,
+        /// Whether this side made the connection.
+        dialled: bool,
+    },
+    /// A link is gone.
+    LinkDown {
+        /// Which.
+        link: LinkId,
+    },
+    /// A whole frame came in.
+    Frame {
+        /// On which link.
+        link: LinkId,
+        /// Its bytes.
+        bytes: &'a [u8],
+    },
+    /// A link's signal strength was measured.
+    Rssi {
+        /// Which link.
+        link: LinkId,
+        /// In dBm.
+        dbm: i16,
+    },
+    /// The time of [`Node::poll_timeout`] may have come. Spurious ones do nothing.
+    Timeout,
+}
+
+/// What a node wants done or known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Output {
+    /// Hang up. The node has forgotten the link already; a `LinkDown` for it does nothing.
+    Close {
+        /// Which link.
+        link: LinkId,
+        /// Why.
+        why: CloseReason,
+    },
+    /// Something became true. It is in the store's log too.
+    Event(LoggedEvent),
+}
+
+/// Why a node hangs up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CloseReason {
+    /// The other end is this node.
+    #[error("the other end is this node itself")]
+    SelfLink,
+    /// The user blocked the neighbour.
+    #[error("the neighbour is blocked")]
+    Blocked,
+    /// A better link to the same neighbour is up.
+    #[error("another link to the same neighbour is better")]
+    Duplicate,
+    /// The neighbour says this link is dead.
+    #[error("the neighbour moved to another link")]
+    Replaced,
+    /// No protocol version in common.
+    #[error("the neighbour speaks no protocol version this node knows")]
+    NoCommonVersion,
+    /// The handshake did not come to its end.
+    #[error("the handshake failed: {0}")]
+    HandshakeFailed(&'static str),
+    /// The handshake took too long.
+    #[error("the handshake took longer than {} s", crate::limits::HANDSHAKE_MS_MAX / 1000)]
+    HandshakeTimeout,
+    /// An answer was owed for too long.
+    #[error("the neighbour owed an answer for {} s", crate::limits::STALL_MS_MAX / 1000)]
+    Stalled,
+    /// The neighbour does not keep to the protocol.
+    #[error("the neighbour broke the protocol: {0}")]
+    Protocol(&'static str),
+    /// Too many of its bundles were no good.
+    #[error("too many of the neighbour's bundles were invalid")]
+    InvalidBundles,
+    /// Too many links are open.
+    #[error("too many links are open")]
+    TooManyLinks,
+    /// The disk failed and what the session had done is lost.
+    #[error("the store failed")]
+    StoreFailed,
+}
+
+/// When a node wants to be woken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Deadline {
+    /// On the clock of [`Now::mono_ms`].
+    pub mono_ms: u64,
+    /// What for, in words.
+    pub reason: &'static str,
+}
+
+/// A running node. See the module's text.
+pub struct Node<S> {
+    store: S,
+    identity: Identity,
+    #[allow(dead_code)]
+    limits: Limits,
+    timeline: Timeline,
+    transports: BTreeMap<(LinkKind, String), TransportStatus>,
+    outputs: Vec<Output>,
+}
+
+impl<S: Store> Node<S> {
+    /// Starts a node on a store. `seed` is fresh randomness from the operating system; all of the node's own
+    /// comes from it.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn open(
+        store: S,
+        identity: Identity,
+        seed: [u8; 32],
+        limits: Limits,
+        now: Now,
+    ) -> Result<Self, StoreError> {
+        let _ = seed;
+        let timeline = Timeline::resume(store.saved_clock()?, now);
+        Ok(Self { store, identity, limits, timeline, transports: BTreeMap::new(), outputs: Vec::new() })
+    }
+
+    /// Its id.
+    pub fn id(&self) -> NodeId {
+        self.identity.node_id()
+    }
+
+    /// Its keys.
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Its store, to read from.
+    pub fn store(&self) -> &S {
+        &self.store
+    }
+
+    /// Its store, for tables the node does not know; they share its transaction.
+    pub fn store_mut(&mut self) -> &mut S {
+        &mut self.store
+    }
+
+    /// Where `now` is on the store's timeline, in milliseconds.
+    pub fn timeline_ms(&self, now: Now) -> u64 {
+        self.timeline.at(now)
+    }
+
+    /// Posts a message: signs it, stores it, shows it here.
+    ///
+    /// # Errors
+    /// See [`SubmitError`].
+    pub fn submit(&mut self, draft: Draft, now: Now) -> Result<BundleId, SubmitError> {
+        let _ = (draft, now);
+        Err(SubmitError::EmptyText)
+    }
+
+    /// Takes over a post from a client that knows nothing of MeshLink; `None` if it is known already.
+    ///
+    /// # Errors
+    /// See [`SubmitError`].
+    pub fn submit_bridged(&mut self, post: BridgedPost, now: Now) -> Result<Option<BundleId>, SubmitError> {
+        let _ = (post, now);
+        Err(SubmitError::EmptyText)
+    }
+
+    /// Changes what the node says about itself, as a whole.
+    ///
+    /// # Errors
+    /// See [`SubmitError`].
+    pub fn set_profile(&mut self, profile: ProfileDraft, now: Now) -> Result<(), SubmitError> {
+        let _ = (profile, now);
+        Ok(())
+    }
+
+    /// What the node says about itself.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn profile(&self) -> Result<ProfileDraft, StoreError> {
+        Ok(ProfileDraft::default())
+    }
+
+    /// Marks a message read; says whether it was unread.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn mark_read(&mut self, id: &BundleId, now: Now) -> Result<bool, StoreError> {
+        let _ = now;
+        self.store.mark_read(id)
+    }
+
+    /// Forgets a message here; says whether it was kept. An own one that nobody else has is withdrawn: it
+    /// will not be sent.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn forget(&mut self, id: &BundleId, now: Now) -> Result<bool, StoreError> {
+        let _ = now;
+        self.store.delete_message(id)
+    }
+
+    /// Shows a channel from now on, with what is carried of it; says whether it was not shown before.
+    ///
+    /// # Errors
+    /// No channel has such a name, or the store failed.
+    pub fn join(&mut self, channel: &str, now: Now) -> Result<bool, SubmitError> {
+        Ok(self.store.join(channel, now.unix_ms)?)
+    }
+
+    /// Stops showing a channel; says whether it was shown. What was shown stays.
+    ///
+    /// # Errors
+    /// `#mesh` can't be left, no channel has such a name, or the store failed.
+    pub fn leave(&mut self, channel: &str, now: Now) -> Result<bool, SubmitError> {
+        let _ = now;
+        Ok(self.store.leave(channel)?)
+    }
+
+    /// Blocks a node: its links are closed, its bundles neither shown nor carried. Says whether it was not
+    /// blocked before.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn block(&mut self, peer: &NodeId, now: Now) -> Result<bool, StoreError> {
+        let _ = (peer, now);
+        Ok(false)
+    }
+
+    /// Undoes a block; says whether there was one.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn unblock(&mut self, peer: &NodeId, now: Now) -> Result<bool, StoreError> {
+        let _ = (peer, now);
+        Ok(false)
+    }
+
+    /// Notes how a transport stands; logged if it changed.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn report_transport(&mut self, status: TransportStatus, now: Now) -> Result<(), StoreError> {
+        let place = (status.kind, status.name.clone());
+        if self.transports.get(&place) != Some(&status) {
+            self.store.append_event(&Event::Transport { status: status.clone() }, now.unix_ms)?;
+            self.transports.insert(place, status);
+        }
+        Ok(())
+    }
+
+    /// How the transports stand, by kind and name.
+    pub fn transports(&self) -> impl Iterator<Item = &TransportStatus> {
+        self.transports.values()
+    }
+
+    /// Takes in what happened. A neighbour's nonsense is no error: it closes that neighbour's link.
+    ///
+    /// # Errors
+    /// The store failed; the transaction is lost, and the next commit says so too.
+    pub fn handle(&mut self, input: Input<'_>, now: Now) -> Result<(), StoreError> {
+        let _ = (input, now);
+        Ok(())
+    }
+
+    /// Makes everything since the last commit durable, and opens the door out.
+    ///
+    /// # Errors
+    /// Nothing since the last commit has happened: the store is rolled back, all links are closed (with the
+    /// next outbox). After [`StoreError::Full`] the node takes nothing in until there is room again.
+    pub fn commit(&mut self, now: Now) -> Result<Outbox<'_, S>, StoreError> {
+        if self.store.is_dirty() {
+            self.store.save_clock(self.timeline.save(now))?;
+            self.store.commit()?;
+        }
+        Ok(Outbox { node: self })
+    }
+
+    /// Whether the disk takes what is submitted.
+    pub fn is_writable(&self) -> bool {
+        true
+    }
+
+    /// The links, by number.
+    pub fn links(&self) -> impl Iterator<Item = LinkStatus> {
+        std::iter::empty()
+    }
+
+    /// When to call [`Node::handle`] with [`Input::Timeout`] at the latest. Any other call may change it.
+    pub fn poll_timeout(&self) -> Option<Deadline> {
+        None
+    }
+}
+
+/// What may leave a node now that everything it rests on is durable. Dropping it loses nothing.
+pub struct Outbox<'a, S> {
+    node: &'a mut Node<S>,
+}
+
+impl<S: Store> Outbox<'_, S> {
+    /// The next frame for a link with room, encrypted; `None` if there is nothing to say there now.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn next_frame(&mut self, link: LinkId, now: Now) -> Result<Option<Vec<u8>>, StoreError> {
+        let _ = (link, now);
+        Ok(None)
+    }
+
+    /// The next thing to do or to know.
+    pub fn next_output(&mut self) -> Option<Output> {
+        if self.node.outputs.is_empty() { None } else { Some(self.node.outputs.remove(0)) }
+    }
+
+    /// The links that may have a frame to send, by number. Only those need to be polled.
+    pub fn links_with_frames(&self) -> Vec<LinkId> {
+        Vec::new()
+    }
+}
