@@ -7,10 +7,13 @@
 //! [`node::Node`] is the door in, [`node::Outbox`] the door out; `docs/protocol.md` is the specification.
 
 pub mod clock;
+#[cfg(any(test, feature = "contract"))]
+pub mod contract;
 pub mod event;
 pub mod id;
 pub mod identity;
 pub mod limits;
+pub mod mem;
 pub mod node;
 pub mod store;
 

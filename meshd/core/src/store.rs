@@ -343,11 +343,12 @@ pub trait Store {
     /// Drops a bundle, if held, and remembers until `until_tl_ms` that it is not wanted again (threat L-07);
     /// of two calls for one id the later time counts.
     fn drop_bundle(&mut self, id: &BundleId, until_tl_ms: u64) -> Result<(), StoreError>;
-    /// Up to `limit` bundles that expire at or before `now_tl_ms`, soonest first.
+    /// Up to `limit` bundles that expire at or before `now_tl_ms`, soonest first, then by row.
     fn expired(&self, now_tl_ms: u64, limit: usize) -> Result<Vec<BundleId>, StoreError>;
     /// When the next bundle expires.
     fn next_expiry(&self) -> Result<Option<u64>, StoreError>;
-    /// Forgets up to `limit` dropped ids whose time is over; says how many.
+    /// Forgets up to `limit` dropped ids whose time is at or before `now_tl_ms`, soonest first, then by id;
+    /// says how many.
     fn forget_dropped(&mut self, now_tl_ms: u64, limit: usize) -> Result<usize, StoreError>;
     /// How much of a class is held.
     fn usage(&self, class: Class) -> Result<Usage, StoreError>;

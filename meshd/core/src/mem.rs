@@ -1,0 +1,600 @@
+//! A store in memory: the reference model of the [`Store`] contract, with real transactions.
+//!
+//! It is what the SQLite store is compared with, and what the simulator's nodes keep. A crash is a dropped
+//! node and a [`Store::rollback`]; a bad disk is [`MemStore::fail_writes`].
+
+mod table;
+
+use std::cmp::Reverse;
+use std::ops::Bound::{Excluded, Unbounded};
+
+use table::Table;
+
+use crate::clock::SavedClock;
+use crate::event::{Event, LoggedEvent, MessageStatus};
+use crate::id::{BundleId, IdPrefix, NodeId, Seq};
+use crate::limits::HAND_OVERS_MAX;
+use crate::store::{
+    Class, HandOver, Known, MessageRecord, Offer, OfferKey, PeerRecord, Priority, Slot, Store, StoreError,
+    StoredBundle, Usage, Victim,
+};
+
+/// Whose bundles an eviction looks among, or a usage counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Heap {
+    Class(Class),
+    Origin(NodeId),
+    Ingress(NodeId),
+}
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Count {
+    Held(Heap),
+    Received,
+}
+
+/// See the module's text.
+#[derive(Debug, Clone, Default)]
+pub struct MemStore {
+    bundles: Table<u64, StoredBundle>,
+    row_of: Table<BundleId, u64>,
+    order: Table<(Priority, u64), ()>,
+    expiry: Table<(u64, u64), ()>,
+    heaps: Table<(Heap, Reverse<Priority>, u64), ()>,
+    unshown: Table<(String, u64), ()>,
+    usage: Table<Count, Usage>,
+    dropped: Table<BundleId, u64>,
+    dropped_due: Table<(u64, BundleId), ()>,
+    messages: Table<Seq, MessageRecord>,
+    seq_of: Table<BundleId, Seq>,
+    /// Received messages in the order in which they are forgotten: read ones first.
+    received: Table<(bool, Seq), ()>,
+    events: Table<Seq, LoggedEvent>,
+    peers: Table<NodeId, PeerRecord>,
+    silent: Table<(u64, NodeId), ()>,
+    channels: Table<String, Option<u64>>,
+    hand_overs: Table<(BundleId, usize), HandOver>,
+    slots: Table<Slot, Vec<u8>>,
+    last_row: Table<(), u64>,
+    last_seq: Table<(), u64>,
+    clock: Table<(), SavedClock>,
+    dirty: bool,
+    failing: Option<StoreError>,
+    failed: Option<StoreError>,
+}
+
+macro_rules! each_table {
+    ($store:ident, $method:ident) => {
+        $store.bundles.$method();
+        $store.row_of.$method();
+        $store.order.$method();
+        $store.expiry.$method();
+        $store.heaps.$method();
+        $store.unshown.$method();
+        $store.usage.$method();
+        $store.dropped.$method();
+        $store.dropped_due.$method();
+        $store.messages.$method();
+        $store.seq_of.$method();
+        $store.received.$method();
+        $store.events.$method();
+        $store.peers.$method();
+        $store.silent.$method();
+        $store.channels.$method();
+        $store.hand_overs.$method();
+        $store.slots.$method();
+        $store.last_row.$method();
+        $store.last_seq.$method();
+        $store.clock.$method();
+    };
+}
+
+impl MemStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes every write and commit fail like this from now on, or lets them work again.
+    pub fn fail_writes(&mut self, failing: Option<StoreError>) {
+        self.failing = failing;
+    }
+
+    /// Bundles held.
+    pub fn bundles_held(&self) -> usize {
+        self.bundles.len()
+    }
+
+    /// Dropped ids remembered.
+    pub fn dropped_remembered(&self) -> usize {
+        self.dropped.len()
+    }
+
+    /// Opens the transaction.
+    fn write(&mut self) -> Result<(), StoreError> {
+        if let Some(error) = &self.failing {
+            self.failed = Some(error.clone());
+            return Err(error.clone());
+        }
+        self.dirty = true;
+        Ok(())
+    }
+
+    fn next_seq(&mut self) -> Seq {
+        let next = self.last_seq.get(&()).copied().unwrap_or(0) + 1;
+        self.last_seq.put((), next);
+        Seq(next)
+    }
+
+    fn count(&mut self, count: Count, bundles: i64, bytes: i64) {
+        let mut usage = self.usage.get(&count).copied().unwrap_or_default();
+        usage.bundles = usage.bundles.checked_add_signed(bundles).expect("only what was counted leaves");
+        usage.bytes = usage.bytes.checked_add_signed(bytes).expect("only what was counted leaves");
+        if usage.bundles == 0 {
+            self.usage.remove(&count);
+        } else {
+            self.usage.put(count, usage);
+        }
+    }
+
+    fn usage_of(&self, count: Count) -> Usage {
+        self.usage.get(&count).copied().unwrap_or_default()
+    }
+
+    fn remove_bundle(&mut self, id: &BundleId) {
+        let Some(row) = self.row_of.remove(id) else { return };
+        let bundle = self.bundles.remove(&row).expect("each id's row is there");
+        self.order.remove(&(bundle.priority, row));
+        self.expiry.remove(&(bundle.expires_tl_ms, row));
+        if let Some(channel) = &bundle.unshown_in {
+            self.unshown.remove(&(channel.clone(), row));
+        }
+        let cost = -(bundle.cost_bytes() as i64);
+        for heap in heaps_of(&bundle) {
+            self.heaps.remove(&(heap, Reverse(bundle.priority), row));
+            self.count(Count::Held(heap), -1, cost);
+        }
+    }
+
+    fn first_of(&self, heap: Heap) -> Option<Victim> {
+        let start = (heap, Reverse(Priority::Bulk), 0);
+        let ((found, _, row), ()) = self.heaps.range(start..).next()?;
+        if *found != heap {
+            return None;
+        }
+        let bundle = self.bundles.get(row).expect("each heap entry's bundle is held");
+        Some(Victim {
+            id: bundle.id,
+            priority: bundle.priority,
+            cost_bytes: bundle.cost_bytes(),
+            expires_tl_ms: bundle.expires_tl_ms,
+        })
+    }
+
+    fn is_dropped(&self, prefix: &IdPrefix) -> bool {
+        self.dropped.range(first_with(prefix)..).next().is_some_and(|(id, _)| id.prefix() == *prefix)
+    }
+
+    fn change_message(&mut self, id: &BundleId, change: impl FnOnce(&mut MessageRecord)) {
+        if let Some(seq) = self.seq_of.get(id).copied() {
+            let mut message = self.messages.get(&seq).expect("each id's message is kept").clone();
+            change(&mut message);
+            self.messages.put(seq, message);
+        }
+    }
+}
+
+fn heaps_of(bundle: &StoredBundle) -> impl Iterator<Item = Heap> {
+    let ingress = bundle.ingress.filter(|_| bundle.class == Class::Stranger);
+    [Some(Heap::Class(bundle.class)), bundle.origin.map(Heap::Origin), ingress.map(Heap::Ingress)]
+        .into_iter()
+        .flatten()
+}
+
+fn first_with(prefix: &IdPrefix) -> BundleId {
+    let mut id = [0; BundleId::BYTES];
+    id[..IdPrefix::BYTES].copy_from_slice(&prefix.0);
+    BundleId(id)
+}
+
+impl Store for MemStore {
+    fn commit(&mut self) -> Result<(), StoreError> {
+        let failed = self.failed.take().or_else(|| self.failing.clone().filter(|_| self.dirty));
+        if let Some(error) = failed {
+            self.rollback();
+            return Err(error);
+        }
+        each_table!(self, commit);
+        self.dirty = false;
+        Ok(())
+    }
+
+    fn rollback(&mut self) {
+        each_table!(self, rollback);
+        self.dirty = false;
+        self.failed = None;
+    }
+
+    fn is_dirty(&self) -> bool {
+        self.dirty
+    }
+
+    fn probe(&mut self) -> Result<(), StoreError> {
+        self.failing.clone().map_or(Ok(()), Err)
+    }
+
+    fn insert_bundle(&mut self, bundle: &StoredBundle) -> Result<u64, StoreError> {
+        self.write()?;
+        assert!(!self.row_of.contains(&bundle.id), "admission has looked whether it is held");
+        if let Some(until) = self.dropped.remove(&bundle.id) {
+            self.dropped_due.remove(&(until, bundle.id));
+        }
+        let row = self.last_row.get(&()).copied().unwrap_or(0) + 1;
+        self.last_row.put((), row);
+        self.row_of.put(bundle.id, row);
+        self.order.put((bundle.priority, row), ());
+        self.expiry.put((bundle.expires_tl_ms, row), ());
+        if let Some(channel) = &bundle.unshown_in {
+            self.unshown.put((channel.clone(), row), ());
+        }
+        for heap in heaps_of(bundle) {
+            self.heaps.put((heap, Reverse(bundle.priority), row), ());
+            self.count(Count::Held(heap), 1, bundle.cost_bytes() as i64);
+        }
+        self.bundles.put(row, bundle.clone());
+        Ok(row)
+    }
+
+    fn bundle(&self, id: &BundleId) -> Result<Option<StoredBundle>, StoreError> {
+        Ok(self.row_of.get(id).and_then(|row| self.bundles.get(row)).cloned())
+    }
+
+    fn known(&self, prefix: &IdPrefix) -> Result<Known, StoreError> {
+        let held = self.row_of.range(first_with(prefix)..).next().map(|(id, _)| *id);
+        Ok(match held.filter(|id| id.prefix() == *prefix) {
+            Some(id) => Known::Held(id),
+            None if self.is_dropped(prefix) => Known::Dropped,
+            None => Known::No,
+        })
+    }
+
+    fn offers(&self, after: OfferKey, limit: usize) -> Result<Vec<Offer>, StoreError> {
+        let start = (Excluded((after.priority, after.row)), Unbounded);
+        let offer = |(priority, row): &(Priority, u64)| {
+            let bundle = self.bundles.get(row).expect("each entry's bundle is held");
+            Offer {
+                key: OfferKey { priority: *priority, row: *row },
+                id: bundle.id,
+                hops: bundle.hops,
+                ingress: bundle.ingress,
+                own: bundle.class == Class::Own,
+                size_bytes: bundle.size_bytes(),
+            }
+        };
+        Ok(self.order.range(start).take(limit).map(|(key, ())| offer(key)).collect())
+    }
+
+    fn newest_row(&self, priority: Priority) -> Result<u64, StoreError> {
+        let newest = self.order.range((priority, 0)..=(priority, u64::MAX)).next_back();
+        Ok(newest.map_or(0, |((_, row), ())| *row))
+    }
+
+    fn bundles_of_origin(&self, origin: &NodeId, limit: usize) -> Result<Vec<BundleId>, StoreError> {
+        let heap = Heap::Origin(*origin);
+        let from = (heap, Reverse(Priority::Bulk), 0);
+        let to = (heap, Reverse(Priority::Sos), u64::MAX);
+        let ids = self.heaps.range(from..=to).take(limit);
+        Ok(ids.map(|((_, _, row), ())| self.bundles.get(row).expect("held").id).collect())
+    }
+
+    fn unshown(&self, channel: &str, limit: usize) -> Result<Vec<BundleId>, StoreError> {
+        let channel = channel.to_owned();
+        let rows = self.unshown.range((channel.clone(), 0)..=(channel, u64::MAX)).take(limit);
+        Ok(rows.map(|((_, row), ())| self.bundles.get(row).expect("held").id).collect())
+    }
+
+    fn mark_shown(&mut self, id: &BundleId) -> Result<(), StoreError> {
+        self.write()?;
+        let Some(row) = self.row_of.get(id).copied() else { return Ok(()) };
+        let mut bundle = self.bundles.get(&row).expect("each id's row is there").clone();
+        if let Some(channel) = bundle.unshown_in.take() {
+            self.unshown.remove(&(channel, row));
+            self.bundles.put(row, bundle);
+        }
+        Ok(())
+    }
+
+    fn drop_bundle(&mut self, id: &BundleId, until_tl_ms: u64) -> Result<(), StoreError> {
+        self.write()?;
+        self.remove_bundle(id);
+        if let Some(before) = self.dropped.get(id).copied() {
+            if before >= until_tl_ms {
+                return Ok(());
+            }
+            self.dropped_due.remove(&(before, *id));
+        }
+        self.dropped.put(*id, until_tl_ms);
+        self.dropped_due.put((until_tl_ms, *id), ());
+        Ok(())
+    }
+
+    fn expired(&self, now_tl_ms: u64, limit: usize) -> Result<Vec<BundleId>, StoreError> {
+        let due = self.expiry.range(..=(now_tl_ms, u64::MAX)).take(limit);
+        Ok(due.map(|((_, row), ())| self.bundles.get(row).expect("held").id).collect())
+    }
+
+    fn next_expiry(&self) -> Result<Option<u64>, StoreError> {
+        Ok(self.expiry.range(..).next().map(|((at, _), ())| *at))
+    }
+
+    fn forget_dropped(&mut self, now_tl_ms: u64, limit: usize) -> Result<usize, StoreError> {
+        self.write()?;
+        let due: Vec<(u64, BundleId)> = self
+            .dropped_due
+            .range(..=(now_tl_ms, BundleId([0xff; BundleId::BYTES])))
+            .take(limit)
+            .map(|(key, ())| *key)
+            .collect();
+        for key in &due {
+            self.dropped_due.remove(key);
+            self.dropped.remove(&key.1);
+        }
+        Ok(due.len())
+    }
+
+    fn usage(&self, class: Class) -> Result<Usage, StoreError> {
+        Ok(self.usage_of(Count::Held(Heap::Class(class))))
+    }
+
+    fn usage_of_origin(&self, origin: &NodeId) -> Result<Usage, StoreError> {
+        Ok(self.usage_of(Count::Held(Heap::Origin(*origin))))
+    }
+
+    fn usage_of_ingress(&self, peer: &NodeId) -> Result<Usage, StoreError> {
+        Ok(self.usage_of(Count::Held(Heap::Ingress(*peer))))
+    }
+
+    fn victim(&self, class: Class) -> Result<Option<Victim>, StoreError> {
+        Ok(self.first_of(Heap::Class(class)))
+    }
+
+    fn victim_of_origin(&self, origin: &NodeId) -> Result<Option<Victim>, StoreError> {
+        Ok(self.first_of(Heap::Origin(*origin)))
+    }
+
+    fn victim_of_ingress(&self, peer: &NodeId) -> Result<Option<Victim>, StoreError> {
+        Ok(self.first_of(Heap::Ingress(*peer)))
+    }
+
+    fn insert_message(&mut self, message: &mut MessageRecord) -> Result<Seq, StoreError> {
+        self.write()?;
+        assert!(!self.seq_of.contains(&message.id), "the caller has looked whether it is kept");
+        let seq = self.append_event(&Event::MessageNew { id: message.id }, message.received_unix_ms)?;
+        message.seq = seq;
+        self.seq_of.put(message.id, seq);
+        if !message.own {
+            self.received.put((!message.read, seq), ());
+            self.count(Count::Received, 1, message.cost_bytes() as i64);
+        }
+        self.messages.put(seq, message.clone());
+        Ok(seq)
+    }
+
+    fn message(&self, id: &BundleId) -> Result<Option<MessageRecord>, StoreError> {
+        Ok(self.seq_of.get(id).and_then(|seq| self.messages.get(seq)).cloned())
+    }
+
+    fn messages_after(&self, after: Seq, limit: usize) -> Result<Vec<MessageRecord>, StoreError> {
+        let later = self.messages.range((Excluded(after), Unbounded)).take(limit);
+        Ok(later.map(|(_, message)| message.clone()).collect())
+    }
+
+    fn set_status(
+        &mut self,
+        id: &BundleId,
+        status: MessageStatus,
+        reason: Option<&str>,
+    ) -> Result<(), StoreError> {
+        self.write()?;
+        self.change_message(id, |message| {
+            message.status = status;
+            message.status_reason = reason.map(str::to_owned);
+        });
+        Ok(())
+    }
+
+    fn mark_read(&mut self, id: &BundleId) -> Result<bool, StoreError> {
+        self.write()?;
+        let Some(message) = self.message(id)?.filter(|message| !message.read) else { return Ok(false) };
+        if !message.own {
+            self.received.remove(&(true, message.seq));
+            self.received.put((false, message.seq), ());
+        }
+        self.change_message(id, |message| message.read = true);
+        Ok(true)
+    }
+
+    fn delete_message(&mut self, id: &BundleId) -> Result<bool, StoreError> {
+        self.write()?;
+        let Some(seq) = self.seq_of.remove(id) else { return Ok(false) };
+        let message = self.messages.remove(&seq).expect("each id's message is kept");
+        if !message.own {
+            self.received.remove(&(!message.read, seq));
+            self.count(Count::Received, -1, -(message.cost_bytes() as i64));
+        }
+        for n in 0..HAND_OVERS_MAX {
+            self.hand_overs.remove(&(*id, n));
+        }
+        Ok(true)
+    }
+
+    fn received_usage(&self) -> Result<Usage, StoreError> {
+        Ok(self.usage_of(Count::Received))
+    }
+
+    fn trim_received(&mut self, bytes_max: u64, limit: usize) -> Result<usize, StoreError> {
+        self.write()?;
+        let mut forgotten = 0;
+        while forgotten < limit && self.usage_of(Count::Received).bytes > bytes_max {
+            let ((_, seq), ()) = self.received.range(..).next().expect("what is counted is kept");
+            let id = self.messages.get(seq).expect("each entry's message is kept").id;
+            self.delete_message(&id)?;
+            forgotten += 1;
+        }
+        Ok(forgotten)
+    }
+
+    fn append_event(&mut self, event: &Event, at_unix_ms: Option<u64>) -> Result<Seq, StoreError> {
+        self.write()?;
+        let seq = self.next_seq();
+        self.events.put(seq, LoggedEvent { seq, at_unix_ms, event: event.clone() });
+        Ok(seq)
+    }
+
+    fn events_after(&self, after: Seq, limit: usize) -> Result<Vec<LoggedEvent>, StoreError> {
+        let later = self.events.range((Excluded(after), Unbounded)).take(limit);
+        Ok(later.map(|(_, event)| event.clone()).collect())
+    }
+
+    fn event_bounds(&self) -> Result<Option<(Seq, Seq)>, StoreError> {
+        let Some(newest) = self.last_seq.get(&()).map(|seq| Seq(*seq)) else { return Ok(None) };
+        let oldest = self.events.range(..).next().map_or(Seq(newest.0 + 1), |(seq, _)| *seq);
+        Ok(Some((oldest, newest)))
+    }
+
+    fn trim_events(&mut self, keep: u64) -> Result<u64, StoreError> {
+        self.write()?;
+        let mut trimmed = 0;
+        while self.events.len() as u64 > keep {
+            let oldest =
+                self.events.range(..).next().map(|(seq, _)| *seq).expect("more than `keep` are left");
+            self.events.remove(&oldest);
+            trimmed += 1;
+        }
+        Ok(trimmed)
+    }
+
+    fn peer(&self, id: &NodeId) -> Result<Option<PeerRecord>, StoreError> {
+        Ok(self.peers.get(id).cloned())
+    }
+
+    fn put_peer(&mut self, peer: &PeerRecord) -> Result<(), StoreError> {
+        self.write()?;
+        if let Some(before) = self.peers.get(&peer.id) {
+            let place = (before.heard_tl_ms, peer.id);
+            self.silent.remove(&place);
+        }
+        if !peer.blocked {
+            self.silent.put((peer.heard_tl_ms, peer.id), ());
+        }
+        self.peers.put(peer.id, peer.clone());
+        Ok(())
+    }
+
+    fn trim_peers(&mut self, keep: u64) -> Result<u64, StoreError> {
+        self.write()?;
+        let mut trimmed = 0;
+        while self.peers.len() as u64 > keep {
+            let Some((place, ())) = self.silent.range(..).next().map(|(place, ())| (*place, ())) else {
+                break;
+            };
+            self.silent.remove(&place);
+            self.peers.remove(&place.1);
+            trimmed += 1;
+        }
+        Ok(trimmed)
+    }
+
+    fn blocked(&self) -> Result<Vec<NodeId>, StoreError> {
+        Ok(self.peers.range(..).filter(|(_, peer)| peer.blocked).map(|(id, _)| *id).collect())
+    }
+
+    fn is_joined(&self, channel: &str) -> Result<bool, StoreError> {
+        Ok(self.channels.contains(&channel.to_owned()))
+    }
+
+    fn join(&mut self, channel: &str, at_unix_ms: Option<u64>) -> Result<bool, StoreError> {
+        self.write()?;
+        let is_new = !self.channels.contains(&channel.to_owned());
+        if is_new {
+            self.channels.put(channel.to_owned(), at_unix_ms);
+        }
+        Ok(is_new)
+    }
+
+    fn leave(&mut self, channel: &str) -> Result<bool, StoreError> {
+        self.write()?;
+        Ok(self.channels.remove(&channel.to_owned()).is_some())
+    }
+
+    fn record_hand_over(&mut self, step: &HandOver) -> Result<(), StoreError> {
+        self.write()?;
+        if !self.seq_of.contains(&step.bundle) {
+            return Ok(());
+        }
+        let noted = self.hand_overs(&step.bundle)?;
+        let is_new = !noted.iter().any(|other| (other.peer, other.step) == (step.peer, step.step));
+        if is_new && noted.len() < HAND_OVERS_MAX {
+            self.hand_overs.put((step.bundle, noted.len()), step.clone());
+        }
+        Ok(())
+    }
+
+    fn hand_overs(&self, bundle: &BundleId) -> Result<Vec<HandOver>, StoreError> {
+        let steps = self.hand_overs.range((*bundle, 0)..=(*bundle, HAND_OVERS_MAX));
+        Ok(steps.map(|(_, step)| step.clone()).collect())
+    }
+
+    fn slot(&self, slot: Slot) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.slots.get(&slot).cloned())
+    }
+
+    fn set_slot(&mut self, slot: Slot, bytes: &[u8]) -> Result<(), StoreError> {
+        self.write()?;
+        self.slots.put(slot, bytes.to_vec());
+        Ok(())
+    }
+
+    fn saved_clock(&self) -> Result<SavedClock, StoreError> {
+        Ok(self.clock.get(&()).copied().unwrap_or_default())
+    }
+
+    fn save_clock(&mut self, clock: SavedClock) -> Result<(), StoreError> {
+        self.write()?;
+        self.clock.put((), clock);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::contract::{self, bundle};
+
+    #[test]
+    fn the_reference_model_keeps_the_contract() {
+        contract::run_all(MemStore::new);
+    }
+
+    #[test]
+    fn the_reference_model_equals_itself() {
+        // Shows that the comparison itself runs; it bites when another store is compared.
+        for seed in 0..4 {
+            contract::model::compare(MemStore::new(), seed, 2_000);
+        }
+    }
+
+    #[test]
+    fn p03_a_disk_that_fails_loses_the_transaction_and_says_so() {
+        let mut store = MemStore::new();
+        store.insert_bundle(&bundle(1)).unwrap();
+        store.fail_writes(Some(StoreError::Full));
+        assert_eq!(store.insert_bundle(&bundle(2)), Err(StoreError::Full));
+        store.fail_writes(None);
+        assert_eq!(store.commit(), Err(StoreError::Full), "a failed write fails the commit");
+        assert_eq!(store.bundle(&bundle(1).id), Ok(None));
+        store.insert_bundle(&bundle(1)).unwrap();
+        assert_eq!(store.commit(), Ok(()));
+    }
+}
