@@ -156,3 +156,84 @@ fn signed_bytes(id: &[u8; 32]) -> [u8; 60] {
     bytes[28..].copy_from_slice(id);
     bytes
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity() -> Identity {
+        let mut seed = [0; 64];
+        for (n, byte) in seed.iter_mut().enumerate() {
+            *byte = n as u8;
+        }
+        Identity::from_bytes(&seed)
+    }
+
+    #[test]
+    fn an_identity_survives_the_round_trip_through_its_secret_form() {
+        let one = identity();
+        let same = Identity::from_bytes(&one.secret_bytes());
+        assert_eq!(one.public(), same.public());
+        assert_eq!(one.node_id(), same.node_id());
+        assert_eq!(PublicKeys::from_bytes(&one.public().to_bytes()), one.public());
+    }
+
+    #[test]
+    fn c18_debug_shows_no_secret() {
+        let shown = format!("{:?}", identity());
+        assert_eq!(shown, format!("Identity {{ node_id: {:?}, .. }}", identity().node_id()));
+    }
+
+    #[test]
+    fn the_id_covers_both_keys() {
+        let keys = identity().public();
+        assert_ne!(PublicKeys { ed: [9; 32], ..keys }.node_id(), keys.node_id());
+        assert_ne!(PublicKeys { x: [9; 32], ..keys }.node_id(), keys.node_id());
+    }
+
+    #[test]
+    fn w12_keys_of_small_order_and_unreduced_ones_verify_nothing() {
+        let id = [5; 32];
+        let signature = identity().sign(&id);
+        assert!(identity().public().verifies(&id, &signature));
+        // The identity point as key and as R, with s = 0, satisfies the plain equation for every message.
+        let mut neutral = [0; 32];
+        neutral[0] = 1;
+        let mut forged = [0; 64];
+        forged[..32].copy_from_slice(&neutral);
+        assert!(!PublicKeys { ed: neutral, x: [0; 32] }.verifies(&id, &forged));
+        // The same point written with y = p + 1.
+        let mut unreduced = [0xff; 32];
+        unreduced[0] = 0xee;
+        unreduced[31] = 0x7f;
+        assert!(!is_reduced(&unreduced));
+        assert!(!PublicKeys { ed: unreduced, x: [0; 32] }.verifies(&id, &forged));
+        assert!(is_reduced(&identity().public().ed));
+        assert!(is_reduced(&{
+            let mut largest = unreduced;
+            largest[0] = 0xec;
+            largest
+        }));
+    }
+
+    #[test]
+    fn w12_a_second_spelling_of_a_signature_is_refused() {
+        let id = [5; 32];
+        let good = identity().sign(&id);
+        // s + l, with l the group order: the same scalar, spelled differently.
+        let order = [
+            0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14,
+            0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
+        ];
+        let mut other = good;
+        let mut carry = 0u16;
+        for (byte, add) in other[32..].iter_mut().zip(order) {
+            let sum = u16::from(*byte) + add + carry;
+            *byte = sum as u8;
+            carry = sum >> 8;
+        }
+        assert_eq!(carry, 0);
+        assert!(identity().public().verifies(&id, &good));
+        assert!(!identity().public().verifies(&id, &other));
+    }
+}

@@ -6,15 +6,24 @@
 //!
 //! [`node::Node`] is the door in, [`node::Outbox`] the door out; `docs/protocol.md` is the specification.
 
+pub mod bridged;
+pub mod bundle;
+pub mod canonical;
+pub mod channel;
 pub mod clock;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+mod entropy;
 pub mod event;
+pub mod header;
 pub mod id;
 pub mod identity;
 pub mod limits;
 pub mod mem;
 pub mod node;
+pub mod post;
+pub mod profile;
+mod spelling;
 pub mod store;
 
 pub use clock::Now;

@@ -15,6 +15,8 @@ pub const BUNDLE_COST_BYTES_MIN: u64 = 512;
 /// What a message counts against the cap beside its text.
 pub const MESSAGE_COST_BYTES: u64 = 256;
 
+/// Latest time a bundle may claim to be made at, in milliseconds since 1970: the last RFC 3339 can write.
+pub const CREATED_UNIX_MS_MAX: u64 = 253_402_300_799_999;
 /// Shortest lifetime, in seconds.
 pub const LIFETIME_S_MIN: u64 = 60;
 /// Lifetime of a message whose author names none, in seconds: 7 days.
