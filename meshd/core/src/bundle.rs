@@ -125,6 +125,14 @@ impl Bundle<'_> {
     /// See [`BadBundle`].
     pub fn prove(&self) -> Result<Content, BadBundle> {
         self.check_author()?;
+        self.read()
+    }
+
+    /// Reads the payload of a bundle that was proven before.
+    ///
+    /// # Errors
+    /// See [`BadBundle`].
+    pub fn read(&self) -> Result<Content, BadBundle> {
         let payload = self.bytes.payload;
         Ok(match self.header.kind {
             Kind::Post => Content::Post(Post::decode(payload)?),

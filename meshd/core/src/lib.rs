@@ -7,12 +7,14 @@
 //! [`node::Node`] is the door in, [`node::Outbox`] the door out; `docs/protocol.md` is the specification.
 
 pub mod bridged;
+mod bucket;
 pub mod bundle;
 pub mod canonical;
 pub mod channel;
 pub mod clock;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
+mod custody;
 mod entropy;
 pub mod event;
 pub mod header;

@@ -40,6 +40,46 @@ pub const HANDSHAKE_MS_MAX: u64 = 10_000;
 /// A neighbour that owes an answer and is silent for this long is cut, in milliseconds (threat S-05).
 pub const STALL_MS_MAX: u64 = 30_000;
 
+/// Share of a store's bytes that is for bundles, in percent; the rest is for received messages.
+pub const BUNDLES_PERCENT: u64 = 75;
+/// Share of the bundles' space that own ones get back whenever they need it, in percent.
+pub const OWN_PERCENT: u64 = 30;
+/// The same for contacts' and their contacts' bundles, in percent.
+pub const CONTACT_PERCENT: u64 = 55;
+/// The same for strangers' bundles, in percent.
+pub const STRANGER_PERCENT: u64 = 15;
+/// Most of the bundles' space that strangers' bundles of one neighbour use, in percent (threat L-02:
+/// origins are free to invent, so the neighbour that brings them is counted first).
+pub const INGRESS_PERCENT: u64 = 10;
+/// Most of the bundles' space that the bundles of one stranger use, in percent (threat L-01).
+pub const ORIGIN_PERCENT: u64 = 5;
+/// Most of a store's bytes that strangers' bundles may rewrite in an hour over one link, in percent.
+pub const LINK_HOUR_PERCENT: u64 = 10;
+/// Most of a store's bytes that strangers' bundles may rewrite in an hour over all links, in percent
+/// (threat L-08: flash wears out).
+pub const HOUR_PERCENT: u64 = 50;
+/// What an hour's share is at least, in bytes, however small the store.
+pub const HOUR_BYTES_MIN: u64 = 16 * 1024 * 1024;
+
+/// Expired bundles dropped, or dropped ids forgotten, in one go.
+pub const SWEEP_MAX: usize = 256;
+/// Sweeps are at least this far apart unless there is more to do at once, in milliseconds.
+pub const SWEEP_MS_MIN: u64 = 1_000;
+/// Events or peers are trimmed after this many were added.
+pub const TRIM_EVERY: u64 = 256;
+/// The clocks are saved with a commit if that was last done this long ago, in milliseconds.
+pub const CLOCK_SAVE_MS: u64 = 10_000;
+/// An idle node saves its clocks this often, in milliseconds: one hour.
+pub const CLOCK_SAVE_IDLE_MS: u64 = 3_600_000;
+/// After a full disk, the node tries whether there is room again this often, in milliseconds.
+pub const PROBE_MS: u64 = 2_000;
+
+/// Earliest creation time that is believed, in milliseconds since 1970: 2025-01-01. Before that no MeshLink
+/// existed, so the clock that said so was not set.
+pub const CREATED_UNIX_MS_MIN: u64 = 1_735_689_600_000;
+/// How far two trusted clocks may be apart, in milliseconds: one day.
+pub const SKEW_MS_MAX: u64 = 24 * 3600 * 1000;
+
 /// Steps kept on the way of one message, with all neighbours together.
 pub const HAND_OVERS_MAX: usize = 64;
 
@@ -56,10 +96,27 @@ pub struct Limits {
     pub peers_kept: u64,
 }
 
+impl Limits {
+    /// Most bytes of bundles.
+    pub fn bundle_bytes_max(&self) -> u64 {
+        percent(self.store_bytes_max, BUNDLES_PERCENT)
+    }
+
+    /// Most bytes of received messages.
+    pub fn received_bytes_max(&self) -> u64 {
+        self.store_bytes_max - self.bundle_bytes_max()
+    }
+}
+
+/// A share of a whole.
+pub(crate) fn percent(whole: u64, percent: u64) -> u64 {
+    whole / 100 * percent + whole % 100 * percent / 100
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
-            store_bytes_max: 512 * 1024 * 1024,
+            store_bytes_max: 1024 * 1024 * 1024,
             store_bundles_max: 1_000_000,
             events_kept: 100_000,
             peers_kept: 10_000,

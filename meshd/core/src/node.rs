@@ -11,13 +11,16 @@
 //! Whatever fails on the disk rolls the whole transaction back, drops the sessions and makes the next commit
 //! fail, so that nobody is told that something is stored which is not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
-use crate::clock::{Now, Timeline};
+use crate::clock::Now;
+use crate::custody::Custody;
+use crate::custody::own::{check_channel, check_leave};
+use crate::entropy::Entropy;
 use crate::event::{Event, LinkKind, LinkStatus, LoggedEvent, TransportStatus};
 use crate::id::{BundleId, LinkId, NodeId};
 use crate::identity::Identity;
-use crate::limits::Limits;
+use crate::limits::{self, Limits};
 use crate::store::{Priority, Store, StoreError};
 
 /// What somebody here wants to say.
@@ -221,13 +224,15 @@ pub struct Deadline {
 
 /// A running node. See the module's text.
 pub struct Node<S> {
-    store: S,
-    identity: Identity,
-    #[allow(dead_code)]
-    limits: Limits,
-    timeline: Timeline,
+    custody: Custody<S>,
     transports: BTreeMap<(LinkKind, String), TransportStatus>,
-    outputs: Vec<Output>,
+    outputs: VecDeque<Output>,
+    /// Why the transaction was lost, until a commit has said so.
+    lost: Option<StoreError>,
+    /// When to try again whether the full disk has room.
+    probe_mono_ms: Option<u64>,
+    /// Whether what is in memory may differ from the store, because that could not be read.
+    is_stale: bool,
 }
 
 impl<S: Store> Node<S> {
@@ -243,34 +248,40 @@ impl<S: Store> Node<S> {
         limits: Limits,
         now: Now,
     ) -> Result<Self, StoreError> {
-        let _ = seed;
-        let timeline = Timeline::resume(store.saved_clock()?, now);
-        Ok(Self { store, identity, limits, timeline, transports: BTreeMap::new(), outputs: Vec::new() })
+        let custody = Custody::open(store, identity, Entropy::new(&seed), limits, now)?;
+        Ok(Self {
+            custody,
+            transports: BTreeMap::new(),
+            outputs: VecDeque::new(),
+            lost: None,
+            probe_mono_ms: None,
+            is_stale: false,
+        })
     }
 
     /// Its id.
     pub fn id(&self) -> NodeId {
-        self.identity.node_id()
+        self.custody.id()
     }
 
     /// Its keys.
     pub fn identity(&self) -> &Identity {
-        &self.identity
+        &self.custody.identity
     }
 
     /// Its store, to read from.
     pub fn store(&self) -> &S {
-        &self.store
+        &self.custody.store
     }
 
     /// Its store, for tables the node does not know; they share its transaction.
     pub fn store_mut(&mut self) -> &mut S {
-        &mut self.store
+        &mut self.custody.store
     }
 
     /// Where `now` is on the store's timeline, in milliseconds.
     pub fn timeline_ms(&self, now: Now) -> u64 {
-        self.timeline.at(now)
+        self.custody.timeline.at(now)
     }
 
     /// Posts a message: signs it, stores it, shows it here.
@@ -278,8 +289,7 @@ impl<S: Store> Node<S> {
     /// # Errors
     /// See [`SubmitError`].
     pub fn submit(&mut self, draft: Draft, now: Now) -> Result<BundleId, SubmitError> {
-        let _ = (draft, now);
-        Err(SubmitError::EmptyText)
+        self.write(now, |node| node.custody.submit(draft, now))
     }
 
     /// Takes over a post from a client that knows nothing of MeshLink; `None` if it is known already.
@@ -287,17 +297,15 @@ impl<S: Store> Node<S> {
     /// # Errors
     /// See [`SubmitError`].
     pub fn submit_bridged(&mut self, post: BridgedPost, now: Now) -> Result<Option<BundleId>, SubmitError> {
-        let _ = (post, now);
-        Err(SubmitError::EmptyText)
+        self.write(now, |node| node.custody.submit_bridged(post, now))
     }
 
-    /// Changes what the node says about itself, as a whole.
+    /// Changes what the node says about itself, as a whole. Saying the same again does nothing.
     ///
     /// # Errors
     /// See [`SubmitError`].
     pub fn set_profile(&mut self, profile: ProfileDraft, now: Now) -> Result<(), SubmitError> {
-        let _ = (profile, now);
-        Ok(())
+        self.write(now, |node| node.custody.set_profile(profile, now))
     }
 
     /// What the node says about itself.
@@ -305,7 +313,7 @@ impl<S: Store> Node<S> {
     /// # Errors
     /// The store can't be read.
     pub fn profile(&self) -> Result<ProfileDraft, StoreError> {
-        Ok(ProfileDraft::default())
+        self.custody.profile()
     }
 
     /// Marks a message read; says whether it was unread.
@@ -313,8 +321,7 @@ impl<S: Store> Node<S> {
     /// # Errors
     /// The store failed.
     pub fn mark_read(&mut self, id: &BundleId, now: Now) -> Result<bool, StoreError> {
-        let _ = now;
-        self.store.mark_read(id)
+        self.write(now, |node| node.custody.store.mark_read(id))
     }
 
     /// Forgets a message here; says whether it was kept. An own one that nobody else has is withdrawn: it
@@ -323,8 +330,7 @@ impl<S: Store> Node<S> {
     /// # Errors
     /// The store failed.
     pub fn forget(&mut self, id: &BundleId, now: Now) -> Result<bool, StoreError> {
-        let _ = now;
-        self.store.delete_message(id)
+        self.write(now, |node| node.custody.forget(id))
     }
 
     /// Shows a channel from now on, with what is carried of it; says whether it was not shown before.
@@ -332,7 +338,8 @@ impl<S: Store> Node<S> {
     /// # Errors
     /// No channel has such a name, or the store failed.
     pub fn join(&mut self, channel: &str, now: Now) -> Result<bool, SubmitError> {
-        Ok(self.store.join(channel, now.unix_ms)?)
+        check_channel(channel)?;
+        self.write(now, |node| Ok(node.custody.join(channel, now)?))
     }
 
     /// Stops showing a channel; says whether it was shown. What was shown stays.
@@ -340,18 +347,17 @@ impl<S: Store> Node<S> {
     /// # Errors
     /// `#mesh` can't be left, no channel has such a name, or the store failed.
     pub fn leave(&mut self, channel: &str, now: Now) -> Result<bool, SubmitError> {
-        let _ = now;
-        Ok(self.store.leave(channel)?)
+        check_leave(channel)?;
+        self.write(now, |node| Ok(node.custody.store.leave(channel)?))
     }
 
-    /// Blocks a node: its links are closed, its bundles neither shown nor carried. Says whether it was not
-    /// blocked before.
+    /// Blocks a node: its links are closed, its bundles neither shown nor carried from now on. Says whether
+    /// it was not blocked before.
     ///
     /// # Errors
     /// The store failed.
     pub fn block(&mut self, peer: &NodeId, now: Now) -> Result<bool, StoreError> {
-        let _ = (peer, now);
-        Ok(false)
+        self.write(now, |node| node.custody.block(peer, now))
     }
 
     /// Undoes a block; says whether there was one.
@@ -359,21 +365,20 @@ impl<S: Store> Node<S> {
     /// # Errors
     /// The store failed.
     pub fn unblock(&mut self, peer: &NodeId, now: Now) -> Result<bool, StoreError> {
-        let _ = (peer, now);
-        Ok(false)
+        self.write(now, |node| node.custody.unblock(peer, now))
     }
 
-    /// Notes how a transport stands; logged if it changed.
+    /// Notes how a transport stands; logged if it changed. Remembered even if the disk can't log it.
     ///
     /// # Errors
     /// The store failed.
     pub fn report_transport(&mut self, status: TransportStatus, now: Now) -> Result<(), StoreError> {
         let place = (status.kind, status.name.clone());
-        if self.transports.get(&place) != Some(&status) {
-            self.store.append_event(&Event::Transport { status: status.clone() }, now.unix_ms)?;
-            self.transports.insert(place, status);
+        if self.transports.get(&place) == Some(&status) {
+            return Ok(());
         }
-        Ok(())
+        self.transports.insert(place, status.clone());
+        self.write(now, |node| node.custody.log(Event::Transport { status }, now))
     }
 
     /// How the transports stand, by kind and name.
@@ -386,8 +391,12 @@ impl<S: Store> Node<S> {
     /// # Errors
     /// The store failed; the transaction is lost, and the next commit says so too.
     pub fn handle(&mut self, input: Input<'_>, now: Now) -> Result<(), StoreError> {
-        let _ = (input, now);
-        Ok(())
+        match input {
+            Input::Timeout => self.on_timeout(now),
+            Input::LinkUp { .. } | Input::LinkDown { .. } | Input::Frame { .. } | Input::Rssi { .. } => {
+                Ok(())
+            }
+        }
     }
 
     /// Makes everything since the last commit durable, and opens the door out.
@@ -396,16 +405,24 @@ impl<S: Store> Node<S> {
     /// Nothing since the last commit has happened: the store is rolled back, all links are closed (with the
     /// next outbox). After [`StoreError::Full`] the node takes nothing in until there is room again.
     pub fn commit(&mut self, now: Now) -> Result<Outbox<'_, S>, StoreError> {
-        if self.store.is_dirty() {
-            self.store.save_clock(self.timeline.save(now))?;
-            self.store.commit()?;
+        if let Some(error) = self.lost.take() {
+            return Err(error);
         }
+        if self.custody.store.is_dirty() {
+            let committed = self.custody.before_commit(now).and_then(|()| self.custody.store.commit());
+            if let Err(error) = committed {
+                self.lose(&error, now);
+                self.lost = None;
+                return Err(error);
+            }
+        }
+        self.outputs.extend(self.custody.events.drain(..).map(Output::Event));
         Ok(Outbox { node: self })
     }
 
     /// Whether the disk takes what is submitted.
     pub fn is_writable(&self) -> bool {
-        true
+        self.probe_mono_ms.is_none()
     }
 
     /// The links, by number.
@@ -415,7 +432,72 @@ impl<S: Store> Node<S> {
 
     /// When to call [`Node::handle`] with [`Input::Timeout`] at the latest. Any other call may change it.
     pub fn poll_timeout(&self) -> Option<Deadline> {
-        None
+        let sweep = self.custody.next_sweep_mono_ms();
+        let deadlines = [
+            self.probe_mono_ms.map(|mono_ms| Deadline { mono_ms, reason: "is there room on the disk again" }),
+            sweep.map(|mono_ms| Deadline { mono_ms, reason: "a bundle expires" }),
+            Some(Deadline { mono_ms: self.custody.next_clock_save_mono_ms(), reason: "save the clocks" }),
+        ];
+        deadlines.into_iter().flatten().min()
+    }
+
+    fn on_timeout(&mut self, now: Now) -> Result<(), StoreError> {
+        if self.probe_mono_ms.is_some_and(|due| now.mono_ms >= due) {
+            self.probe_mono_ms = self.custody.store.probe().is_err().then(|| now.mono_ms + limits::PROBE_MS);
+        }
+        if !self.is_writable() {
+            return Ok(());
+        }
+        self.write(now, |node| node.custody.sweep(now))
+    }
+
+    /// Does something that writes. If the disk fails, the transaction is lost as a whole.
+    fn write<T, E: From<StoreError> + AsStoreError>(
+        &mut self,
+        now: Now,
+        work: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        if !self.is_writable() {
+            return Err(StoreError::Full.into());
+        }
+        if self.is_stale {
+            self.custody.reload()?;
+            self.is_stale = false;
+        }
+        let result = work(self);
+        if let Some(error) = result.as_ref().err().and_then(AsStoreError::as_store_error) {
+            let error = error.clone();
+            self.lose(&error, now);
+        }
+        result
+    }
+
+    /// Goes back to what is durable.
+    fn lose(&mut self, error: &StoreError, now: Now) {
+        self.custody.store.rollback();
+        self.custody.forget_transaction();
+        self.is_stale = self.custody.reload().is_err();
+        if *error == StoreError::Full {
+            self.probe_mono_ms = Some(now.mono_ms + limits::PROBE_MS);
+        }
+        self.lost = Some(error.clone());
+    }
+}
+
+/// Errors behind which there may be a disk.
+trait AsStoreError {
+    fn as_store_error(&self) -> Option<&StoreError>;
+}
+
+impl AsStoreError for StoreError {
+    fn as_store_error(&self) -> Option<&StoreError> {
+        Some(self)
+    }
+}
+
+impl AsStoreError for SubmitError {
+    fn as_store_error(&self) -> Option<&StoreError> {
+        if let Self::Store(error) = self { Some(error) } else { None }
     }
 }
 
@@ -436,7 +518,7 @@ impl<S: Store> Outbox<'_, S> {
 
     /// The next thing to do or to know.
     pub fn next_output(&mut self) -> Option<Output> {
-        if self.node.outputs.is_empty() { None } else { Some(self.node.outputs.remove(0)) }
+        self.node.outputs.pop_front()
     }
 
     /// The links that may have a frame to send, by number. Only those need to be polled.

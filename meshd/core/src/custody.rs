@@ -1,0 +1,186 @@
+//! What a node has taken into its keeping: its bundles, messages, profile and peers, by the rules for them.
+//!
+//! Everything but links. A bundle comes in through [`Custody::receive`] or is made by [`Custody::submit`];
+//! it leaves by expiry, eviction or withdrawal, and its id is remembered for a while so that it is not taken
+//! again. Nothing here is durable before the node commits, and nothing of a bundle is kept in memory.
+
+mod eviction;
+mod expiry;
+pub(crate) mod own;
+mod peers;
+mod receive;
+mod shown;
+
+pub(crate) use receive::{Arrival, Refusal, Verdict};
+
+use std::collections::BTreeSet;
+
+use crate::bucket::Bucket;
+use crate::channel::MESH;
+use crate::clock::{Now, Timeline};
+use crate::entropy::Entropy;
+use crate::event::{Event, LoggedEvent, MessageStatus};
+use crate::id::{BundleId, NodeId};
+use crate::identity::Identity;
+use crate::limits::{self, Limits, percent};
+use crate::store::{Priority, Store, StoreError, StoredBundle};
+
+/// See the module's text.
+pub(crate) struct Custody<S> {
+    pub(crate) store: S,
+    pub(crate) identity: Identity,
+    pub(crate) limits: Limits,
+    pub(crate) timeline: Timeline,
+    pub(crate) entropy: Entropy,
+    /// Events of the open transaction, then of the last one.
+    pub(crate) events: Vec<LoggedEvent>,
+    /// The highest row held of each priority, so that a session knows at no cost whether there is news.
+    newest_rows: [u64; 3],
+    blocked: BTreeSet<NodeId>,
+    next_expiry_tl_ms: Option<u64>,
+    swept_mono_ms: Option<u64>,
+    /// What strangers may still make this node write.
+    strangers: Bucket,
+    clock_saved_mono_ms: Option<u64>,
+    events_since_trim: u64,
+    peers_since_trim: u64,
+}
+
+impl<S: Store> Custody<S> {
+    pub(crate) fn open(
+        store: S,
+        identity: Identity,
+        entropy: Entropy,
+        limits: Limits,
+        now: Now,
+    ) -> Result<Self, StoreError> {
+        let timeline = Timeline::resume(store.saved_clock()?, now);
+        let mut custody = Self {
+            store,
+            identity,
+            limits,
+            timeline,
+            entropy,
+            events: Vec::new(),
+            newest_rows: [0; 3],
+            blocked: BTreeSet::new(),
+            next_expiry_tl_ms: None,
+            swept_mono_ms: None,
+            strangers: Bucket::new(hour_bytes(&limits, limits::HOUR_PERCENT), now),
+            clock_saved_mono_ms: None,
+            events_since_trim: 0,
+            peers_since_trim: 0,
+        };
+        custody.reload()?;
+        if !custody.store.is_joined(MESH)? {
+            custody.store.join(MESH, now.unix_ms)?;
+        }
+        custody.renew_profile(now)?;
+        Ok(custody)
+    }
+
+    /// Reads again what is kept in memory, after the store went back.
+    pub(crate) fn reload(&mut self) -> Result<(), StoreError> {
+        for priority in PRIORITIES {
+            self.newest_rows[priority as usize] = self.store.newest_row(priority)?;
+        }
+        self.blocked = self.store.blocked()?.into_iter().collect();
+        self.next_expiry_tl_ms = self.store.next_expiry()?;
+        Ok(())
+    }
+
+    pub(crate) fn id(&self) -> NodeId {
+        self.identity.node_id()
+    }
+
+    pub(crate) fn is_blocked(&self, peer: &NodeId) -> bool {
+        self.blocked.contains(peer)
+    }
+
+    /// The highest row of that priority.
+    pub(crate) fn newest_row(&self, priority: Priority) -> u64 {
+        self.newest_rows[priority as usize]
+    }
+
+    /// The budget of one link for what strangers make this node write.
+    pub(crate) fn link_bucket(&self, now: Now) -> Bucket {
+        Bucket::new(hour_bytes(&self.limits, limits::LINK_HOUR_PERCENT), now)
+    }
+
+    /// Adds an event to the log.
+    pub(crate) fn log(&mut self, event: Event, now: Now) -> Result<(), StoreError> {
+        let seq = self.store.append_event(&event, now.unix_ms)?;
+        self.logged(LoggedEvent { seq, at_unix_ms: now.unix_ms, event });
+        Ok(())
+    }
+
+    fn logged(&mut self, event: LoggedEvent) {
+        self.events_since_trim += 1;
+        self.events.push(event);
+    }
+
+    /// Adds a bundle, and remembers what has to be known about it without asking.
+    fn insert(&mut self, bundle: &StoredBundle) -> Result<(), StoreError> {
+        let row = self.store.insert_bundle(bundle)?;
+        self.newest_rows[bundle.priority as usize] = row;
+        let expiry = bundle.expires_tl_ms;
+        self.next_expiry_tl_ms = Some(self.next_expiry_tl_ms.map_or(expiry, |next| next.min(expiry)));
+        Ok(())
+    }
+
+    /// Moves an own message on, if that is forward.
+    pub(crate) fn advance(
+        &mut self,
+        id: &BundleId,
+        status: MessageStatus,
+        reason: Option<&str>,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        let Some(message) = self.store.message(id)? else { return Ok(()) };
+        if !message.own || !message.status.may_become(status) {
+            return Ok(());
+        }
+        self.store.set_status(id, status, reason)?;
+        let reason = reason.map(str::to_owned);
+        self.log(Event::MessageStatus { id: *id, status, reason }, now)
+    }
+
+    /// What a transaction does last: trims what grows, saves the clocks.
+    pub(crate) fn before_commit(&mut self, now: Now) -> Result<(), StoreError> {
+        if self.events_since_trim >= limits::TRIM_EVERY {
+            self.store.trim_events(self.limits.events_kept)?;
+            self.events_since_trim = 0;
+        }
+        if self.peers_since_trim >= limits::TRIM_EVERY {
+            self.store.trim_peers(self.limits.peers_kept)?;
+            self.peers_since_trim = 0;
+        }
+        let is_due = |saved: u64| now.mono_ms.saturating_sub(saved) >= limits::CLOCK_SAVE_MS;
+        if self.clock_saved_mono_ms.is_none_or(is_due) {
+            self.save_clock(now)?;
+        }
+        Ok(())
+    }
+
+    fn save_clock(&mut self, now: Now) -> Result<(), StoreError> {
+        self.store.save_clock(self.timeline.save(now))?;
+        self.clock_saved_mono_ms = Some(now.mono_ms);
+        Ok(())
+    }
+
+    /// Forgets what a transaction that failed had put into memory.
+    pub(crate) fn forget_transaction(&mut self) {
+        self.events.clear();
+        self.clock_saved_mono_ms = None;
+        // Trimming more often than needed costs nothing.
+        self.events_since_trim = limits::TRIM_EVERY;
+        self.peers_since_trim = limits::TRIM_EVERY;
+    }
+}
+
+/// Most urgent first.
+pub(crate) const PRIORITIES: [Priority; 3] = [Priority::Sos, Priority::Normal, Priority::Bulk];
+
+fn hour_bytes(limits: &Limits, share: u64) -> u64 {
+    percent(limits.store_bytes_max, share).max(limits::HOUR_BYTES_MIN)
+}

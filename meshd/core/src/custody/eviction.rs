@@ -1,0 +1,172 @@
+//! Who gives way when the store is full.
+//!
+//! The bundles' space has three guaranteed shares: own 30 %, contacts 55 %, strangers 15 %. Whoever needs more
+//! borrows what is free, and gives it back at once when its owner comes. Within a share the least urgent goes
+//! first, then the longest held; nobody pushes out what is more urgent than itself. Own bundles never go.
+
+use crate::id::NodeId;
+use crate::limits::{self, percent};
+use crate::store::{Class, Priority, Store, StoreError, StoredBundle, Usage, Victim};
+
+use super::Custody;
+
+/// A bundle that wants in.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Newcomer {
+    pub(super) class: Class,
+    pub(super) priority: Priority,
+    pub(super) cost_bytes: u64,
+}
+
+impl From<&StoredBundle> for Newcomer {
+    fn from(bundle: &StoredBundle) -> Self {
+        Self { class: bundle.class, priority: bundle.priority, cost_bytes: bundle.cost_bytes() }
+    }
+}
+
+impl<S: Store> Custody<S> {
+    /// Whether a bundle from elsewhere may come in; evicts what has to go for it.
+    pub(super) fn make_room(&mut self, bundle: &StoredBundle) -> Result<bool, StoreError> {
+        let newcomer = Newcomer::from(bundle);
+        let space = self.limits.bundle_bytes_max();
+        if newcomer.class == Class::Stranger {
+            if let Some(peer) = bundle.ingress {
+                let most = percent(space, limits::INGRESS_PERCENT);
+                if !self.keep_below(newcomer, most, Heap::Ingress(peer))? {
+                    return Ok(false);
+                }
+            }
+            if let Some(origin) = bundle.origin {
+                let most = percent(space, limits::ORIGIN_PERCENT);
+                if !self.keep_below(newcomer, most, Heap::Origin(origin))? {
+                    return Ok(false);
+                }
+            }
+        }
+        self.make_room_for(newcomer)
+    }
+
+    /// Evicts among one neighbour's or origin's bundles until the newcomer fits under its limit.
+    fn keep_below(&mut self, newcomer: Newcomer, most: u64, heap: Heap) -> Result<bool, StoreError> {
+        loop {
+            let (usage, victim) = match heap {
+                Heap::Ingress(peer) => {
+                    (self.store.usage_of_ingress(&peer)?, self.store.victim_of_ingress(&peer))
+                }
+                Heap::Origin(origin) => {
+                    (self.store.usage_of_origin(&origin)?, self.store.victim_of_origin(&origin))
+                }
+            };
+            if usage.bytes + newcomer.cost_bytes <= most {
+                return Ok(true);
+            }
+            match victim? {
+                Some(victim) if victim.priority >= newcomer.priority => self.evict(&victim)?,
+                Some(_) | None => return Ok(false),
+            }
+        }
+    }
+
+    /// Evicts until the newcomer fits into the store as a whole.
+    pub(super) fn make_room_for(&mut self, newcomer: Newcomer) -> Result<bool, StoreError> {
+        loop {
+            let usages = Usages::read(&self.store)?;
+            let Some(scarce) = usages.scarce(newcomer, &self.limits) else { return Ok(true) };
+            let Some(class) = usages.gives_way(newcomer, scarce, &self.limits) else { return Ok(false) };
+            match self.store.victim(class)? {
+                Some(victim) if class != newcomer.class || victim.priority >= newcomer.priority => {
+                    self.evict(&victim)?;
+                }
+                Some(_) | None => return Ok(false),
+            }
+        }
+    }
+
+    fn evict(&mut self, victim: &Victim) -> Result<(), StoreError> {
+        self.store.drop_bundle(&victim.id, victim.expires_tl_ms.saturating_add(limits::DROPPED_MS))
+    }
+}
+
+/// Among whose bundles.
+#[derive(Clone, Copy)]
+enum Heap {
+    Ingress(NodeId),
+    Origin(NodeId),
+}
+
+/// What there is too little of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scarce {
+    Bytes,
+    Bundles,
+}
+
+/// How much is held, by class.
+struct Usages {
+    own: Usage,
+    contact: Usage,
+    stranger: Usage,
+}
+
+impl Usages {
+    fn read(store: &impl Store) -> Result<Self, StoreError> {
+        Ok(Self {
+            own: store.usage(Class::Own)?,
+            contact: store.usage(Class::Contact)?,
+            stranger: store.usage(Class::Stranger)?,
+        })
+    }
+
+    /// What there is too little of for the newcomer, if anything.
+    fn scarce(&self, newcomer: Newcomer, limits: &limits::Limits) -> Option<Scarce> {
+        let all = [self.own, self.contact, self.stranger];
+        let bytes: u64 = all.iter().map(|usage| usage.bytes).sum();
+        let bundles: u64 = all.iter().map(|usage| usage.bundles).sum();
+        if bytes + newcomer.cost_bytes > limits.bundle_bytes_max() {
+            Some(Scarce::Bytes)
+        } else if bundles + 1 > limits.store_bundles_max {
+            Some(Scarce::Bundles)
+        } else {
+            None
+        }
+    }
+
+    /// The class that loses a bundle to the newcomer.
+    ///
+    /// First whoever has borrowed: strangers, then contacts; from a borrower takes back who is within its own
+    /// share, or who is nearer to the user. Else the newcomer's own class makes room, unless it is the
+    /// user's.
+    fn gives_way(&self, newcomer: Newcomer, scarce: Scarce, limits: &limits::Limits) -> Option<Class> {
+        let added = if scarce == Scarce::Bytes { newcomer.cost_bytes } else { 1 };
+        let is_within =
+            self.held(newcomer.class, scarce) + added <= guaranteed(newcomer.class, scarce, limits);
+        let borrower = [Class::Stranger, Class::Contact].into_iter().find(|class| {
+            *class != newcomer.class
+                && self.held(*class, scarce) > guaranteed(*class, scarce, limits)
+                && (is_within || newcomer.class < *class)
+        });
+        borrower.or((newcomer.class != Class::Own).then_some(newcomer.class))
+    }
+
+    fn held(&self, class: Class, scarce: Scarce) -> u64 {
+        let usage = match class {
+            Class::Own => self.own,
+            Class::Contact => self.contact,
+            Class::Stranger => self.stranger,
+        };
+        if scarce == Scarce::Bytes { usage.bytes } else { usage.bundles }
+    }
+}
+
+fn guaranteed(class: Class, scarce: Scarce, limits: &limits::Limits) -> u64 {
+    let whole = match scarce {
+        Scarce::Bytes => limits.bundle_bytes_max(),
+        Scarce::Bundles => limits.store_bundles_max,
+    };
+    let share = match class {
+        Class::Own => limits::OWN_PERCENT,
+        Class::Contact => limits::CONTACT_PERCENT,
+        Class::Stranger => limits::STRANGER_PERCENT,
+    };
+    percent(whole, share)
+}

@@ -1,0 +1,222 @@
+//! What comes in from neighbours.
+//!
+//! The cheap checks come first: size, hash, whether it is known, header, rate, signature, quota. Whatever is
+//! wrong with a bundle is the fault of the neighbour that sent it; whatever there is no room for is nobody's.
+//!
+//! What travels beside the bundle is not signed, so it is clamped: hops and copies to their maxima, age from
+//! below by what the clocks say, if both are to be trusted, and the lifetime by what this node grants to that
+//! class (threats S-06, L-04, R-05).
+
+use crate::bucket::Bucket;
+use crate::bundle::{BadBundle, Bundle, BundleBytes, Content};
+use crate::clock::Now;
+use crate::event::LinkKind;
+use crate::id::{BundleId, NodeId};
+use crate::limits::{
+    COPIES_MAX, CREATED_UNIX_MS_MIN, DROPPED_MS, HOPS_MAX, LIFETIME_S_MAX, LIFETIME_S_STRANGER_MAX,
+    SKEW_MS_MAX,
+};
+use crate::profile::Profile;
+use crate::store::{Class, HandOverStep, Known, Store, StoreError, StoredBundle};
+
+use super::Custody;
+use super::shown::Words;
+
+/// A bundle as it came in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival<'b> {
+    pub(crate) bytes: BundleBytes<'b>,
+    /// What the neighbour says it has been under way, in milliseconds.
+    pub(crate) age_ms: u64,
+    /// What the neighbour says it passed through.
+    pub(crate) hops: u64,
+    /// What the neighbour lets this node hand out.
+    pub(crate) copies: u64,
+    pub(crate) from: NodeId,
+    pub(crate) via: LinkKind,
+}
+
+/// What became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Stored, with the next commit.
+    Stored,
+    /// Held already.
+    Known(BundleId),
+    /// Not taken, which is nobody's fault.
+    Refused(Refusal),
+    /// No good.
+    Bad(BadBundle),
+}
+
+/// Why a bundle is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// Not wanted now or ever.
+    Unwanted,
+    /// No room for it.
+    Full,
+    /// Too much at once; welcome later.
+    Busy,
+    /// No good: the signature, the form, or nobody asked for it.
+    Bad,
+}
+
+impl<S: Store> Custody<S> {
+    /// Takes in a bundle from a neighbour.
+    pub(crate) fn receive(
+        &mut self,
+        arrival: Arrival<'_>,
+        link: &mut Bucket,
+        now: Now,
+    ) -> Result<Verdict, StoreError> {
+        if !arrival.bytes.fit() {
+            return Ok(Verdict::Bad(BadBundle::TooLong));
+        }
+        let id = arrival.bytes.id();
+        match self.store.known(&id.prefix())? {
+            Known::Held(held) => return Ok(Verdict::Known(held)),
+            Known::Dropped => return Ok(Verdict::Refused(Refusal::Unwanted)),
+            Known::No => {}
+        }
+        let bundle = match arrival.bytes.parse() {
+            Ok(bundle) => bundle,
+            Err(bad) => return Ok(Verdict::Bad(bad)),
+        };
+        self.consider(&bundle, arrival, link, now)
+    }
+
+    fn consider(
+        &mut self,
+        bundle: &Bundle<'_>,
+        arrival: Arrival<'_>,
+        link: &mut Bucket,
+        now: Now,
+    ) -> Result<Verdict, StoreError> {
+        let mut stored = self.as_stored(bundle, arrival, now);
+        if stored.class == Class::Stranger {
+            let cost = stored.cost_bytes();
+            if !self.strangers.has(cost, now) || !link.take(cost, now) {
+                return Ok(Verdict::Refused(Refusal::Busy));
+            }
+            self.strangers.take(cost, now);
+        }
+        let content = match bundle.prove() {
+            Ok(content) => content,
+            Err(bad) => return Ok(Verdict::Bad(bad)),
+        };
+        if !self.is_wanted(&stored, &content, arrival.hops)? {
+            let until = stored.expires_tl_ms.saturating_add(DROPPED_MS);
+            self.store.drop_bundle(&bundle.id, until)?;
+            return Ok(Verdict::Refused(Refusal::Unwanted));
+        }
+        if !self.make_room(&stored)? {
+            return Ok(Verdict::Refused(Refusal::Full));
+        }
+        match content {
+            Content::Profile(profile) => self.take_profile(&stored, profile, now)?,
+            content @ (Content::Post(_) | Content::Bridged(_) | Content::Unread) => {
+                self.take_words(&mut stored, bundle, content, arrival, now)?;
+            }
+        }
+        Ok(Verdict::Stored)
+    }
+
+    /// The bundle with what is believed of what travelled beside it.
+    fn as_stored(&self, bundle: &Bundle<'_>, arrival: Arrival<'_>, now: Now) -> StoredBundle {
+        let header = &bundle.header;
+        let origin = header.origin.map(|keys| keys.node_id());
+        // Also an own one: it was dropped here, or made with the same keys on another disk, and is not what
+        // this node has to keep.
+        let class = Class::Stranger;
+        let age_ms = believed_age_ms(arrival.age_ms, header.created_unix_ms, now);
+        let received_tl_ms = self.timeline.at(now);
+        let left_ms = granted_lifetime_ms(header.lifetime_ms(), class).saturating_sub(age_ms);
+        StoredBundle {
+            id: bundle.id,
+            kind: header.kind.number(),
+            priority: header.priority,
+            class,
+            origin,
+            header: bundle.bytes.header.to_vec(),
+            payload: bundle.bytes.payload.to_vec(),
+            auth: bundle.bytes.auth.to_vec(),
+            age_ms,
+            received_tl_ms,
+            expires_tl_ms: received_tl_ms.saturating_add(left_ms),
+            hops: arrival.hops.saturating_add(1).min(u64::from(HOPS_MAX)) as u8,
+            copies: arrival.copies.min(u64::from(COPIES_MAX)) as u8,
+            ingress: Some(arrival.from),
+            unshown_in: None,
+        }
+    }
+
+    fn is_wanted(&self, stored: &StoredBundle, content: &Content, hops: u64) -> Result<bool, StoreError> {
+        if stored.expires_tl_ms <= stored.received_tl_ms || hops >= u64::from(HOPS_MAX) {
+            return Ok(false);
+        }
+        let Some(origin) = stored.origin else { return Ok(true) };
+        if self.is_blocked(&origin) {
+            return Ok(false);
+        }
+        match content {
+            Content::Profile(profile) if origin == self.id() => self.is_own_profile_newer(profile),
+            Content::Profile(profile) => Ok(self.compare_profile(&origin, profile)?.0),
+            Content::Post(_) | Content::Bridged(_) | Content::Unread => Ok(true),
+        }
+    }
+
+    fn take_profile(&mut self, stored: &StoredBundle, profile: Profile, now: Now) -> Result<(), StoreError> {
+        let origin = stored.origin.expect("a profile that was proven has an author");
+        if origin == self.id() {
+            self.insert(stored)?;
+            return self.outgrow(&profile);
+        }
+        if let (_, Some(older)) = self.compare_profile(&origin, &profile)? {
+            let until = self.timeline.at(now).saturating_add(LIFETIME_S_MAX * 1000 + DROPPED_MS);
+            self.store.drop_bundle(&older, until)?;
+        }
+        self.insert(stored)?;
+        self.learn_profile(&origin, stored.id, profile, now)
+    }
+
+    fn take_words(
+        &mut self,
+        stored: &mut StoredBundle,
+        bundle: &Bundle<'_>,
+        content: Content,
+        arrival: Arrival<'_>,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        let Some(words) = Words::of(content) else { return self.insert(stored) };
+        if let Some(origin) = stored.origin {
+            self.hear_of(&origin, now)?;
+        }
+        if !self.store.is_joined(&words.channel)? {
+            stored.unshown_in = Some(words.channel);
+            return self.insert(stored);
+        }
+        self.insert(stored)?;
+        self.show(stored, bundle.header.created_unix_ms, words, now)?;
+        self.note_step(&stored.id, HandOverStep::Received, &arrival.from, arrival.via, now)
+    }
+}
+
+/// How long a bundle has been under way, in milliseconds: what the neighbour says, but not less than what
+/// the clocks say, where this node's is trusted and the author's plausible; a day between them is forgiven.
+fn believed_age_ms(claimed_ms: u64, created_unix_ms: Option<u64>, now: Now) -> u64 {
+    let claimed_ms = claimed_ms.min(LIFETIME_S_MAX * 1000);
+    let (Some(created), Some(today)) = (created_unix_ms, now.unix_ms) else { return claimed_ms };
+    if !(CREATED_UNIX_MS_MIN..=today).contains(&created) {
+        return claimed_ms;
+    }
+    claimed_ms.max((today - created).saturating_sub(SKEW_MS_MAX)).min(LIFETIME_S_MAX * 1000)
+}
+
+fn granted_lifetime_ms(asked_ms: u64, class: Class) -> u64 {
+    let most_s = match class {
+        Class::Own | Class::Contact => LIFETIME_S_MAX,
+        Class::Stranger => LIFETIME_S_STRANGER_MAX,
+    };
+    asked_ms.min(most_s * 1000)
+}

@@ -1,0 +1,127 @@
+//! Which posts people here see: those of the channels they joined, and of nobody they blocked.
+
+use crate::bundle::{BundleBytes, Content};
+use crate::clock::Now;
+use crate::event::{Event, LinkKind, LoggedEvent, MessageStatus};
+use crate::id::{BundleId, NodeId, Seq};
+use crate::limits::SWEEP_MAX;
+use crate::store::{HandOver, HandOverStep, MessageRecord, Store, StoreError, StoredBundle};
+
+use super::Custody;
+
+/// Messages forgotten at most when one comes in.
+const TRIM_MAX: usize = 16;
+
+/// A post of either kind, as people see it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Words {
+    pub(super) channel: String,
+    pub(super) text: String,
+    pub(super) alias: Option<String>,
+    pub(super) reply_to: Option<BundleId>,
+}
+
+impl Words {
+    /// What of a bundle is a post, if it is one.
+    pub(super) fn of(content: Content) -> Option<Self> {
+        match content {
+            Content::Post(post) => {
+                Some(Self { channel: post.channel, text: post.text, alias: None, reply_to: post.reply_to })
+            }
+            Content::Bridged(bridged) => Some(Self {
+                channel: bridged.channel,
+                text: bridged.text,
+                alias: Some(bridged.sender),
+                reply_to: None,
+            }),
+            Content::Profile(_) | Content::Unread => None,
+        }
+    }
+}
+
+impl<S: Store> Custody<S> {
+    /// Shows a post whose bundle is stored, unless it was shown once before (threats, S-07).
+    pub(super) fn show(
+        &mut self,
+        bundle: &StoredBundle,
+        created_unix_ms: Option<u64>,
+        words: Words,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        if self.store.message(&bundle.id)?.is_some() {
+            return Ok(());
+        }
+        let own = bundle.origin == Some(self.id());
+        let is_pending = own && bundle.ingress.is_none();
+        let mut message = MessageRecord {
+            seq: Seq(0),
+            id: bundle.id,
+            conversation: words.channel,
+            from: bundle.origin,
+            from_alias: words.alias,
+            own,
+            text: words.text,
+            created_unix_ms,
+            received_unix_ms: now.unix_ms,
+            status: if is_pending { MessageStatus::Pending } else { MessageStatus::Synced },
+            status_reason: None,
+            priority: bundle.priority,
+            expires_tl_ms: bundle.expires_tl_ms,
+            reply_to: words.reply_to,
+            read: own,
+        };
+        let seq = self.store.insert_message(&mut message)?;
+        let event = Event::MessageNew { id: bundle.id };
+        self.logged(LoggedEvent { seq, at_unix_ms: now.unix_ms, event });
+        let most = self.limits.received_bytes_max();
+        if !own && self.store.received_usage()?.bytes > most {
+            self.store.trim_received(most, TRIM_MAX)?;
+        }
+        Ok(())
+    }
+
+    /// Joins a channel and shows what is carried of it; says whether it was not joined before.
+    pub(crate) fn join(&mut self, channel: &str, now: Now) -> Result<bool, StoreError> {
+        if !self.store.join(channel, now.unix_ms)? {
+            return Ok(false);
+        }
+        loop {
+            let carried = self.store.unshown(channel, SWEEP_MAX)?;
+            for id in &carried {
+                self.show_carried(id, now)?;
+            }
+            if carried.len() < SWEEP_MAX {
+                return Ok(true);
+            }
+        }
+    }
+
+    fn show_carried(&mut self, id: &BundleId, now: Now) -> Result<(), StoreError> {
+        self.store.mark_shown(id)?;
+        let Some(bundle) = self.store.bundle(id)? else { return Ok(()) };
+        let bytes = BundleBytes { header: &bundle.header, payload: &bundle.payload, auth: &bundle.auth };
+        // It was proven when it came in; only its words are needed.
+        let Ok(parsed) = bytes.parse() else { return Ok(()) };
+        let created_unix_ms = parsed.header.created_unix_ms;
+        let Some(words) = parsed.read().ok().and_then(Words::of) else { return Ok(()) };
+        self.show(&bundle, created_unix_ms, words, now)
+    }
+
+    /// Notes a step on the way of a message.
+    pub(crate) fn note_step(
+        &mut self,
+        bundle: &BundleId,
+        step: HandOverStep,
+        peer: &NodeId,
+        via: LinkKind,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        self.store.record_hand_over(&HandOver {
+            bundle: *bundle,
+            step,
+            peer: *peer,
+            via,
+            at_unix_ms: now.unix_ms,
+        })
+    }
+}
