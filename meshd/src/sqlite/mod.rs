@@ -1,0 +1,353 @@
+//! The real store: one SQLite database, owned by one thread.
+//!
+//! ```text
+//!   Node, HTTP handlers (through the driver)
+//!        │  Store (core)                │  tokens, cursors, listings ... (daemon)
+//!        ▼                              ▼
+//!   SqliteStore ── totals in memory, written by each commit
+//!        │
+//!   Connection ── one transaction, one log, reopened after a failure
+//!        │
+//!   NAME (database)   NAME-wal (log)      nothing else
+//! ```
+//!
+//! Everything the core keeps and the daemon's own tables share one transaction, so an answer to a request and
+//! the message it is about become durable together. Nothing of SQLite is seen outside this module.
+//!
+//! It keeps bundles, messages and their words, the event log, peers, channels, tokens and positions. It keeps no
+//! secret: the identity is a file of its own. What a message says is stored twice, as its bundle carries it
+//! and as people read and search it, because a message outlives its bundle.
+//!
+//! It does not decide: what to admit, evict or expire is the core's business. It never shrinks its file: pages
+//! that become free are used again, and a node's store is as large as its cap sooner or later.
+
+mod bundles;
+mod channels;
+mod check;
+mod column;
+mod connection;
+mod cursors;
+mod events;
+mod hand_overs;
+mod idempotent;
+mod listing;
+mod messages;
+mod node;
+mod open;
+mod peers;
+mod recount;
+mod schema;
+mod search;
+mod tokens;
+mod totals;
+
+use meshlink_core::clock::SavedClock;
+use meshlink_core::event::{Event, LoggedEvent, MessageStatus};
+use meshlink_core::id::{BundleId, IdPrefix, NodeId, Seq};
+use meshlink_core::store::{
+    Class, HandOver, Known, MessageRecord, Offer, OfferKey, PeerRecord, Priority, Slot, Store, StoreError,
+    StoredBundle, Usage, Victim,
+};
+
+pub use channels::ChannelRow;
+pub use check::Checked;
+pub use cursors::{CURSORS_MAX, CursorRow};
+pub use idempotent::IdempotentRow;
+pub use listing::{ConversationRow, MessageFilter, MessagePage, Order};
+pub use open::{OpenError, Opened};
+pub use tokens::{Inserted, TOKENS_MAX, TokenRow};
+pub use totals::Counts;
+
+use connection::Connection;
+use totals::Totals;
+
+/// See the module's text.
+#[derive(Debug)]
+pub struct SqliteStore {
+    db: Connection,
+    store_id: [u8; 4],
+    opened: Opened,
+    totals: Totals,
+    /// The totals as of the last commit.
+    committed: Totals,
+}
+
+/// Bytes on the disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileUse {
+    /// The database.
+    pub database_bytes: u64,
+    /// Those of it that are free to be used again.
+    pub free_bytes: u64,
+    /// The log.
+    pub log_bytes: u64,
+}
+
+impl SqliteStore {
+    fn new(db: Connection, store_id: [u8; 4], totals: Totals, opened: Opened) -> Self {
+        Self { db, store_id, opened, totals, committed: totals }
+    }
+
+    /// What opening it found.
+    pub fn opened(&self) -> &Opened {
+        &self.opened
+    }
+
+    /// The random name of this store, made with it: a cursor of another one is told from a cursor of this.
+    pub fn store_id(&self) -> [u8; 4] {
+        self.store_id
+    }
+
+    /// How much of the disk it uses.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn file_use(&self) -> Result<FileUse, StoreError> {
+        let (database_bytes, free_bytes, log_bytes) = self.db.file_use()?;
+        Ok(FileUse { database_bytes, free_bytes, log_bytes })
+    }
+
+    /// Drops what is not committed and closes the files, everything in the database and the log empty. Dropping a
+    /// store does the same, without a word.
+    ///
+    /// # Errors
+    /// The log could not be moved. What was committed is in it, and safe.
+    pub fn close(mut self) -> Result<(), StoreError> {
+        self.db.rollback();
+        self.db.checkpoint_whole()
+    }
+
+    /// Takes the totals from the file again, after the connection may have been opened again.
+    fn reload(&mut self) {
+        if let Ok(totals) = Totals::load(&self.db) {
+            self.committed = totals;
+        }
+        self.totals = self.committed;
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        self.db.rollback();
+        // What is in the log is as safe there.
+        let _ = self.db.checkpoint_whole();
+    }
+}
+
+/// A limit for a query.
+fn rows_max(limit: usize) -> i64 {
+    i64::try_from(limit).unwrap_or(i64::MAX)
+}
+
+impl Store for SqliteStore {
+    fn commit(&mut self) -> Result<(), StoreError> {
+        if !self.is_dirty() {
+            return Ok(());
+        }
+        if self.totals != self.committed {
+            // If that fails, so does the commit.
+            let _ = self.totals.save(&mut self.db);
+        }
+        match self.db.commit() {
+            Ok(()) => self.committed = self.totals,
+            Err(error) => {
+                self.reload();
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    fn rollback(&mut self) {
+        self.db.rollback();
+        self.reload();
+    }
+
+    fn is_dirty(&self) -> bool {
+        self.db.is_dirty() || self.totals != self.committed
+    }
+
+    fn probe(&mut self) -> Result<(), StoreError> {
+        self.db.probe()
+    }
+
+    fn insert_bundle(&mut self, bundle: &StoredBundle) -> Result<u64, StoreError> {
+        bundles::insert(self, bundle)
+    }
+
+    fn bundle(&self, id: &BundleId) -> Result<Option<StoredBundle>, StoreError> {
+        bundles::one(&self.db, id)
+    }
+
+    fn known(&self, prefix: &IdPrefix) -> Result<Known, StoreError> {
+        bundles::known(&self.db, prefix)
+    }
+
+    fn offers(&self, after: OfferKey, limit: usize) -> Result<Vec<Offer>, StoreError> {
+        bundles::offers(&self.db, after, limit)
+    }
+
+    fn newest_row(&self, priority: Priority) -> Result<u64, StoreError> {
+        bundles::newest_row(&self.db, priority)
+    }
+
+    fn bundles_of_origin(&self, origin: &NodeId, limit: usize) -> Result<Vec<BundleId>, StoreError> {
+        bundles::of_origin(&self.db, origin, limit)
+    }
+
+    fn unshown(&self, channel: &str, limit: usize) -> Result<Vec<BundleId>, StoreError> {
+        bundles::unshown(&self.db, channel, limit)
+    }
+
+    fn mark_shown(&mut self, id: &BundleId) -> Result<(), StoreError> {
+        bundles::mark_shown(&mut self.db, id)
+    }
+
+    fn drop_bundle(&mut self, id: &BundleId, until_tl_ms: u64) -> Result<(), StoreError> {
+        bundles::discard(self, id, until_tl_ms)
+    }
+
+    fn expired(&self, now_tl_ms: u64, limit: usize) -> Result<Vec<BundleId>, StoreError> {
+        bundles::expired(&self.db, now_tl_ms, limit)
+    }
+
+    fn next_expiry(&self) -> Result<Option<u64>, StoreError> {
+        bundles::next_expiry(&self.db)
+    }
+
+    fn forget_dropped(&mut self, now_tl_ms: u64, limit: usize) -> Result<usize, StoreError> {
+        bundles::forget_dropped(&mut self.db, now_tl_ms, limit)
+    }
+
+    fn usage(&self, class: Class) -> Result<Usage, StoreError> {
+        Ok(self.totals.usage(class))
+    }
+
+    fn usage_of_origin(&self, origin: &NodeId) -> Result<Usage, StoreError> {
+        node::made(&self.db, origin)
+    }
+
+    fn usage_of_ingress(&self, peer: &NodeId) -> Result<Usage, StoreError> {
+        node::brought(&self.db, peer)
+    }
+
+    fn victim(&self, class: Class) -> Result<Option<Victim>, StoreError> {
+        bundles::victim(&self.db, class)
+    }
+
+    fn victim_of_origin(&self, origin: &NodeId) -> Result<Option<Victim>, StoreError> {
+        bundles::victim_of_origin(&self.db, origin)
+    }
+
+    fn victim_of_ingress(&self, peer: &NodeId) -> Result<Option<Victim>, StoreError> {
+        bundles::victim_of_ingress(&self.db, peer)
+    }
+
+    fn insert_message(&mut self, message: &mut MessageRecord) -> Result<Seq, StoreError> {
+        messages::insert(self, message)
+    }
+
+    fn message(&self, id: &BundleId) -> Result<Option<MessageRecord>, StoreError> {
+        messages::one(&self.db, id)
+    }
+
+    fn messages_after(&self, after: Seq, limit: usize) -> Result<Vec<MessageRecord>, StoreError> {
+        messages::after(&self.db, after, limit)
+    }
+
+    fn set_status(
+        &mut self,
+        id: &BundleId,
+        status: MessageStatus,
+        reason: Option<&str>,
+    ) -> Result<(), StoreError> {
+        messages::set_status(self, id, status, reason)
+    }
+
+    fn mark_read(&mut self, id: &BundleId) -> Result<bool, StoreError> {
+        messages::mark_read(self, id)
+    }
+
+    fn delete_message(&mut self, id: &BundleId) -> Result<bool, StoreError> {
+        messages::delete(self, id)
+    }
+
+    fn received_usage(&self) -> Result<Usage, StoreError> {
+        Ok(self.totals.received())
+    }
+
+    fn trim_received(&mut self, bytes_max: u64, limit: usize) -> Result<usize, StoreError> {
+        messages::trim_received(self, bytes_max, limit)
+    }
+
+    fn append_event(&mut self, event: &Event, at_unix_ms: Option<u64>) -> Result<Seq, StoreError> {
+        events::append(self, event, at_unix_ms)
+    }
+
+    fn events_after(&self, after: Seq, limit: usize) -> Result<Vec<LoggedEvent>, StoreError> {
+        events::after(&self.db, after, limit)
+    }
+
+    fn event_bounds(&self) -> Result<Option<(Seq, Seq)>, StoreError> {
+        events::bounds(self)
+    }
+
+    fn trim_events(&mut self, keep: u64) -> Result<u64, StoreError> {
+        events::trim(self, keep)
+    }
+
+    fn peer(&self, id: &NodeId) -> Result<Option<PeerRecord>, StoreError> {
+        peers::one(&self.db, id)
+    }
+
+    fn put_peer(&mut self, peer: &PeerRecord) -> Result<(), StoreError> {
+        peers::put(self, peer)
+    }
+
+    fn trim_peers(&mut self, keep: u64) -> Result<u64, StoreError> {
+        peers::trim(self, keep)
+    }
+
+    fn blocked(&self) -> Result<Vec<NodeId>, StoreError> {
+        peers::blocked(&self.db)
+    }
+
+    fn is_joined(&self, channel: &str) -> Result<bool, StoreError> {
+        channels::is_joined(&self.db, channel)
+    }
+
+    fn join(&mut self, channel: &str, at_unix_ms: Option<u64>) -> Result<bool, StoreError> {
+        channels::join(&mut self.db, channel, at_unix_ms)
+    }
+
+    fn leave(&mut self, channel: &str) -> Result<bool, StoreError> {
+        channels::leave(&mut self.db, channel)
+    }
+
+    fn record_hand_over(&mut self, step: &HandOver) -> Result<(), StoreError> {
+        hand_overs::record(&mut self.db, step)
+    }
+
+    fn hand_overs(&self, bundle: &BundleId) -> Result<Vec<HandOver>, StoreError> {
+        hand_overs::of(&self.db, bundle)
+    }
+
+    fn slot(&self, slot: Slot) -> Result<Option<Vec<u8>>, StoreError> {
+        self.db.one("SELECT bytes FROM slot WHERE number = ?1", [slot.number()], |row| row.get(0))
+    }
+
+    fn set_slot(&mut self, slot: Slot, bytes: &[u8]) -> Result<(), StoreError> {
+        self.db
+            .write("INSERT OR REPLACE INTO slot (number, bytes) VALUES (?1, ?2)", (slot.number(), bytes))?;
+        Ok(())
+    }
+
+    fn saved_clock(&self) -> Result<SavedClock, StoreError> {
+        Ok(self.totals.clock)
+    }
+
+    fn save_clock(&mut self, clock: SavedClock) -> Result<(), StoreError> {
+        self.totals.clock = clock;
+        Ok(())
+    }
+}
