@@ -1,2 +1,7 @@
-//! Placeholder for the first build.
-fn main() {}
+//! `meshd`, the MeshLink daemon. See the library for what it does.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    meshd::daemon::main()
+}

@@ -1,0 +1,151 @@
+//! The command line of `meshd`, as typed. What it means together with the environment and the configuration
+//! file is decided in [`crate::config`].
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use clap::Parser;
+
+use crate::link::relay::RelayUrl;
+use crate::log::LogFilter;
+
+/// Keeps messages, meets neighbours, carries and forwards.
+///
+/// Every setting can also be given as MESHD_<NAME> in the environment or in a configuration file; a flag
+/// wins over the environment, the environment over the file.
+#[derive(Debug, Clone, Default, Parser)]
+#[command(name = "meshd", version, max_term_width = 100)]
+pub struct Args {
+    /// Configuration file [default: ~/.config/meshlink/meshd.toml, if it is there].
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Where the node's keys and messages are kept [default: ~/.local/state/meshlink].
+    #[arg(long, value_name = "DIR")]
+    pub state_dir: Option<PathBuf>,
+    /// TCP address of the API; port 0 takes a free one [default: 127.0.0.1:6374].
+    #[arg(long, value_name = "ADDR:PORT", value_parser = socket_address)]
+    pub listen: Option<SocketAddr>,
+    /// No TCP for the API, only the Unix socket.
+    #[arg(long, conflicts_with = "listen")]
+    pub no_tcp: bool,
+    /// Unix socket of the API [default: $XDG_RUNTIME_DIR/meshlink/meshd.sock].
+    #[arg(long, value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Relay to meet other nodes at, such as wss://relay.example.org; may be repeated.
+    #[arg(long, value_name = "WS_URL")]
+    pub relay: Vec<RelayUrl>,
+    /// Bluetooth adapter to use. This version has no Bluetooth and refuses it.
+    #[arg(long, value_name = "hciN", conflicts_with = "no_ble")]
+    pub adapter: Vec<String>,
+    /// No Bluetooth (this version has none).
+    #[arg(long)]
+    pub no_ble: bool,
+    /// Find nodes on the local network. This version can't and refuses it.
+    #[arg(long)]
+    pub lan: bool,
+    /// Don't look for nodes on the local network (this version can't).
+    #[arg(long, conflicts_with = "lan")]
+    pub no_lan: bool,
+    /// Let pages of exactly this origin call the API with a token; may be repeated.
+    #[arg(long, value_name = "ORIGIN", value_parser = origin)]
+    pub allow_origin: Vec<String>,
+    /// Serve the files of this directory at / (a web UI).
+    #[arg(long, value_name = "DIR")]
+    pub ui: Option<PathBuf>,
+    /// Name the node introduces itself with.
+    #[arg(long, value_name = "NICKNAME", value_parser = nickname)]
+    pub name: Option<String>,
+    /// Start a relay and a second, talkative node as well, to see how it works. Without --state-dir nothing
+    /// is kept.
+    #[arg(long)]
+    pub demo: bool,
+    /// Check the settings, print what they come to, and exit.
+    #[arg(long)]
+    pub check_config: bool,
+    /// Print a configuration file with every setting, its meaning and its default, and exit.
+    #[arg(long)]
+    pub print_config: bool,
+    /// What to log: a level or target=level, separated by commas [default: info].
+    #[arg(long, value_name = "FILTER")]
+    pub log: Option<LogFilter>,
+}
+
+/// An address with a port.
+///
+/// # Errors
+/// In words.
+pub fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| "not an address with a port, such as 127.0.0.1:6374 or [::1]:0".to_owned())
+}
+
+/// A web origin as browsers send it: scheme, host, port if not the scheme's own; lower case.
+///
+/// # Errors
+/// In words.
+pub fn origin(text: &str) -> Result<String, String> {
+    let bad = || "not an origin, such as http://localhost:5173 (scheme and host, no path)".to_owned();
+    let origin = text.strip_suffix('/').unwrap_or(text).to_ascii_lowercase();
+    let rest = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")).ok_or_else(bad)?;
+    let clean = rest.chars().all(|c| c.is_ascii_alphanumeric() || ".-:[]_".contains(c));
+    let port_ok = match rest.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => !host.is_empty() && port.parse::<u16>().is_ok(),
+        Some(_) | None => !rest.is_empty(),
+    };
+    if clean && port_ok { Ok(origin) } else { Err(bad()) }
+}
+
+/// A name for the profile: 1 to 64 bytes without control characters.
+///
+/// # Errors
+/// In words.
+pub fn nickname(text: &str) -> Result<String, String> {
+    let name = text.trim();
+    if name.is_empty() || name.len() > 64 || name.chars().any(char::is_control) {
+        return Err("a name has 1 to 64 bytes and no control characters".to_owned());
+    }
+    Ok(name.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_is_well_formed() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn origins_are_what_browsers_send() {
+        for good in ["http://localhost:5173", "https://ui.example.org", "http://[::1]:80"] {
+            assert_eq!(origin(good).as_deref(), Ok(good));
+        }
+        assert_eq!(origin("HTTP://LocalHost:5173/").as_deref(), Ok("http://localhost:5173"));
+        for bad in [
+            "",
+            "*",
+            "null",
+            "localhost:5173",
+            "ftp://x",
+            "http://",
+            "http://a/b",
+            "http://a:99999",
+            "http://a b",
+            "http://:80",
+        ] {
+            assert!(origin(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn contradictions_are_usage_errors() {
+        for bad in [
+            &["meshd", "--listen", "127.0.0.1:0", "--no-tcp"][..],
+            &["meshd", "--lan", "--no-lan"],
+            &["meshd", "--listen", "nonsense"],
+        ] {
+            assert!(Args::try_parse_from(bad).is_err(), "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,348 @@
+//! What the user wants, put together from its sources: flag, then environment (`MESHD_*`), then file, then
+//! default.
+//!
+//! Each source becomes a [`Layer`] of optional values; [`Settings`] takes each value from the highest layer
+//! that has it, and remembers which that was, for `--check-config`. The file with every default is
+//! `default.toml`, compiled in; a test holds that it says what [`Settings::default`] does.
+
+mod file;
+
+use std::fmt::Write;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use meshlink_core::Limits;
+
+use crate::args::{self, Args};
+use crate::clock::ClockPolicy;
+use crate::link::relay::{RelaySettings, RelayUrl};
+use crate::log::LogFilter;
+use crate::places::{self, Environment};
+
+/// The file with every setting and its default.
+pub const DEFAULT_FILE: &str = include_str!("default.toml");
+
+/// The API's TCP port.
+const PORT: u16 = 6374;
+
+/// Settings that can't be used. One line, with what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file can't be read.
+    #[error("can't read the configuration file {}: {source}", path.display())]
+    Unreadable {
+        /// Which one.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Something in the file is wrong.
+    #[error("{}:{line}: {problem}", path.display())]
+    InFile {
+        /// Which one.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A variable is wrong.
+    #[error("environment variable {name}: {problem}")]
+    InEnvironment {
+        /// Its name.
+        name: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A flag asks for what this version can't do.
+    #[error("{0}")]
+    NotInThisVersion(&'static str),
+}
+
+/// What the daemon runs with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Settings {
+    /// Where keys and messages are kept; `None` for the usual place.
+    pub state_dir: Option<PathBuf>,
+    /// The name to introduce itself with; `None` to keep the one it has.
+    pub name: Option<String>,
+    /// What to log.
+    pub log: LogFilter,
+    /// Whether to believe the machine's clock.
+    pub clock: ClockPolicy,
+    /// The API's TCP address; `None` for no TCP.
+    pub listen: Option<SocketAddr>,
+    /// The API's Unix socket; `None` for the usual place.
+    pub socket: Option<PathBuf>,
+    /// Host names that requests may name besides loopback ones.
+    pub allowed_hosts: Vec<String>,
+    /// Origins of pages that may call the API with a token.
+    pub allow_origins: Vec<String>,
+    /// A web UI's files.
+    pub ui: Option<PathBuf>,
+    /// How much is kept.
+    pub limits: Limits,
+    /// Relays to meet other nodes at.
+    pub relays: Vec<RelaySettings>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self::resolve(&[]).0
+    }
+}
+
+/// The values one source gives.
+#[derive(Debug, Default)]
+struct Layer {
+    /// Which source, as users know it.
+    source: String,
+    state_dir: Option<PathBuf>,
+    name: Option<String>,
+    log: Option<LogFilter>,
+    clock: Option<ClockPolicy>,
+    tcp: Option<bool>,
+    listen: Option<SocketAddr>,
+    socket: Option<PathBuf>,
+    allowed_hosts: Option<Vec<String>>,
+    allow_origins: Option<Vec<String>>,
+    ui: Option<PathBuf>,
+    bytes_max: Option<u64>,
+    bundles_max: Option<u64>,
+    events_kept: Option<u64>,
+    peers_kept: Option<u64>,
+    relays: Option<Vec<RelaySettings>>,
+}
+
+/// Settings and where each came from.
+#[derive(Debug)]
+pub struct Configuration {
+    /// What the daemon runs with.
+    pub settings: Settings,
+    /// One line for each setting: what it is, and its source.
+    pub report: String,
+    /// What is worth a word but stops nothing.
+    pub warnings: Vec<String>,
+}
+
+impl Configuration {
+    /// Reads all sources.
+    ///
+    /// # Errors
+    /// [`ConfigError`], for the user.
+    pub fn load(args: &Args, env: Environment<'_>) -> Result<Self, ConfigError> {
+        if !args.adapter.is_empty() || env("MESHD_ADAPTER").is_some() {
+            return Err(ConfigError::NotInThisVersion(
+                "--adapter: this version has no Bluetooth yet; leave it out",
+            ));
+        }
+        if args.lan || env("MESHD_LAN").is_some() {
+            let text =
+                "--lan: this version can't find nodes on the local network yet; leave it out, or use --relay";
+            return Err(ConfigError::NotInThisVersion(text));
+        }
+        let flags = Layer::from_args(args);
+        let environment = Layer::from_environment(env)?;
+        let mut layers = vec![flags, environment];
+        if let Some(path) = config_file(args, env) {
+            layers.push(file::read(&path)?);
+        }
+        let (settings, report) = Settings::resolve(&layers);
+        let warnings = warnings(&settings);
+        Ok(Self { settings, report, warnings })
+    }
+}
+
+fn config_file(args: &Args, env: Environment<'_>) -> Option<PathBuf> {
+    let named = args.config.clone().or_else(|| env("MESHD_CONFIG").map(PathBuf::from));
+    named.or_else(|| places::config_files(env).into_iter().find(|path| path.exists()))
+}
+
+fn warnings(settings: &Settings) -> Vec<String> {
+    let mut warnings = Vec::new();
+    if let Some(address) = settings.listen.filter(|address| !address.ip().is_loopback()) {
+        warnings.push(format!(
+            "the API listens on {address}, which other machines reach; requests need a token, but it travels unencrypted"
+        ));
+    }
+    warnings
+}
+
+impl Layer {
+    fn from_args(args: &Args) -> Self {
+        let relays = args.relay.iter().cloned().map(RelaySettings::new).collect::<Vec<_>>();
+        Self {
+            source: "flag".to_owned(),
+            state_dir: args.state_dir.clone(),
+            name: args.name.clone(),
+            log: args.log.clone(),
+            // `--listen` says that TCP is wanted, whatever lower layers say.
+            tcp: if args.no_tcp { Some(false) } else { args.listen.map(|_| true) },
+            listen: args.listen,
+            socket: args.socket.clone(),
+            allow_origins: (!args.allow_origin.is_empty()).then(|| args.allow_origin.clone()),
+            ui: args.ui.clone(),
+            relays: (!relays.is_empty()).then_some(relays),
+            ..Self::default()
+        }
+    }
+
+    fn from_environment(env: Environment<'_>) -> Result<Self, ConfigError> {
+        let vars = Variables(env);
+        let listen = vars.parse_with("MESHD_LISTEN", args::socket_address)?;
+        let no_tcp = vars.parse_with("MESHD_NO_TCP", truth)?;
+        let relays = vars.list("MESHD_RELAY", RelayUrl::from_str)?;
+        // There is no Bluetooth and no LAN to switch off, but whether the values make sense can be said.
+        vars.parse_with("MESHD_NO_BLE", truth)?;
+        vars.parse_with("MESHD_NO_LAN", truth)?;
+        Ok(Self {
+            source: "environment".to_owned(),
+            state_dir: vars.path("MESHD_STATE_DIR"),
+            name: vars.parse_with("MESHD_NAME", args::nickname)?,
+            log: vars.parse_with("MESHD_LOG", LogFilter::from_str)?,
+            clock: vars.parse_with("MESHD_CLOCK", ClockPolicy::from_str)?,
+            tcp: no_tcp.map(|no| !no).or(listen.map(|_| true)),
+            listen,
+            socket: vars.path("MESHD_SOCKET"),
+            allow_origins: vars.list("MESHD_ALLOW_ORIGIN", args::origin)?,
+            ui: vars.path("MESHD_UI"),
+            relays: relays.map(|urls| urls.into_iter().map(RelaySettings::new).collect()),
+            ..Self::default()
+        })
+    }
+}
+
+fn truth(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "1" | "true" | "yes" => Ok(true),
+        "0" | "false" | "no" => Ok(false),
+        _ => Err("write 1 or 0"),
+    }
+}
+
+/// The environment, with errors that name the variable. An empty variable counts as not set.
+struct Variables<'a>(Environment<'a>);
+
+impl Variables<'_> {
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        (self.0)(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+    }
+
+    fn parse_with<T, E: std::fmt::Display>(
+        &self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, ConfigError> {
+        let Some(value) = (self.0)(name).filter(|value| !value.is_empty()) else { return Ok(None) };
+        let problem = |problem: String| ConfigError::InEnvironment { name, problem };
+        let text = value.to_str().ok_or_else(|| problem("not UTF-8".to_owned()))?;
+        parse(text).map(Some).map_err(|e| problem(e.to_string()))
+    }
+
+    /// Values separated by spaces or commas.
+    fn list<T, E: std::fmt::Display>(
+        &self,
+        name: &'static str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Option<Vec<T>>, ConfigError> {
+        self.parse_with(name, |text| {
+            text.split([',', ' ']).filter(|part| !part.is_empty()).map(&parse).collect::<Result<Vec<T>, E>>()
+        })
+    }
+}
+
+impl Settings {
+    /// Each value from the first layer that has it.
+    fn resolve(layers: &[Layer]) -> (Self, String) {
+        let mut pick = Pick { layers, report: String::new() };
+        let limits = Limits::default();
+        let tcp = pick.value("api.tcp", |layer| layer.tcp, true);
+        let listen =
+            pick.value("api.listen", |layer| layer.listen, SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)));
+        let settings = Self {
+            listen: tcp.then_some(listen),
+            state_dir: pick.option("state_dir", |layer| layer.state_dir.clone()),
+            name: pick.option("name", |layer| layer.name.clone()),
+            log: pick.value("log", |layer| layer.log.clone(), LogFilter::default()),
+            clock: pick.value("clock", |layer| layer.clock, ClockPolicy::default()),
+            socket: pick.option("api.socket", |layer| layer.socket.clone()),
+            allowed_hosts: pick.value("api.allowed_hosts", |layer| layer.allowed_hosts.clone(), Vec::new()),
+            allow_origins: pick.value("api.allow_origins", |layer| layer.allow_origins.clone(), Vec::new()),
+            ui: pick.option("api.ui", |layer| layer.ui.clone()),
+            limits: Limits {
+                store_bytes_max: pick.value(
+                    "store.bytes_max",
+                    |layer| layer.bytes_max,
+                    limits.store_bytes_max,
+                ),
+                store_bundles_max: pick.value(
+                    "store.bundles_max",
+                    |layer| layer.bundles_max,
+                    limits.store_bundles_max,
+                ),
+                events_kept: pick.value("store.events_kept", |layer| layer.events_kept, limits.events_kept),
+                peers_kept: pick.value("store.peers_kept", |layer| layer.peers_kept, limits.peers_kept),
+            },
+            relays: pick.relays(),
+        };
+        (settings, pick.report)
+    }
+}
+
+struct Pick<'a> {
+    layers: &'a [Layer],
+    report: String,
+}
+
+impl Pick<'_> {
+    fn value<T: std::fmt::Debug>(&mut self, key: &str, get: impl Fn(&Layer) -> Option<T>, default: T) -> T {
+        let found = self.layers.iter().find_map(|layer| Some((get(layer)?, layer.source.as_str())));
+        let (value, source) = found.unwrap_or((default, "default"));
+        self.say(key, &format!("{value:?}"), source);
+        value
+    }
+
+    fn option<T: std::fmt::Debug>(&mut self, key: &str, get: impl Fn(&Layer) -> Option<T>) -> Option<T> {
+        let (value, source) =
+            self.layers.iter().find_map(|layer| Some((get(layer)?, layer.source.as_str())))?;
+        self.say(key, &format!("{value:?}"), source);
+        Some(value)
+    }
+
+    /// The relays of the highest layer that has any, once each. One that a flag or variable names keeps the
+    /// token and authority that a lower layer has for it.
+    fn relays(&mut self) -> Vec<RelaySettings> {
+        let Some(top) = self.layers.iter().find(|layer| layer.relays.is_some()) else { return Vec::new() };
+        let all: Vec<&RelaySettings> =
+            self.layers.iter().flat_map(|layer| layer.relays.iter().flatten()).collect();
+        let mut relays: Vec<RelaySettings> = Vec::new();
+        for relay in top.relays.iter().flatten() {
+            if relays.iter().any(|other| other.url == relay.url) {
+                continue;
+            }
+            let same = || all.iter().filter(|other| other.url == relay.url);
+            relays.push(RelaySettings {
+                url: relay.url.clone(),
+                token_file: same().find_map(|other| other.token_file.clone()),
+                ca_file: same().find_map(|other| other.ca_file.clone()),
+            });
+        }
+        for relay in &relays {
+            self.say("relay.url", &format!("{:?}", relay.name()), &top.source);
+            for (key, path) in [("relay.token_file", &relay.token_file), ("relay.ca_file", &relay.ca_file)] {
+                if let Some(path) = path {
+                    self.say(key, &format!("{path:?}"), &top.source);
+                }
+            }
+        }
+        relays
+    }
+
+    fn say(&mut self, key: &str, value: &str, source: &str) {
+        writeln!(self.report, "{key} = {value}  # {source}").expect("a string takes what is written to it");
+    }
+}
+
+#[cfg(test)]
+mod tests;

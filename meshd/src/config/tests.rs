@@ -1,0 +1,152 @@
+use super::*;
+use clap::Parser;
+use std::ffi::OsString;
+
+fn env<'a>(pairs: &'a [(&'a str, &'a str)]) -> impl Fn(&str) -> Option<OsString> + 'a {
+    move |name| pairs.iter().find(|(n, _)| *n == name).map(|(_, value)| OsString::from(value))
+}
+
+fn args(words: &[&str]) -> Args {
+    Args::try_parse_from(std::iter::once(&"meshd").chain(words)).unwrap()
+}
+
+fn load(words: &[&str], pairs: &[(&str, &str)]) -> Configuration {
+    Configuration::load(&args(words), &env(pairs)).unwrap()
+}
+
+fn written(text: &str) -> (tempfile::TempDir, String) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("meshd.toml");
+    std::fs::write(&path, text).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (dir, path)
+}
+
+#[test]
+fn the_default_file_says_what_the_defaults_are() {
+    let layer = file::parse(DEFAULT_FILE).unwrap();
+    assert_eq!(Settings::resolve(&[layer]).0, Settings::default());
+}
+
+#[test]
+fn the_commented_lines_of_the_default_file_are_settings() {
+    let commented =
+        |line: &str| line.starts_with("#[[") || line.starts_with('#') && line.split(' ').nth(1) == Some("=");
+    let text: String = DEFAULT_FILE
+        .lines()
+        .map(|line| if commented(line) { format!("{}\n", &line[1..]) } else { format!("{line}\n") })
+        .collect();
+    let settings = Settings::resolve(&[file::parse(&text).unwrap()]).0;
+    assert_eq!(settings.relays.len(), 1);
+    for set in [
+        &settings.state_dir,
+        &settings.socket,
+        &settings.ui,
+        &settings.relays[0].token_file,
+        &settings.relays[0].ca_file,
+    ] {
+        assert!(set.is_some(), "{settings:?}");
+    }
+    assert!(settings.name.is_some());
+}
+
+#[test]
+fn a_flag_wins_over_the_environment_and_that_over_the_file() {
+    let (_dir, path) =
+        written("name = \"file\"\nlog = \"debug\"\n[api]\nlisten = \"127.0.0.1:1\"\nsocket = \"/file\"\n");
+    let pairs = [("MESHD_CONFIG", path.as_str()), ("MESHD_NAME", "env"), ("MESHD_SOCKET", "/env")];
+    let loaded = load(&["--name", "flag"], &pairs);
+    let settings = loaded.settings;
+    assert_eq!(settings.name.as_deref(), Some("flag"));
+    assert_eq!(settings.socket, Some("/env".into()));
+    assert_eq!(settings.log.as_str(), "debug");
+    assert_eq!(settings.listen, Some("127.0.0.1:1".parse().unwrap()));
+    let line =
+        |key: &str| loaded.report.lines().find(|line| line.starts_with(key)).unwrap_or_default().to_owned();
+    assert_eq!(line("name"), "name = \"flag\"  # flag");
+    assert_eq!(line("api.socket"), "api.socket = \"/env\"  # environment");
+    assert_eq!(line("log"), format!("log = \"debug\"  # {path}"));
+    assert_eq!(line("clock"), "clock = auto  # default");
+}
+
+#[test]
+fn asking_for_an_address_asks_for_tcp() {
+    let (_dir, path) = written("[api]\ntcp = false\n");
+    let config = ["--config", path.as_str()];
+    assert_eq!(load(&config, &[]).settings.listen, None);
+    assert!(load(&[&config[..], &["--listen", "127.0.0.1:0"]].concat(), &[]).settings.listen.is_some());
+    assert!(load(&config, &[("MESHD_LISTEN", "127.0.0.1:0")]).settings.listen.is_some());
+    assert_eq!(load(&["--no-tcp"], &[("MESHD_LISTEN", "127.0.0.1:0")]).settings.listen, None);
+    assert!(load(&["--listen", "127.0.0.1:0"], &[("MESHD_NO_TCP", "1")]).settings.listen.is_some());
+}
+
+#[test]
+fn every_mistake_names_file_and_line() {
+    for (text, line, words) in [
+        ("nmae = \"x\"", 1, "unknown setting `nmae`"),
+        ("log = \"info\"\n\n[api]\nlisten = \"localhost\"\n", 4, "127.0.0.1:6374"),
+        ("[api]\nport = 1\n", 2, "unknown setting `port`"),
+        ("[[relay]]\nurl = \"http://x\"\n", 2, "ws://"),
+        ("[[relay]]\nurl = \"ws://x\"\nkey = 1\n", 3, "unknown setting `key`"),
+        ("[store]\nbytes_max = 5\n", 2, "at least 1048576"),
+        ("log = \"loud\"\n", 1, "info"),
+        ("log = \n", 1, ""),
+        ("clock = \"maybe\"\n", 1, "trust"),
+        ("name = \"\"\n", 1, "1 to 64 bytes"),
+        ("[api]\nallow_origins = [\"*\"]\n", 2, "http://localhost:5173"),
+    ] {
+        let (_dir, path) = written(text);
+        let error = Configuration::load(&args(&["--config", &path]), &env(&[])).expect_err(text).to_string();
+        assert!(error.starts_with(&format!("{path}:{line}: ")), "{error}");
+        assert!(error.contains(words) && !error.contains('\n'), "{error}");
+    }
+}
+
+#[test]
+fn a_variable_that_makes_no_sense_is_named() {
+    for (name, value) in [
+        ("MESHD_LISTEN", "x"),
+        ("MESHD_RELAY", "ws://ok http://no"),
+        ("MESHD_NO_TCP", "maybe"),
+        ("MESHD_LOG", "loud"),
+    ] {
+        let error = Configuration::load(&args(&[]), &env(&[(name, value)])).expect_err(name).to_string();
+        assert!(error.contains(name), "{error}");
+    }
+    assert_eq!(load(&[], &[("MESHD_LISTEN", "")]).settings, Settings::default());
+}
+
+#[test]
+fn a_file_that_was_named_must_be_there() {
+    let error = Configuration::load(&args(&["--config", "/nowhere/meshd.toml"]), &env(&[]))
+        .expect_err("named")
+        .to_string();
+    assert!(error.contains("/nowhere/meshd.toml"), "{error}");
+}
+
+#[test]
+fn what_this_version_lacks_is_refused_and_switching_it_off_is_fine() {
+    for words in [&["--adapter", "hci0"][..], &["--lan"]] {
+        assert!(Configuration::load(&args(words), &env(&[])).is_err(), "{words:?}");
+    }
+    load(&["--no-ble", "--no-lan"], &[("MESHD_NO_BLE", "1")]);
+}
+
+#[test]
+fn a_relay_named_by_flag_keeps_its_token_from_the_file() {
+    let text =
+        "[[relay]]\nurl = \"wss://a\"\ntopic = \"t\"\ntoken_file = \"/t\"\n[[relay]]\nurl = \"wss://b\"\n";
+    let (_dir, path) = written(text);
+    let relays = load(&["--config", &path, "--relay", "wss://a?topic=t", "--relay", "wss://a?topic=t"], &[])
+        .settings
+        .relays;
+    assert_eq!(relays.len(), 1);
+    assert_eq!(relays[0].token_file, Some("/t".into()));
+    assert_eq!(load(&["--config", &path], &[]).settings.relays.len(), 2);
+}
+
+#[test]
+fn a07_an_address_that_others_reach_is_warned_of() {
+    assert!(load(&["--listen", "127.0.0.1:0"], &[]).warnings.is_empty());
+    assert_eq!(load(&["--listen", "0.0.0.0:0"], &[]).warnings.len(), 1);
+}

@@ -1,0 +1,410 @@
+//! The life of the process: settings, state, store, node, links, API; and the way back down.
+//!
+//! What is decided here is only the order. Whatever could refuse to start comes before anything is promised:
+//! `api.json` and systemd's READY are written when the API answers. On the way down nothing new comes in
+//! first, and the store is closed last.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Parser;
+use meshlink_core::{Identity, LinkKind, Node, Seq, TransportState, TransportStatus};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use crate::args::Args;
+use crate::banner::Banner;
+use crate::clock::Clock;
+use crate::config::{Configuration, DEFAULT_FILE, Settings};
+use crate::demo::{Demo, ScratchDir};
+use crate::driver::Driver;
+use crate::http::{self, App, Listener};
+use crate::identity_file::{self, system_entropy};
+use crate::link::network::watch_network;
+use crate::link::relay;
+use crate::listen::{self, SocketFile};
+use crate::places;
+use crate::sqlite::SqliteStore;
+use crate::state_dir::StateDir;
+use crate::stop::{Stopper, Stopping, stopper};
+
+/// The database's name in the state directory.
+const DATABASE: &str = "meshd.db";
+/// For answers under way when the daemon stops.
+const HTTP_TIME_MAX: Duration = Duration::from_millis(1000);
+/// For links to say good-bye.
+const LINKS_TIME_MAX: Duration = Duration::from_millis(600);
+/// Where the store notes whose it is.
+const OWNER_MARK: &str = "owner";
+
+/// How the process ends if not well.
+enum Failure {
+    /// What was asked for makes no sense: exit code 2.
+    Usage(anyhow::Error),
+    /// Anything else: exit code 1.
+    Failed(anyhow::Error),
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+/// Runs the daemon with the arguments and the environment of this process.
+pub fn main() -> ExitCode {
+    // Whatever this process makes is its user's alone.
+    rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
+    let args = Args::parse();
+    let (error, code) = match run(&args) {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Usage(error)) => (error, 2),
+        Err(Failure::Failed(error)) => (error, 1),
+    };
+    // Nobody may be there to read it; the exit code says it, too.
+    let _ = writeln!(std::io::stderr(), "meshd: {error:#}");
+    ExitCode::from(code)
+}
+
+fn run(args: &Args) -> Result<(), Failure> {
+    if args.print_config {
+        return Ok(print(DEFAULT_FILE)?);
+    }
+    let configuration =
+        Configuration::load(args, &|name| std::env::var_os(name)).map_err(|e| Failure::Usage(e.into()))?;
+    if args.check_config {
+        return Ok(print(&configuration.report)?);
+    }
+    crate::log::start(&configuration.settings.log);
+    for warning in &configuration.warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(4)
+        .build()
+        .context("can't start the runtime")?;
+    let ended = runtime.block_on(live(configuration.settings, args.demo));
+    // A name lookup may hang; nobody waits for its answer any more.
+    runtime.shutdown_background();
+    ended
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+/// From start to stop.
+async fn live(mut settings: Settings, with_demo: bool) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
+    let (stopper, stopping) = stopper();
+    let clock = Clock::new(settings.clock);
+    let demo = if with_demo { Some(Demo::prepare(&mut settings)?) } else { None };
+    let start = Start::new(&settings, demo.as_ref().and_then(Demo::scratch))?;
+    let api = Api::bind(&settings, &start, with_demo).await?;
+    let first_start = !start.state.has(DATABASE);
+    let (driver, identity) = start.open_node(&settings, clock)?;
+    introduce(&driver, &identity, &settings).await?;
+    report_missing_transports(&driver, &settings);
+
+    let mut links = spawn_relays(&settings, &driver, &stopping);
+    let demo = match demo {
+        Some(demo) => Some(demo.run(driver.clone(), stopping.clone()).await?),
+        None => None,
+    };
+    let answering = api.serve(&settings, &start, &driver, stopping.clone()).await?;
+    let banner = Banner::new(&answering.addresses, &start.state, &driver, &settings, demo.is_some()).await;
+    if first_start || demo.is_some() {
+        banner.print();
+    }
+    banner.log();
+    notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
+
+    let ended = wait_for_end(&mut signals, &driver).await;
+    notify(&[NotifyState::Stopping]);
+    stop(&start, stopper, answering, &mut links, &driver).await;
+    if let Some(demo) = demo {
+        demo.stop().await;
+    }
+    ended
+}
+
+/// Before there is a node: the state directory and what is in it.
+pub(crate) struct Start {
+    pub(crate) state: StateDir,
+}
+
+impl Start {
+    fn new(settings: &Settings, scratch: Option<&ScratchDir>) -> Result<Self, Failure> {
+        let path = match (&settings.state_dir, scratch) {
+            (Some(path), _) => path.clone(),
+            (None, Some(scratch)) => scratch.path().to_owned(),
+            (None, None) => places::state_dir(&environment).map_err(|e| Failure::Usage(e.into()))?,
+        };
+        Ok(Self { state: StateDir::open(&path).map_err(anyhow::Error::from)? })
+    }
+
+    fn open_node(&self, settings: &Settings, clock: Clock) -> anyhow::Result<(Driver, Identity)> {
+        open_node(&self.state, settings, clock)
+    }
+}
+
+/// Opens keys and store of a state directory and starts the node on its thread.
+pub(crate) fn open_node(
+    state: &StateDir,
+    settings: &Settings,
+    clock: Clock,
+) -> anyhow::Result<(Driver, Identity)> {
+    let identity = identity_file::load_or_make(state, DATABASE, &system_entropy)?;
+    let store = SqliteStore::open(&state.path().join(DATABASE))?;
+    check_owner(&store, &identity, state.path())?;
+    let mut seed = [0; 32];
+    system_entropy(&mut seed)
+        .map_err(|detail| anyhow::anyhow!("the system gives no random bytes ({detail})"))?;
+    let keys = Identity::from_bytes(&identity.secret_bytes());
+    let node = Node::open(store, identity, seed, settings.limits, clock.now())?;
+    Ok((Driver::start(node, clock)?, keys))
+}
+
+/// A store knows whose it is: with another node's keys its own messages would be a stranger's.
+fn check_owner(store: &SqliteStore, identity: &Identity, path: &Path) -> anyhow::Result<()> {
+    match store.mark(OWNER_MARK)? {
+        Some(owner) if owner != owner_mark(identity) => anyhow::bail!(
+            "the key file and the database in {} belong to different nodes; restore the right one of both from a backup",
+            path.display()
+        ),
+        Some(_) | None => Ok(()),
+    }
+}
+
+fn owner_mark(identity: &Identity) -> i64 {
+    let id = identity.node_id().0;
+    i64::from_be_bytes(id[..8].try_into().expect("an id has 20 bytes"))
+}
+
+/// Writes down whose the store is and takes the name that was asked for. A full disk is no reason not to
+/// start.
+async fn introduce(driver: &Driver, identity: &Identity, settings: &Settings) -> anyhow::Result<()> {
+    let (owner, name) = (owner_mark(identity), settings.name.clone());
+    let written = driver
+        .write(move |node, now| -> anyhow::Result<()> {
+            if node.store().mark(OWNER_MARK)? != Some(owner) {
+                node.store_mut().set_mark(OWNER_MARK, owner)?;
+            }
+            let profile = node.profile()?;
+            if name.is_some() && profile.name != name {
+                node.set_profile(meshlink_core::ProfileDraft { name, ..profile }, now)?;
+            }
+            Ok(())
+        })
+        .await;
+    match written {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(error.context("can't set the node's name")),
+        Err(error) => {
+            tracing::warn!(%error, "the node's name was not stored");
+            Ok(())
+        }
+    }
+}
+
+/// Transports that a user may look for and this version does not have.
+fn report_missing_transports(driver: &Driver, settings: &Settings) {
+    let port = driver.links();
+    let off = |kind, name: &str, detail: &str, hint: Option<&str>| TransportStatus {
+        kind,
+        name: name.to_owned(),
+        state: TransportState::Off,
+        detail: detail.to_owned(),
+        hint: hint.map(str::to_owned),
+    };
+    port.report(off(LinkKind::Ble, "bluetooth", "not in this version", None));
+    port.report(off(LinkKind::Lan, "lan", "not in this version", None));
+    if settings.relays.is_empty() {
+        let hint = "name one with --relay ws://host:8080, or in the configuration file";
+        port.report(off(LinkKind::Relay, "relay", "no relay is configured", Some(hint)));
+    }
+}
+
+fn spawn_relays(settings: &Settings, driver: &Driver, stopping: &Stopping) -> JoinSet<()> {
+    let mut links = JoinSet::new();
+    if settings.relays.is_empty() {
+        return links;
+    }
+    let network = watch_network();
+    for relay in &settings.relays {
+        let name = relay.name();
+        let link = relay::run(relay.clone(), driver.clone(), network.clone(), stopping.clone());
+        links.spawn(async move {
+            if let Err(error) = link.await {
+                tracing::error!(%error, relay = name, "the link to the relay ended");
+            }
+        });
+    }
+    links
+}
+
+/// The API, bound but not answering yet.
+struct Api {
+    listeners: Vec<Listener>,
+    addresses: Addresses,
+    socket: SocketFile,
+}
+
+/// Where the API answers.
+#[derive(Debug, Clone)]
+pub(crate) struct Addresses {
+    pub(crate) tcp: Option<std::net::SocketAddr>,
+    pub(crate) socket: PathBuf,
+}
+
+/// The API at work.
+struct Answering {
+    addresses: Addresses,
+    server: tokio::task::JoinHandle<()>,
+    _socket: SocketFile,
+}
+
+impl Api {
+    /// Takes the addresses. A demonstration that was told none steps aside for a daemon at work.
+    async fn bind(settings: &Settings, start: &Start, with_demo: bool) -> anyhow::Result<Self> {
+        let usual =
+            settings.socket.clone().unwrap_or_else(|| places::socket(&environment, start.state.path()));
+        let (unix, socket) = match listen::bind_unix(&usual).await {
+            Err(_) if with_demo && settings.socket.is_none() => {
+                listen::bind_unix(&start.state.path().join("meshd.sock")).await?
+            }
+            bound => bound?,
+        };
+        let mut listeners = vec![Listener::Unix(unix)];
+        let mut tcp = None;
+        if let Some(address) = settings.listen {
+            let listener = match listen::bind_tcp(address).await {
+                Err(_) if with_demo && Settings::default().listen == Some(address) => {
+                    listen::bind_tcp(std::net::SocketAddr::new(address.ip(), 0)).await?
+                }
+                bound => bound?,
+            };
+            tcp = Some(listener.local_addr().context("can't tell the API's address")?);
+            listeners.push(Listener::Tcp(listener));
+        }
+        let addresses = Addresses { tcp, socket: socket.path().to_owned() };
+        Ok(Self { listeners, addresses, socket })
+    }
+
+    /// Starts to answer, and writes down where.
+    async fn serve(
+        self,
+        settings: &Settings,
+        start: &Start,
+        driver: &Driver,
+        mut stopping: Stopping,
+    ) -> Result<Answering, Failure> {
+        let file_token = listen::token(&start.state, &system_entropy).map_err(anyhow::Error::from)?;
+        let app = App::new(http::Settings {
+            driver: driver.clone(),
+            file_token,
+            allowed_hosts: settings.allowed_hosts.clone(),
+            allow_origins: settings.allow_origins.clone(),
+            ui_dir: settings.ui.clone(),
+        })
+        .await
+        .map_err(|error| match error {
+            http::StartError::Ui { .. } => Failure::Usage(error.into()),
+            error => Failure::Failed(error.into()),
+        })?;
+        let server = tokio::spawn(http::serve(app, self.listeners, async move { stopping.heard().await }));
+        let Addresses { tcp, socket } = &self.addresses;
+        if let Err(error) = listen::write_address(&start.state, *tcp, socket) {
+            // A full disk; programs find the socket without it.
+            tracing::warn!(%error, "programs that look for the API in the state directory won't find it");
+        }
+        Ok(Answering { addresses: self.addresses, server, _socket: self.socket })
+    }
+}
+
+async fn wait_for_end(signals: &mut Signals, driver: &Driver) -> Result<(), Failure> {
+    tokio::select! {
+        name = signals.next() => {
+            tracing::info!("{name}: stopping");
+            Ok(())
+        }
+        () = gone(driver.newest()) => Err(Failure::Failed(anyhow::anyhow!("the node's thread ended by itself"))),
+    }
+}
+
+/// Waits until the node's thread is gone.
+async fn gone(mut newest: watch::Receiver<Seq>) {
+    while newest.changed().await.is_ok() {}
+}
+
+async fn stop(
+    start: &Start,
+    stopper: Stopper,
+    answering: Answering,
+    links: &mut JoinSet<()>,
+    driver: &Driver,
+) {
+    tokio::spawn(async {
+        // Whoever asks twice is not interested in good order.
+        if let Ok(mut signals) = Signals::listen() {
+            signals.next().await;
+            std::process::exit(1);
+        }
+    });
+    if let Err(error) = start.state.remove(listen::ADDRESS_FILE) {
+        tracing::debug!(%error, "api.json stays");
+    }
+    stopper.stop();
+    let Answering { mut server, _socket, .. } = answering;
+    if timeout(HTTP_TIME_MAX, &mut server).await.is_err() {
+        server.abort();
+        tracing::debug!("answers under way were cut");
+    }
+    let all = async { while links.join_next().await.is_some() {} };
+    if timeout(LINKS_TIME_MAX, all).await.is_err() {
+        links.abort_all();
+    }
+    driver.stop().await;
+    tracing::info!("stopped");
+}
+
+/// SIGTERM and SIGINT.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn listen() -> anyhow::Result<Self> {
+        let listen = |kind| signal(kind).context("can't listen for signals");
+        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
+}
+
+/// Tells systemd, where there is one.
+fn notify(states: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(states) {
+        tracing::debug!(%error, "systemd was not told");
+    }
+}
+
+pub(crate) fn environment(name: &str) -> Option<std::ffi::OsString> {
+    std::env::var_os(name)
+}

@@ -1,0 +1,280 @@
+//! The loop on the node's thread.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::time::{Duration, Instant};
+
+use meshlink_core::{Event, Input, LinkId, Node, Now, Output, Seq, Store, StoreError};
+use tokio::sync::{oneshot, watch};
+
+use super::lane::{Lane, LinkCommand};
+use crate::clock::Clock;
+
+/// Commands taken into one transaction; the rest share the next.
+const BATCH_COMMANDS_MAX: usize = 512;
+/// Time after which a batch is committed even if more is queued: what is in it waits no longer.
+const BATCH_TIME_MAX: Duration = Duration::from_millis(5);
+/// Frames of one link taken into one batch, so that the others get their turn.
+const BATCH_FRAMES_MAX: usize = 128;
+/// Longest sleep. The kernel's timer does not count suspend, the node's clock does.
+const SLEEP_MS_MAX: u64 = 60_000;
+/// Shortest sleep for a deadline that is still there after it was served.
+const SLEEP_MS_MIN: u64 = 1;
+
+/// Tells whoever asked how the commit went.
+pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
+type Look<S> = Box<dyn FnOnce(&Node<S>, Now) + Send>;
+type Change<S> = Box<dyn FnOnce(&mut Node<S>, Now) -> Answer + Send>;
+
+/// What the thread is asked to do.
+pub(super) enum Command<S> {
+    Read(Look<S>),
+    Write(Change<S>),
+    Link(LinkCommand),
+    Stop(oneshot::Sender<()>),
+}
+
+/// A node with everything around it that lives on its thread.
+pub(super) struct Engine<S> {
+    node: Node<S>,
+    clock: Clock,
+    newest: watch::Sender<Seq>,
+    lanes: BTreeMap<LinkId, Arc<Lane>>,
+    /// Links with frames left over from a full batch.
+    unread: Vec<LinkId>,
+    looks: Vec<Look<S>>,
+    answers: Vec<Answer>,
+    stop: Option<oneshot::Sender<()>>,
+    /// The disk failed at the last commit; said once.
+    failing: bool,
+}
+
+impl<S: Store> Engine<S> {
+    pub(super) fn new(node: Node<S>, clock: Clock, newest: watch::Sender<Seq>) -> Self {
+        Self {
+            node,
+            clock,
+            newest,
+            lanes: BTreeMap::new(),
+            unread: Vec::new(),
+            looks: Vec::new(),
+            answers: Vec::new(),
+            stop: None,
+            failing: false,
+        }
+    }
+
+    /// Runs until told to stop, or until nobody is left who could tell.
+    pub(super) fn run(mut self, queue: &Receiver<Command<S>>) {
+        let mut served = None;
+        loop {
+            let now = self.clock.now();
+            let deadline = self.node.poll_timeout().map(|deadline| deadline.mono_ms);
+            // A deadline that serving it did not move must not spin.
+            let floor_ms = if deadline.is_some() && deadline == served { SLEEP_MS_MIN } else { 0 };
+            let sleep_ms = deadline.map_or(SLEEP_MS_MAX, |mono_ms| mono_ms.saturating_sub(now.mono_ms));
+            match self.receive(queue, sleep_ms.clamp(floor_ms, SLEEP_MS_MAX)) {
+                Ok(command) => self.take(command),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            self.gather(queue);
+            let now = self.clock.now();
+            served = self.node.poll_timeout().map(|deadline| deadline.mono_ms);
+            if served.is_some_and(|mono_ms| mono_ms <= now.mono_ms) {
+                self.feed(Input::Timeout, now);
+            }
+            self.settle();
+            if self.stop.is_some() {
+                break;
+            }
+        }
+        self.finish();
+    }
+
+    fn receive(&self, queue: &Receiver<Command<S>>, sleep_ms: u64) -> Result<Command<S>, RecvTimeoutError> {
+        if !self.unread.is_empty() {
+            return Err(RecvTimeoutError::Timeout);
+        }
+        queue.recv_timeout(Duration::from_millis(sleep_ms))
+    }
+
+    /// Takes what is there into this batch, within its bounds.
+    fn gather(&mut self, queue: &Receiver<Command<S>>) {
+        let started = Instant::now();
+        for link in std::mem::take(&mut self.unread) {
+            self.take_frames(link);
+        }
+        for _ in 0..BATCH_COMMANDS_MAX {
+            if self.stop.is_some() || started.elapsed() > BATCH_TIME_MAX {
+                return;
+            }
+            match queue.try_recv() {
+                Ok(command) => self.take(command),
+                Err(_) => return,
+            }
+        }
+    }
+
+    fn take(&mut self, command: Command<S>) {
+        match command {
+            Command::Read(look) => self.looks.push(look),
+            Command::Write(change) => {
+                let now = self.clock.now();
+                self.answers.push(change(&mut self.node, now));
+            }
+            Command::Link(command) => self.take_link(command),
+            Command::Stop(done) => self.stop = Some(done),
+        }
+    }
+
+    fn take_link(&mut self, command: LinkCommand) {
+        let now = self.clock.now();
+        match command {
+            LinkCommand::Up { link, kind, address, dialled, lane } => {
+                self.lanes.insert(link, lane);
+                self.feed(Input::LinkUp { link, kind, address, dialled }, now);
+            }
+            LinkCommand::Down { link } => {
+                if self.lanes.remove(&link).is_some() {
+                    self.feed(Input::LinkDown { link }, now);
+                }
+            }
+            LinkCommand::Frames { link } => self.take_frames(link),
+            // The commit at the end of this batch pulls for it.
+            LinkCommand::Room { link: _ } => {}
+            LinkCommand::Rssi { link, dbm } => {
+                if self.lanes.contains_key(&link) {
+                    self.feed(Input::Rssi { link, dbm }, now);
+                }
+            }
+            LinkCommand::Report(status) => {
+                let reported = self.node.report_transport(status, now);
+                self.note(reported);
+            }
+        }
+    }
+
+    fn take_frames(&mut self, link: LinkId) {
+        let Some(lane) = self.lanes.get(&link).map(Arc::clone) else { return };
+        for _ in 0..BATCH_FRAMES_MAX {
+            let Some(frame) = lane.take() else { return };
+            let now = self.clock.now();
+            self.feed(Input::Frame { link, bytes: &frame }, now);
+        }
+        self.unread.push(link);
+    }
+
+    fn feed(&mut self, input: Input<'_>, now: Now) {
+        let handled = self.node.handle(input, now);
+        self.note(handled);
+    }
+
+    /// A failed store makes the commit of this batch fail as well, and that is where it is answered.
+    fn note(&self, result: Result<(), StoreError>) {
+        if let Err(error) = result {
+            tracing::debug!(%error, "the store failed inside a transaction");
+        }
+    }
+
+    /// Commits the batch, answers it, and lets out what rests on it.
+    fn settle(&mut self) {
+        let now = self.clock.now();
+        let committed = self.commit(now);
+        match &committed {
+            Ok(()) if self.failing => {
+                self.failing = false;
+                tracing::info!("the store takes writes again");
+            }
+            Err(error) if !self.failing => {
+                self.failing = true;
+                tracing::error!(%error, "nothing new can be stored; reading still works, and writing is tried again");
+            }
+            Ok(()) | Err(_) => {}
+        }
+        for answer in self.answers.drain(..) {
+            answer(committed.clone());
+        }
+        for look in self.looks.drain(..) {
+            look(&self.node, now);
+        }
+    }
+
+    fn commit(&mut self, now: Now) -> Result<(), StoreError> {
+        let mut outbox = self.node.commit(now)?;
+        let mut newest = None;
+        while let Some(output) = outbox.next_output() {
+            match output {
+                Output::Event(logged) => {
+                    newest = Some(logged.seq);
+                    log_event(&logged.event);
+                }
+                Output::Close { link, why } => {
+                    tracing::debug!(%link, reason = %why, "link closed by this node");
+                    if let Some(lane) = self.lanes.remove(&link) {
+                        lane.close(Some(why));
+                    }
+                }
+            }
+        }
+        for link in outbox.links_with_frames() {
+            let Some(lane) = self.lanes.get(&link) else { continue };
+            let mut pushed = false;
+            while lane.has_room() {
+                match outbox.next_frame(link, now) {
+                    Ok(Some(frame)) => {
+                        lane.push(frame);
+                        pushed = true;
+                    }
+                    Ok(None) => break,
+                    Err(error) => {
+                        tracing::warn!(%error, %link, "the store can't be read; the link waits");
+                        break;
+                    }
+                }
+            }
+            if pushed {
+                lane.ring();
+            }
+        }
+        if let Some(newest) = newest {
+            self.newest.send_replace(newest);
+        }
+        Ok(())
+    }
+
+    /// Ends all links, commits, closes the store, and only then says that it is done.
+    fn finish(mut self) {
+        let now = self.clock.now();
+        for (link, lane) in std::mem::take(&mut self.lanes) {
+            self.feed(Input::LinkDown { link }, now);
+            lane.close(None);
+        }
+        self.settle();
+        let done = self.stop.take();
+        drop(self);
+        if let Some(done) = done {
+            // Whoever asked may have given up waiting.
+            let _ = done.send(());
+        }
+    }
+}
+
+/// What a user may want to see in the log: who is there and what works. Never what is said.
+fn log_event(event: &Event) {
+    match event {
+        Event::PeerUp { peer } => tracing::info!(%peer, "neighbour is here"),
+        Event::PeerDown { peer } => tracing::info!(%peer, "neighbour is gone"),
+        Event::LinkUp { link } => {
+            tracing::debug!(link = link.id, kind = ?link.kind, address = %link.address, "link is up")
+        }
+        Event::LinkDown { link } => {
+            tracing::debug!(link = link.id, kind = ?link.kind, sent = link.sent_bytes, received = link.received_bytes, "link is down");
+        }
+        Event::Transport { status } => {
+            tracing::info!(kind = ?status.kind, name = %status.name, state = ?status.state, "{}", status.detail);
+        }
+        Event::MessageNew { .. } | Event::MessageStatus { .. } => {}
+    }
+}

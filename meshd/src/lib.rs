@@ -1,0 +1,21 @@
+//! The MeshLink daemon as a library: everything but `main`, so that tests and tools can use its parts.
+//!
+//! [`daemon`] is the life of the process; [`driver`] owns the node on its thread; [`link`] carries frames to
+//! other nodes, [`http`] answers programs and people, [`sqlite`] keeps it all.
+
+pub mod args;
+mod banner;
+pub mod clock;
+pub mod config;
+pub mod daemon;
+pub mod demo;
+pub mod driver;
+pub mod http;
+pub mod identity_file;
+pub mod link;
+pub mod listen;
+pub mod log;
+pub mod places;
+pub mod sqlite;
+pub mod state_dir;
+pub mod stop;
