@@ -23,6 +23,11 @@ use serde::{Deserialize, Serialize};
 
 /// The WebSocket subprotocol of nodes.
 pub const SUBPROTOCOL: &str = "meshlink.v1";
+/// A name for the JSON dialect, for browsers that have to offer a subprotocol beside the one that carries a
+/// token ([`BEARER_PROTOCOL`]) and insist that one of those offered is taken.
+pub const JSON_SUBPROTOCOL: &str = "meshlink.json";
+/// A browser can't set headers; it offers its token as the subprotocol `bearer.<token>`.
+pub const BEARER_PROTOCOL: &str = "bearer.";
 /// The topic of a client that names none.
 pub const TOPIC_DEFAULT: &str = "global-mesh";
 /// Longest topic name and device id, in bytes.
