@@ -1,0 +1,271 @@
+# The words scenarios are written in. README.md lists them. Sourced by scenario.sh in the guest.
+# shellcheck shell=bash disable=SC2154  # testbed, bin, probe come from boot.sh
+
+# /tmp stays the host's, read-only in effect: a developer's programs may be there.
+export RUN=/run/testbed TMPDIR=/run/testbed
+mkdir -p "$RUN"
+declare -A AIR_PID AIR_REPEAT_PID AIR_ADAPTERS NODE_PID NODE_PORT
+BLUETOOTHD_PID='' BTMON_PID='' WAITED_MS=0
+# Reading from it waits without starting a process.
+mkfifo "$RUN/never" && exec {NEVER}<>"$RUN/never"
+# Subshells only end; the shell that started them reports.
+trap '((BASHPID != $$)) || fail "line $LINENO of ${BASH_SOURCE[0]##*/}: $BASH_COMMAND"' ERR
+
+# How long the bed's own processes may take to come up, in seconds, on a host busy with other work.
+SETUP_S=60
+
+# --- talk, conditions, figures ---
+
+say() { printf '[%7.2f] %s\n' "$(clock_s)" "$*"; }
+
+fail() {
+  trap - ERR
+  say "FAILED: $*" >&2
+  finish 1
+}
+
+# finish [STATUS]: ends btmon in good order, then the scenario, and with its first process all others.
+finish() {
+  btmon_stop
+  exit "${1:-0}"
+}
+
+now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
+
+clock_s() { cut -d' ' -f1 /proc/uptime; }
+
+# wait_for COMMAND SECONDS: until the command succeeds; sets WAITED_MS. Fails the scenario when time is up.
+wait_for() {
+  try_for "$1" "$2" || fail "not within $2 s: $1"
+}
+
+# try_for COMMAND SECONDS: as wait_for, but only returns 1 when time is up.
+try_for() {
+  local start deadline
+  start=$(now_ms)
+  deadline=$((start + $(printf '%.0f' "${2}e3")))
+  until eval "$1" >/dev/null 2>&1; do
+    (($(now_ms) < deadline)) || return 1
+    read -rt 0.05 -u "$NEVER" || true
+  done
+  WAITED_MS=$(($(now_ms) - start))
+}
+
+# stays COMMAND SECONDS: the command succeeds all the time.
+stays() {
+  if try_for "! { $1; }" "$2"; then fail "ended within $2 s: $1"; fi
+}
+
+# figure NAME VALUE: a measured number, into figures.jsonl of the results.
+figure() {
+  say "$1 = $2"
+  jq -cn --arg name "$1" --argjson value "$2" '{name: $name, value: $value}' >>"$LOGS/figures.jsonl"
+}
+
+# --- the air: btvirt processes, whose controllers hear each other and nobody else ---
+
+# air_up NAME [COUNT]: a new air with that many controllers (2).
+air_up() {
+  local air=$1 count=${2:-2} try
+  [[ -z ${AIR_PID[$air]:-} ]] || fail "air $air is up already"
+  for try in 1 2 3; do
+    start_btvirt "$air" "$count"
+    # The kernel gives a controller 2 s to answer its first command; on a busy host btvirt may miss that.
+    if try_for "controllers_are_set_up ${AIR_ADAPTERS[$air]}" 10; then break; fi
+    ((try < 3)) || fail "controllers do not answer: $(dmesg | grep 'Bluetooth: hci' | tail -1)"
+    stop_btvirt "$air"
+  done
+  # shellcheck disable=SC2086  # one argument each
+  /usr/bin/python3 "$testbed/guest/repeat_adverts.py" ${AIR_ADAPTERS[$air]} >>"$LOGS/btvirt-$air.log" 2>&1 &
+  AIR_REPEAT_PID[$air]=$!
+  say "air $air: ${AIR_ADAPTERS[$air]}"
+}
+
+start_btvirt() {
+  local air=$1 count=$2 before
+  before=$(adapters)
+  btvirt "-l$count" >>"$LOGS/btvirt-$air.log" 2>&1 &
+  AIR_PID[$air]=$!
+  wait_for "(( \$(adapters | wc -l) == $(wc -w <<<"$before") + $count ))" "$SETUP_S"
+  AIR_ADAPTERS[$air]=$(comm -13 <(sort <<<"$before") <(adapters | sort) | sort -V | paste -sd' ')
+}
+
+# A controller has its address once the kernel has set it up.
+controllers_are_set_up() {
+  local adapter
+  for adapter; do
+    hciconfig "$adapter" | grep -q 'BD Address' || return 1
+    if hciconfig "$adapter" | grep -q 'BD Address: 00:00:00:00:00:00'; then return 1; fi
+  done
+}
+
+stop_btvirt() {
+  local adapter
+  kill_and_reap "${AIR_PID[$1]}" KILL
+  for adapter in ${AIR_ADAPTERS[$1]}; do wait_for "[[ ! -e /sys/class/bluetooth/$adapter ]]" "$SETUP_S"; done
+  unset "AIR_PID[$1]" "AIR_ADAPTERS[$1]"
+}
+
+# air_down NAME: its controllers vanish, as when they are unplugged or walk out of range.
+air_down() {
+  kill_and_reap "${AIR_REPEAT_PID[$1]}" TERM
+  stop_btvirt "$1"
+  say "air $1 is gone"
+}
+
+# adapter_of AIR N: the N-th controller of an air, counted from 1, as hciX.
+adapter_of() {
+  local list
+  read -ra list <<<"$(adapters_of "$1")"
+  echo "${list[$2 - 1]:?air $1 has no controller $2}"
+}
+
+adapters_of() { echo "${AIR_ADAPTERS[$1]:?no air $1}"; }
+
+adapters() { ls /sys/class/bluetooth; }
+
+# address_of hciX: its public address as BlueZ knows it.
+address_of() { adapter_property "$1" Address | tr -d '"'; }
+
+# block hciX, unblock hciX: rfkill, the state of a fresh Raspberry Pi OS.
+block() { set_rfkill "$1" 1; }
+unblock() { set_rfkill "$1" 0; }
+
+set_rfkill() {
+  local switch
+  for switch in "/sys/class/bluetooth/$1"/rfkill*/soft; do echo "$2" >"$switch"; done
+}
+
+# power hciX on|off: as an administrator would through BlueZ.
+power() {
+  local value=false
+  [[ $2 == on ]] && value=true
+  dbus-send --system --print-reply --dest=org.bluez "/org/bluez/$1" org.freedesktop.DBus.Properties.Set \
+    string:org.bluez.Adapter1 string:Powered "variant:boolean:$value" >/dev/null
+}
+
+adapter_property() {
+  dbus-send --system --print-reply=literal --reply-timeout=5000 --dest=org.bluez "/org/bluez/$1" \
+    org.freedesktop.DBus.Properties.Get string:org.bluez.Adapter1 "string:$2" | awk '{print $NF}'
+}
+
+# --- the system bus and bluetoothd ---
+
+start_bus() {
+  mkdir -p /run/dbus
+  dbus-daemon --system --nofork --nopidfile >>"$LOGS/dbus.log" 2>&1 &
+  wait_for "[[ -S /run/dbus/system_bus_socket ]]" $SETUP_S
+}
+
+# bluetoothd_conf TEXT: main.conf for the next start, such as $'[GATT]\nChannels = 1'.
+bluetoothd_conf() { printf '%s\n' "$1" >"$RUN/main.conf"; }
+
+# start_bluetoothd: with the bus if that is not up; waits until it answers and knows every controller.
+start_bluetoothd() {
+  [[ -S /run/dbus/system_bus_socket ]] || start_bus
+  [[ -e $RUN/main.conf ]] || bluetoothd_conf '[General]'
+  /usr/libexec/bluetooth/bluetoothd -n -f "$RUN/main.conf" >>"$LOGS/bluetoothd.log" 2>&1 &
+  BLUETOOTHD_PID=$!
+  wait_for bluetoothd_is_ready $SETUP_S
+}
+
+bluetoothd_is_ready() {
+  local adapter
+  bluez_is_on_the_bus || return 1
+  for adapter in $(adapters); do adapter_property "$adapter" Address || return 1; done
+  [[ -n $(adapters) ]] || bluez_answers
+}
+
+# Asked of the bus itself: a call to an absent BlueZ would make the bus try to start one.
+bluez_is_on_the_bus() {
+  dbus-send --system --print-reply=literal --dest=org.freedesktop.DBus / \
+    org.freedesktop.DBus.NameHasOwner string:org.bluez | grep -q true
+}
+
+bluez_answers() {
+  dbus-send --system --print-reply --reply-timeout=2000 --dest=org.bluez / \
+    org.freedesktop.DBus.ObjectManager.GetManagedObjects >/dev/null
+}
+
+# kill_bluetoothd: SIGKILL, as a crash. stop_bluetoothd: SIGTERM, as an upgrade.
+kill_bluetoothd() { kill_and_reap "$BLUETOOTHD_PID" KILL; }
+stop_bluetoothd() { kill_and_reap "$BLUETOOTHD_PID" TERM; }
+
+# hang_bluetoothd, resume_bluetoothd: SIGSTOP and SIGCONT.
+hang_bluetoothd() { kill -STOP "$BLUETOOTHD_PID"; }
+resume_bluetoothd() { kill -CONT "$BLUETOOTHD_PID"; }
+
+kill_and_reap() {
+  kill "-$2" "$1"
+  wait "$1" 2>/dev/null || true
+}
+
+# --- btmon: every byte between the host and its controllers ---
+
+# btmon_start [NAME]: captures into NAME.btsnoop of the results ("air").
+btmon_start() {
+  local file=$LOGS/${1:-air}.btsnoop
+  nice -n -10 btmon -w "$file" >/dev/null 2>&1 &
+  BTMON_PID=$!
+  wait_for "[[ -s $file ]]" $SETUP_S
+}
+
+btmon_stop() {
+  [[ -n $BTMON_PID ]] || return 0
+  kill -TERM "$BTMON_PID" 2>/dev/null || true
+  wait "$BTMON_PID" 2>/dev/null || true
+  BTMON_PID=''
+}
+
+# air_report [NAME]: what a capture holds, as JSON; see probe/src/capture.rs.
+air_report() { "$probe" capture "$LOGS/${1:-air}.btsnoop"; }
+
+# --- nodes ---
+
+# start_node NAME ARGUMENTS...: a meshd with a state directory and port of its own, kept over restarts.
+start_node() {
+  local name=$1 dir=$RUN/node/$1
+  shift
+  mkdir -p "$dir"
+  : "${NODE_PORT[$name]:=$((7001 + ${#NODE_PORT[@]}))}"
+  rm -f "$dir/api.json"
+  "$bin/meshd" --state-dir "$dir" --socket "$dir/meshd.sock" --listen "127.0.0.1:${NODE_PORT[$name]}" \
+    --name "$name" "$@" >>"$LOGS/$name.log" 2>&1 &
+  NODE_PID[$name]=$!
+  wait_for "[[ -e $dir/api.json ]] || ! node_is_up $name" $SETUP_S
+  node_is_up "$name" || fail "node $name ended at once: $(tail -1 "$LOGS/$name.log")"
+}
+
+node_is_up() { kill -0 "${NODE_PID[$1]}" 2>/dev/null; }
+
+# stop_node NAME [SIGNAL]: TERM unless told; waits for its end.
+stop_node() { kill_and_reap "${NODE_PID[$1]}" "${2:-TERM}"; }
+
+# ctl NAME ARGUMENTS...: meshctl as that node's user.
+ctl() {
+  local dir=$RUN/node/$1
+  shift
+  "$bin/meshctl" --state-dir "$dir" --socket "$dir/meshd.sock" "$@"
+}
+
+# send NAME TEXT [ARGUMENTS...]: sends to #mesh and prints the message's id.
+send() {
+  local name=$1 text=$2
+  shift 2
+  ctl "$name" --json send "$text" "$@" | jq -er .id
+}
+
+# inbox NAME: the texts the node has, one JSON string a line, its own included.
+inbox() { ctl "$1" --json list | jq -c '.[].text'; }
+
+# has NAME TEXT: the node has that text exactly once.
+has() { [[ $(inbox "$1" | jq -r . | grep -cFx -- "$2") == 1 ]]; }
+
+# status_of NAME ID: pending, synced, ... as the node's API says.
+status_of() { ctl "$1" --json show "$2" | jq -r .status; }
+
+# start_relay [ARGUMENTS...]: a relay on port 7000.
+start_relay() {
+  "$bin/meshlink-relay" --listen 127.0.0.1:7000 "$@" >>"$LOGS/relay.log" 2>&1 &
+  wait_for "(: </dev/tcp/127.0.0.1/7000)" $SETUP_S
+}

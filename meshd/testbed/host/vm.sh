@@ -1,0 +1,104 @@
+# The virtual machine: Debian's kernel, prepared once, over this machine's own root file system. Sourced by ../run.
+# shellcheck shell=bash disable=SC2154  # testbed, out, bin, probe, limit, settings come from ../run and needs.sh
+
+cache=${TESTBED_CACHE:-${XDG_CACHE_HOME:-/var/tmp}/meshlink-testbed}
+# What the guest needs before it sees the host's files, then Bluetooth; btvirt needs the last three (AF_ALG).
+modules=(virtio_pci 9p 9pnet_virtio overlay bluetooth hci_vhci ecdh_generic cmac ccm ecb
+  algif_skcipher algif_hash aes_generic)
+
+prepare_vm() {
+  mkdir -p "$cache"
+  exec 8>"$cache/.lock"
+  flock 8
+  [[ -d $cache/kernel ]] || fetch_kernel
+  kernel_version=$(ls "$cache/kernel/lib/modules")
+  initrd=$cache/initrd-$kernel_version-$(cat "$testbed/guest/init" "$testbed/host/vm.sh" | sha256sum | cut -c1-12).gz
+  [[ -f $initrd ]] || build_initrd
+  flock -u 8
+}
+
+fetch_kernel() {
+  local work=$cache/fetch image
+  rm -rf "$work" && mkdir -p "$work"
+  image=$(apt-cache depends linux-image-amd64 2>/dev/null | awk '/Depends: linux-image-/ {print $2; exit}')
+  if [[ -z $image ]]; then
+    apt-get update -qq || die "no kernel in the cache and apt-get update failed; run it as root"
+    image=$(apt-cache depends linux-image-amd64 | awk '/Depends: linux-image-/ {print $2; exit}')
+  fi
+  [[ -n $image ]] || die "apt-cache knows no linux-image-amd64; is this Debian on amd64?"
+  echo "testbed: fetching $image into $cache (once)"
+  (cd "$work" && apt-get download -qq -o APT::Sandbox::User=root "$image") || die "could not download $image"
+  dpkg -x "$work"/*.deb "$work/root"
+  depmod -b "$work/root" "$(ls "$work/root/lib/modules")"
+  mv "$work/root" "$cache/kernel"
+  rm -rf "$work"
+}
+
+build_initrd() {
+  local tree=$cache/initrd number=0 module
+  rm -rf "$tree" && mkdir -p "$tree"/{bin,modules,proc,sys,dev,host,overlay,new}
+  cp "$(command -v busybox)" "$tree/bin/busybox"
+  install -m 755 "$testbed/guest/init" "$tree/init"
+  while read -r module; do
+    cp "$module" "$tree/modules/$(printf %03d $number)-$(basename "$module")"
+    number=$((number + 1))
+  done < <(module_files)
+  (cd "$tree" && find . | cpio --quiet -o -H newc | gzip -1) >"$initrd.new"
+  mv "$initrd.new" "$initrd"
+  rm -rf "$tree"
+}
+
+# Every module with what it depends on, in the order to load them. Some are built in: those have no file.
+module_files() {
+  local module
+  for module in "${modules[@]}"; do
+    /sbin/modprobe -d "$cache/kernel" -S "$kernel_version" --show-depends "$module" 2>/dev/null || true
+  done | awk '$1 == "insmod" && !seen[$2]++ {print $2}'
+}
+
+run_vm() {
+  local name total=60
+  for name; do
+    rm -rf "${out:?}/$name"
+    mkdir -p "$out/$name"
+    total=$((total + $(header "$name" limit)))
+  done
+  write_job "$@"
+  # The guest sees this machine's files read-only below a tmpfs, and writes only into $out.
+  timeout -k 5 "${limit:-$total}" qemu-system-x86_64 \
+    -accel "${TESTBED_ACCEL:-tcg,thread=multi}" -cpu max -smp 2 -m 2048 \
+    -nodefaults -no-user-config -no-reboot -display none -serial stdio -nic none \
+    -kernel "$cache/kernel/boot/vmlinuz-$kernel_version" -initrd "$initrd" \
+    -append "console=ttyS0 quiet loglevel=3 panic=-1 cryptomgr.notests" \
+    -virtfs local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap \
+    -virtfs "local,path=$out,mount_tag=share,security_model=none" \
+    </dev/null 2>"$out/qemu.log" | tee "$out/console.log" || true
+}
+
+# The guest's orders, as a shell file in the shared folder.
+write_job() {
+  {
+    printf '%s=%q\n' testbed "$testbed" bin "$bin" probe "${probe:-}"
+    printf 'scenarios=(%s)\n' "$*"
+    ((${#settings[@]})) && printf 'export %q\n' "${settings[@]}"
+    true
+  } >"$out/.job"
+  printf '%s' "$testbed" >"$out/.testbed"
+}
+
+# Judged by the status file the guest wrote through the shared folder, never by console text.
+report() {
+  local name status passed=0 failed=0
+  for name; do
+    status=$(cat "$out/$name/status" 2>/dev/null || echo "none: the VM ended before the scenario did")
+    if [[ $status == 0 ]]; then
+      passed=$((passed + 1))
+    else
+      failed=$((failed + 1))
+      echo "testbed: $name failed (status $status); see $out/$name/"
+    fi
+  done
+  [[ -s $out/qemu.log ]] && ((failed)) && cat "$out/qemu.log" >&2
+  echo "testbed: $passed passed, $failed failed"
+  ((failed == 0))
+}
