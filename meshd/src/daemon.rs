@@ -313,6 +313,7 @@ impl Api {
         let app = App::new(http::Settings {
             driver: driver.clone(),
             file_token,
+            store_bytes_max: settings.limits.store_bytes_max,
             allowed_hosts: settings.allowed_hosts.clone(),
             allow_origins: settings.allow_origins.clone(),
             ui_dir: settings.ui.clone(),

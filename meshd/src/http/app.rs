@@ -1,0 +1,200 @@
+//! What every handler needs: the way to the node, who is let in, and what is open.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use meshlink_core::Now;
+use meshlink_core::node::Node;
+use tokio::sync::{Semaphore, watch};
+
+use super::guard::Failures;
+use super::limits;
+use super::problem::{Code, Failure};
+use super::render::Vitals;
+use super::request_counts::RequestCounts;
+use super::secret::SecretHash;
+use super::ticket::TicketBox;
+use super::token_book::{Caller, TokenBook};
+use super::ui::UiDir;
+use crate::driver::{Driver, WriteError};
+use crate::sqlite::SqliteStore;
+
+/// What the API is started with.
+pub struct Settings {
+    /// The way to the node.
+    pub driver: Driver,
+    /// The hash of the token in the state directory; whoever shows that token may do everything.
+    pub file_token: SecretHash,
+    /// The cap of the node's store, shown beside its use.
+    pub store_bytes_max: u64,
+    /// Host names, with or without port, that requests may name besides loopback ones.
+    pub allowed_hosts: Vec<String>,
+    /// Origins of pages that may call the API with a token, such as `http://localhost:5173`.
+    pub allow_origins: Vec<String>,
+    /// A web UI's files, served at `/`.
+    pub ui_dir: Option<PathBuf>,
+}
+
+/// Why the API can't start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The node's thread is gone.
+    #[error("the node stopped before the API could start")]
+    Gone,
+    /// The tokens can't be read.
+    #[error(transparent)]
+    Store(#[from] meshlink_core::store::StoreError),
+    /// The UI's files can't be served.
+    #[error("can't serve a UI from {}: {detail}", path.display())]
+    Ui {
+        /// What was given.
+        path: PathBuf,
+        /// Why not.
+        detail: String,
+    },
+}
+
+/// The API as it runs. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+struct Inner {
+    driver: Driver,
+    started: Instant,
+    store_bytes_max: u64,
+    allowed_hosts: Vec<String>,
+    allow_origins: Vec<String>,
+    ui: Option<UiDir>,
+    tokens: TokenBook,
+    tickets: TicketBox,
+    failures: Failures,
+    streams: Arc<Semaphore>,
+    stopping: watch::Sender<bool>,
+    requests: RequestCounts,
+}
+
+impl App {
+    /// Reads the tokens and looks at the UI's directory.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn new(settings: Settings) -> Result<Self, StartError> {
+        let rows =
+            settings.driver.read(|node, _| node.store().tokens()).await.map_err(|_| StartError::Gone)??;
+        let entries = rows.into_iter().map(super::route::tokens::entry_of).collect();
+        let ui =
+            settings.ui_dir.map(|path| UiDir::open(&path).map_err(|detail| StartError::Ui { path, detail }));
+        let now = Instant::now();
+        Ok(Self(Arc::new(Inner {
+            driver: settings.driver,
+            started: now,
+            store_bytes_max: settings.store_bytes_max,
+            allowed_hosts: settings.allowed_hosts,
+            allow_origins: settings.allow_origins,
+            ui: ui.transpose()?,
+            tokens: TokenBook::new(settings.file_token, entries),
+            tickets: TicketBox::default(),
+            failures: Failures::new(now),
+            streams: Arc::new(Semaphore::new(limits::STREAMS_MAX)),
+            stopping: watch::channel(false).0,
+            requests: RequestCounts::default(),
+        })))
+    }
+
+    /// Reads from the node between two of its commits.
+    pub(super) async fn read<T, E>(
+        &self,
+        f: impl FnOnce(&Node<SqliteStore>, Now) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+        Failure: From<E>,
+    {
+        Ok(self.0.driver.read(f).await.map_err(|_| stopping())??)
+    }
+
+    /// Changes something and answers once it is durable.
+    pub(super) async fn write<T, E>(
+        &self,
+        f: impl FnOnce(&mut Node<SqliteStore>, Now) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+        Failure: From<E>,
+    {
+        match self.0.driver.write(f).await {
+            Ok(outcome) => Ok(outcome?),
+            Err(WriteError::Store(error)) => Err(error.into()),
+            Err(WriteError::Gone) => Err(stopping()),
+        }
+    }
+
+    /// Notes that a token was used; once a minute that is written down, without making anyone wait for it.
+    pub(super) fn note_use(&self, caller: &Caller) {
+        let Some((id, unix_ms)) = self.0.tokens.note_use(caller, self.0.driver.now().unix_ms) else { return };
+        let app = self.clone();
+        tokio::spawn(async move {
+            let touched = app.write(move |node, _| node.store_mut().touch_token(&id, unix_ms)).await;
+            if let Err(failure) = touched {
+                tracing::debug!(problem = failure.code().as_str(), "the use of a token was not recorded");
+            }
+        });
+    }
+
+    /// Ends the event streams, so that a stop need not wait for them.
+    pub(super) fn stop(&self) {
+        self.0.stopping.send_replace(true);
+    }
+
+    pub(super) fn stopping(&self) -> watch::Receiver<bool> {
+        self.0.stopping.subscribe()
+    }
+
+    pub(super) fn driver(&self) -> &Driver {
+        &self.0.driver
+    }
+
+    /// What the state of this process adds to the node's.
+    pub(super) fn vitals(&self) -> Vitals {
+        Vitals { uptime_s: self.0.started.elapsed().as_secs(), store_bytes_max: self.0.store_bytes_max }
+    }
+
+    pub(super) fn allowed_hosts(&self) -> &[String] {
+        &self.0.allowed_hosts
+    }
+
+    pub(super) fn allow_origins(&self) -> &[String] {
+        &self.0.allow_origins
+    }
+
+    pub(super) fn ui(&self) -> Option<&UiDir> {
+        self.0.ui.as_ref()
+    }
+
+    pub(super) fn tokens(&self) -> &TokenBook {
+        &self.0.tokens
+    }
+
+    pub(super) fn tickets(&self) -> &TicketBox {
+        &self.0.tickets
+    }
+
+    pub(super) fn failures(&self) -> &Failures {
+        &self.0.failures
+    }
+
+    pub(super) fn streams(&self) -> &Arc<Semaphore> {
+        &self.0.streams
+    }
+
+    pub(super) fn requests(&self) -> &RequestCounts {
+        &self.0.requests
+    }
+}
+
+fn stopping() -> Failure {
+    Code::Stopping.because("the node's thread has ended").hint("try again once meshd has restarted")
+}

@@ -1,0 +1,136 @@
+//! The one layer every request passes before it is routed.
+//!
+//! ```text
+//! framing → Host → Origin, Sec-Fetch-Site → token in the address → who is it? → routes
+//! ```
+//!
+//! It refuses whatever is open to doubt and knows nothing of what is behind it, except which paths are open to
+//! everyone. Scopes are the routes' own business (see [`super::route`]). Every answer, a refusal too, gets the
+//! headers that keep browsers from making anything else of it than data.
+
+mod credentials;
+mod host;
+mod origin;
+
+use std::time::Instant;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use hyper::header::{self, HeaderName, HeaderValue};
+use hyper::{HeaderMap, Method, StatusCode};
+
+use self::credentials::Credentials;
+pub(super) use self::credentials::Failures;
+use self::host::Host;
+use self::origin::Origin;
+use super::app::App;
+use super::peer::Peer;
+use super::problem::{Code, Failure};
+use super::request_counts::RouteName;
+use super::route;
+use super::token_book::Caller;
+use super::wire::Head;
+
+/// Longest request target.
+const TARGET_BYTES_MAX: usize = 8 * 1024;
+
+/// Headers of every answer that does not set them itself (threats A-06, A-12).
+pub(super) const ANSWER_HEADERS: [(&str, &str); 5] = [
+    ("cache-control", "no-store"),
+    ("content-security-policy", "default-src 'none'; frame-ancestors 'none'"),
+    ("cross-origin-resource-policy", "same-origin"),
+    ("referrer-policy", "no-referrer"),
+    ("x-content-type-options", "nosniff"),
+];
+
+/// How a request goes on.
+enum Verdict {
+    /// To the routes; `None` where everyone may.
+    Pass(Option<Caller>),
+    /// A browser asked what an allowed page may send: these headers are the answer.
+    Preflight(HeaderMap),
+}
+
+/// Lets a request through to the routes or refuses it.
+pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let method = request.method().clone();
+    let (origin, verdict) = judge(&app, &request);
+    let mut response = match verdict {
+        Ok(Verdict::Pass(caller)) => {
+            if let Some(caller) = caller {
+                app.note_use(&caller);
+                request.extensions_mut().insert(caller);
+            }
+            next.run(request).await
+        }
+        Ok(Verdict::Preflight(headers)) => (StatusCode::NO_CONTENT, headers).into_response(),
+        Err(failure) => failure.into_response(),
+    };
+    let route = response.extensions().get::<RouteName>().map_or("none", |name| name.0);
+    tracing::debug!(%method, route, status = response.status().as_u16(), "answered");
+    app.requests().count(&method, route, response.status());
+    decorate(&app, &origin, response.headers_mut());
+    response
+}
+
+fn judge(app: &App, request: &Request) -> (Origin, Result<Verdict, Failure>) {
+    let peer = *request.extensions().get::<Peer>().expect("the server says who connected");
+    let head = request.extensions().get::<Head>().copied();
+    let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+    if let Err(failure) = check_head(head, request) {
+        return (Origin::Own, Err(failure));
+    }
+    let host = match Host::of(headers, uri, peer, app.allowed_hosts()) {
+        Ok(host) => host,
+        Err(failure) => return (Origin::Own, Err(failure)),
+    };
+    let is_page = is_page(app, method, uri.path());
+    let browser = origin::Request { method, headers, is_page };
+    let origin = match Origin::of(&browser, &host, app.allow_origins()) {
+        Ok(origin) => origin,
+        Err(failure) => return (Origin::Own, Err(failure)),
+    };
+    if matches!(origin, Origin::Allowed(_)) && browser.is_preflight() {
+        return (origin, Ok(Verdict::Preflight(browser.preflight_headers())));
+    }
+    let credentials = Credentials { headers, uri, peer };
+    let caller = credentials.refuse_token_in_query().and_then(|()| {
+        if is_page || route::is_open(method, uri.path()) {
+            return Ok(None);
+        }
+        credentials.caller(app.tokens(), app.tickets(), app.failures(), Instant::now()).map(Some)
+    });
+    (origin, caller.map(Verdict::Pass))
+}
+
+fn check_head(head: Option<Head>, request: &Request) -> Result<(), Failure> {
+    let refused = |detail: &str| Err(Code::BadRequest.because(detail).close());
+    match head {
+        // Every request's head is seen; one that was not is not what it seems.
+        None => refused("the request's framing is not clear"),
+        Some(head) if head.two_lengths => {
+            refused("a request has Content-Length or Transfer-Encoding, not both")
+        }
+        Some(_) if request.uri().to_string().len() > TARGET_BYTES_MAX => {
+            Err(Code::UriTooLong.because(format!("an address has at most {TARGET_BYTES_MAX} bytes")))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// Whether this asks for one of the UI's files, or for `/`, which says where the API is.
+fn is_page(app: &App, method: &Method, path: &str) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+        && (path == "/" || (app.ui().is_some() && !route::is_reserved(path)))
+}
+
+fn decorate(app: &App, origin: &Origin, headers: &mut HeaderMap) {
+    for (name, value) in ANSWER_HEADERS {
+        headers.entry(HeaderName::from_static(name)).or_insert(HeaderValue::from_static(value));
+    }
+    origin.decorate(headers);
+    if !app.allow_origins().is_empty() {
+        headers.insert(header::VARY, HeaderValue::from_static("origin"));
+    }
+}

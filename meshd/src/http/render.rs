@@ -1,0 +1,305 @@
+//! What the store keeps, as the API says it.
+
+use std::collections::BTreeMap;
+
+use meshlink_api as api;
+use meshlink_core::node::Node;
+use meshlink_core::store::{HandOver, MessageRecord, PeerRecord};
+use meshlink_core::{
+    LinkKind, LinkPhase, LinkStatus, MessageStatus, NodeId, Now, Priority, Seq, Store, StoreError,
+};
+use meshlink_core::{TransportState, TransportStatus};
+
+use super::position::Position;
+use crate::sqlite::SqliteStore;
+
+/// A moment as RFC 3339 in UTC with milliseconds; `None` for what lies outside the years 0 to 9999.
+pub(super) fn time(unix_ms: u64) -> Option<String> {
+    let moment = jiff::Timestamp::from_millisecond(i64::try_from(unix_ms).ok()?).ok()?;
+    Some(format!("{moment:.3}"))
+}
+
+/// What of the status the node does not know.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Vitals {
+    /// Seconds since the daemon started.
+    pub(super) uptime_s: u64,
+    /// The cap of the store.
+    pub(super) store_bytes_max: u64,
+}
+
+/// Turns records into API objects, for one answer. Remembers the names it looked up.
+pub(super) struct Renderer<'a> {
+    node: &'a Node<SqliteStore>,
+    now: Now,
+    names: BTreeMap<NodeId, Option<String>>,
+}
+
+impl<'a> Renderer<'a> {
+    pub(super) fn new(node: &'a Node<SqliteStore>, now: Now) -> Self {
+        Self { node, now, names: BTreeMap::new() }
+    }
+
+    pub(super) fn cursor(&self, seq: Seq) -> String {
+        Position { store: self.node.store().store_id(), seq }.to_string()
+    }
+
+    pub(super) fn message(&mut self, record: &MessageRecord) -> Result<api::Message, StoreError> {
+        Ok(api::Message {
+            id: record.id.to_string(),
+            conversation: record.conversation.clone(),
+            from: self.sender(record)?,
+            to: record.conversation.clone(),
+            text: record.text.clone(),
+            created_at: record.created_unix_ms.and_then(time),
+            received_at: record.received_unix_ms.and_then(time),
+            status: status(record.status),
+            status_reason: record.status_reason.clone(),
+            protection: api::Protection::Public,
+            priority: priority(record.priority),
+            expires_at: self.timeline_time(record.expires_tl_ms),
+            read: record.read,
+            attachments: Vec::new(),
+            reply_to: record.reply_to.map(|id| id.to_string()),
+            cursor: self.cursor(record.seq),
+        })
+    }
+
+    fn sender(&mut self, record: &MessageRecord) -> Result<api::Sender, StoreError> {
+        let Some(from) = record.from else {
+            let alias = record.from_alias.clone().unwrap_or_default();
+            return Ok(api::Sender {
+                id: format!("relay:{alias}"),
+                name: Some(alias),
+                me: false,
+                authenticated: false,
+            });
+        };
+        Ok(api::Sender { id: from.to_string(), name: self.name(&from)?, me: record.own, authenticated: true })
+    }
+
+    /// The name a node gives itself, as last heard.
+    pub(super) fn name(&mut self, id: &NodeId) -> Result<Option<String>, StoreError> {
+        if let Some(name) = self.names.get(id) {
+            return Ok(name.clone());
+        }
+        let name = if *id == self.node.id() {
+            self.node.profile()?.name
+        } else {
+            self.node.store().peer(id)?.and_then(|peer| peer.profile).and_then(|profile| profile.name)
+        };
+        self.names.insert(*id, name.clone());
+        Ok(name)
+    }
+
+    /// A node, of which there may be no record, for example because it was blocked before it was heard of.
+    pub(super) fn peer(&self, id: &NodeId, record: Option<&PeerRecord>) -> Result<api::Peer, StoreError> {
+        let profile = record.and_then(|r| r.profile.as_ref());
+        let mut links: Vec<api::LinkKind> =
+            self.node.links().filter(|link| link.peer == Some(*id)).map(|link| kind(link.kind)).collect();
+        links.sort_unstable();
+        links.dedup();
+        Ok(api::Peer {
+            id: id.to_string(),
+            name: profile.and_then(|p| p.name.clone()),
+            about: profile.and_then(|p| p.about.clone()),
+            avatar: profile.and_then(|p| p.avatar.clone()),
+            up: !links.is_empty(),
+            links,
+            last_seen_at: record.and_then(|r| r.last_seen_unix_ms).and_then(time),
+            encounters: record.map_or(0, |r| r.encounters),
+            bundles_sent: record.map_or(0, |r| r.bundles_sent),
+            bundles_received: record.map_or(0, |r| r.bundles_received),
+            messages: self.node.store().messages_of(id)?,
+            blocked: record.is_some_and(|r| r.blocked),
+        })
+    }
+
+    pub(super) fn link(&mut self, link: &LinkStatus) -> Result<api::Link, StoreError> {
+        let peer_name = match link.peer {
+            Some(peer) => self.name(&peer)?,
+            None => None,
+        };
+        Ok(api::Link {
+            id: link.id.to_string(),
+            peer: link.peer.map(|peer| peer.to_string()),
+            peer_name,
+            kind: kind(link.kind),
+            address: link.address.clone(),
+            dialled: link.dialled,
+            phase: phase(link.phase).to_owned(),
+            since_at: link.since_unix_ms.and_then(time),
+            sent_bytes: link.sent_bytes,
+            received_bytes: link.received_bytes,
+            sent_bundles: link.sent_bundles,
+            received_bundles: link.received_bundles,
+            rssi: link.rssi,
+        })
+    }
+
+    pub(super) fn hand_over(&mut self, step: &HandOver) -> Result<api::HandOver, StoreError> {
+        use meshlink_core::store::HandOverStep;
+        Ok(api::HandOver {
+            step: match step.step {
+                HandOverStep::Offered => api::HandOverStep::Offered,
+                HandOverStep::Stored => api::HandOverStep::Stored,
+                HandOverStep::Received => api::HandOverStep::Received,
+            },
+            peer: step.peer.to_string(),
+            peer_name: self.name(&step.peer)?,
+            via: kind(step.via),
+            at: step.at_unix_ms.and_then(time),
+        })
+    }
+
+    /// When the timeline reaches a position, by the wall clock.
+    pub(super) fn timeline_time(&self, timeline_ms: u64) -> Option<String> {
+        let here_ms = self.node.timeline_ms(self.now);
+        let unix_ms = self.now.unix_ms?;
+        let at_ms = if timeline_ms >= here_ms {
+            unix_ms.saturating_add(timeline_ms - here_ms)
+        } else {
+            unix_ms.saturating_sub(here_ms - timeline_ms)
+        };
+        time(at_ms)
+    }
+
+    pub(super) fn status(&self, vitals: Vitals) -> Result<api::Status, StoreError> {
+        let store = self.node.store();
+        let counts = store.counts();
+        let own = |status| counts.own_with(status);
+        let newest = store.event_bounds()?.map_or(Seq(0), |(_, newest)| newest);
+        let writable = self.node.is_writable();
+        let (bundles, bytes) = store_use(store)?;
+        Ok(api::Status {
+            node_id: self.node.id().to_string(),
+            name: self.node.profile()?.name,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            uptime_s: vitals.uptime_s,
+            clock: api::ClockState {
+                trusted: self.now.unix_ms.is_some(),
+                now_at: self.now.unix_ms.and_then(time),
+            },
+            store: api::StoreUse {
+                bundles,
+                bytes,
+                bytes_max: vitals.store_bytes_max,
+                writable,
+                detail: (!writable)
+                    .then(|| "the disk is full: nothing new is stored until there is room".to_owned()),
+            },
+            messages: api::MessageCounts {
+                pending: own(MessageStatus::Pending),
+                synced: own(MessageStatus::Synced),
+                delivered: own(MessageStatus::Delivered),
+                read: own(MessageStatus::Read),
+                expired: own(MessageStatus::Expired),
+                failed: own(MessageStatus::Failed),
+                received: counts.received,
+                unread: counts.unread,
+            },
+            transports: self.node.transports().map(transport).collect(),
+            links: self.node.links().filter(|link| link.peer.is_some()).count() as u64,
+            cursor: self.cursor(newest),
+        })
+    }
+}
+
+/// Bundles held of all classes, and their bytes as counted against the cap.
+fn store_use(store: &SqliteStore) -> Result<(u64, u64), StoreError> {
+    use meshlink_core::store::Class;
+    let (mut bundles, mut bytes) = (0, 0);
+    for class in [Class::Own, Class::Contact, Class::Stranger] {
+        let usage = store.usage(class)?;
+        bundles += usage.bundles;
+        bytes += usage.bytes;
+    }
+    Ok((bundles, bytes))
+}
+
+pub(super) fn transport(status: &TransportStatus) -> api::TransportStatus {
+    api::TransportStatus {
+        kind: kind(status.kind),
+        name: status.name.clone(),
+        state: match status.state {
+            TransportState::Off => api::TransportState::Off,
+            TransportState::Starting => api::TransportState::Starting,
+            TransportState::Up => api::TransportState::Up,
+            TransportState::Degraded => api::TransportState::Degraded,
+            TransportState::Down => api::TransportState::Down,
+        },
+        detail: status.detail.clone(),
+        hint: status.hint.clone(),
+    }
+}
+
+pub(super) fn kind(kind: LinkKind) -> api::LinkKind {
+    match kind {
+        LinkKind::Pipe => api::LinkKind::Pipe,
+        LinkKind::Lan => api::LinkKind::Lan,
+        LinkKind::Ble => api::LinkKind::Ble,
+        LinkKind::Relay => api::LinkKind::Relay,
+    }
+}
+
+pub(super) fn status(status: MessageStatus) -> api::MessageStatus {
+    match status {
+        MessageStatus::Pending => api::MessageStatus::Pending,
+        MessageStatus::Synced => api::MessageStatus::Synced,
+        MessageStatus::Delivered => api::MessageStatus::Delivered,
+        MessageStatus::Read => api::MessageStatus::Read,
+        MessageStatus::Expired => api::MessageStatus::Expired,
+        MessageStatus::Failed => api::MessageStatus::Failed,
+    }
+}
+
+pub(super) fn core_status(status: api::MessageStatus) -> MessageStatus {
+    match status {
+        api::MessageStatus::Pending => MessageStatus::Pending,
+        api::MessageStatus::Synced => MessageStatus::Synced,
+        api::MessageStatus::Delivered => MessageStatus::Delivered,
+        api::MessageStatus::Read => MessageStatus::Read,
+        api::MessageStatus::Expired => MessageStatus::Expired,
+        api::MessageStatus::Failed => MessageStatus::Failed,
+    }
+}
+
+fn priority(priority: Priority) -> api::Priority {
+    match priority {
+        Priority::Sos => api::Priority::Sos,
+        Priority::Normal => api::Priority::Normal,
+        Priority::Bulk => api::Priority::Bulk,
+    }
+}
+
+pub(super) fn core_priority(priority: api::Priority) -> Priority {
+    match priority {
+        api::Priority::Sos => Priority::Sos,
+        api::Priority::Normal => Priority::Normal,
+        api::Priority::Bulk => Priority::Bulk,
+    }
+}
+
+fn phase(phase: LinkPhase) -> &'static str {
+    match phase {
+        LinkPhase::Handshake => "handshake",
+        LinkPhase::Reconciling => "reconciling",
+        LinkPhase::Live => "live",
+        LinkPhase::Standby => "standby",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::time;
+
+    #[test]
+    fn times_are_rfc_3339_with_milliseconds() {
+        assert_eq!(time(0).as_deref(), Some("1970-01-01T00:00:00.000Z"));
+        assert_eq!(time(1_767_225_600_123).as_deref(), Some("2026-01-01T00:00:00.123Z"));
+        // past 2038, and what no calendar has.
+        assert_eq!(time(4_102_444_800_000).as_deref(), Some("2100-01-01T00:00:00.000Z"));
+        assert_eq!(time(u64::MAX), None);
+        assert_eq!(time(i64::MAX as u64), None);
+    }
+}

@@ -1,0 +1,94 @@
+//! The channels this node shows.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::State;
+use hyper::StatusCode;
+use meshlink_api::{Channel, NewChannel, Page};
+use meshlink_core::StoreError;
+use meshlink_core::node::Node;
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::submit_failure;
+use crate::http::app::App;
+use crate::http::intake::{self, Parameters, PathText};
+use crate::http::problem::{Code, Failure};
+use crate::http::render;
+use crate::sqlite::{ChannelRow, SqliteStore};
+
+/// Which page.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ListQuery {
+    /// Items of a page, 1 to 500; 50 if absent.
+    limit: Option<u64>,
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+/// Channels shown here. Posts to others are carried all the same.
+#[utoipa::path(
+    get, path = "/v1/channels", tag = "channels", params(ListQuery),
+    responses((status = 200, description = "A page.", body = Page<Channel>)),
+)]
+pub(crate) async fn list(
+    State(app): State<App>,
+    Parameters(query): Parameters<ListQuery>,
+) -> Result<Json<Page<Channel>>, Failure> {
+    let channels = app.read(|node, _| joined(node)).await?;
+    let key = |channel: &Channel| channel.name.trim_start_matches('#').to_owned();
+    Ok(Json(super::page_of(channels, key, query.limit, query.cursor.as_deref())?))
+}
+
+/// Shows a channel from now on, with what is carried of it.
+#[utoipa::path(
+    post, path = "/v1/channels", tag = "channels", request_body = NewChannel,
+    responses(
+        (status = 201, description = "Shown from now on.", body = Channel),
+        (status = 200, description = "It was shown already.", body = Channel),
+    ),
+)]
+pub(crate) async fn join(
+    State(app): State<App>,
+    body: Bytes,
+) -> Result<(StatusCode, Json<Channel>), Failure> {
+    let NewChannel { name } = intake::from_json(&body)?;
+    let (channel, new) = app
+        .write(move |node, now| {
+            let new = node.join(&name, now).map_err(submit_failure)?;
+            let channel = joined(node)?.into_iter().find(|channel| channel.name == name);
+            Ok::<_, Failure>((channel.ok_or_else(|| not_shown(&name))?, new))
+        })
+        .await?;
+    Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, Json(channel)))
+}
+
+/// Stops showing a channel. What was shown stays.
+#[utoipa::path(
+    delete, path = "/v1/channels/{name}", tag = "channels",
+    params(("name" = String, Path, description = "Its name; `#`, written `%23` in an address, may be left out.")),
+    responses((status = 204, description = "No longer shown.")),
+)]
+pub(crate) async fn leave(State(app): State<App>, PathText(name): PathText) -> Result<StatusCode, Failure> {
+    let name = if name.starts_with('#') { name } else { format!("#{name}") };
+    app.write(
+        move |node, now| {
+            if node.leave(&name, now).map_err(submit_failure)? { Ok(()) } else { Err(not_shown(&name)) }
+        },
+    )
+    .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+fn joined(node: &Node<SqliteStore>) -> Result<Vec<Channel>, StoreError> {
+    let rows = node.store().channels()?;
+    let shown =
+        |row: ChannelRow| Channel { name: row.name, joined_at: row.joined_unix_ms.and_then(render::time) };
+    Ok(rows.into_iter().map(shown).collect())
+}
+
+fn not_shown(name: &str) -> Failure {
+    Code::NotFound.because(format!("channel {name} is not shown here"))
+}
