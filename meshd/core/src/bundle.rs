@@ -30,6 +30,15 @@ pub struct BundleBytes<'b> {
     pub auth: &'b [u8],
 }
 
+/// Bytes of which only the id is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NamedBundle<'b> {
+    /// The bytes.
+    pub bytes: BundleBytes<'b>,
+    /// Their id.
+    pub id: BundleId,
+}
+
 /// A bundle whose header was read and whose size is right. Nothing is proven yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bundle<'b> {
@@ -90,31 +99,46 @@ pub enum BadBundle {
 }
 
 impl<'b> BundleBytes<'b> {
-    /// The id these bytes have, whatever they are.
-    pub fn id(&self) -> BundleId {
-        bundle_id(self.header, self.payload)
-    }
-
-    /// Whether no part is longer than a bundle's may be.
-    pub fn fit(&self) -> bool {
-        self.header.len() <= HEADER_BYTES_MAX
+    /// Compares the lengths with what a bundle may have, and takes the id.
+    ///
+    /// # Errors
+    /// A part is too long.
+    pub fn name(self) -> Result<NamedBundle<'b>, BadBundle> {
+        let fits = self.header.len() <= HEADER_BYTES_MAX
             && self.payload.len() <= PAYLOAD_BYTES_MAX
-            && self.auth.len() <= AUTH_BYTES_MAX
+            && self.auth.len() <= AUTH_BYTES_MAX;
+        if fits {
+            Ok(NamedBundle { bytes: self, id: bundle_id(self.header, self.payload) })
+        } else {
+            Err(BadBundle::TooLong)
+        }
     }
 
+    /// Takes the id and reads the header.
+    ///
+    /// # Errors
+    /// See [`BadBundle`].
+    pub fn parse(self) -> Result<Bundle<'b>, BadBundle> {
+        self.name()?.parse()
+    }
+
+    /// Bytes of all parts.
+    pub fn size_bytes(&self) -> u64 {
+        (self.header.len() + self.payload.len() + self.auth.len()) as u64
+    }
+}
+
+impl<'b> NamedBundle<'b> {
     /// Reads the header, and compares the sizes.
     ///
     /// # Errors
     /// See [`BadBundle`].
     pub fn parse(self) -> Result<Bundle<'b>, BadBundle> {
-        if !self.fit() {
-            return Err(BadBundle::TooLong);
-        }
-        let header = Header::decode(self.header)?;
-        if header.payload_bytes as usize != self.payload.len() {
+        let header = Header::decode(self.bytes.header)?;
+        if header.payload_bytes as usize != self.bytes.payload.len() {
             return Err(BadBundle::WrongLength);
         }
-        Ok(Bundle { bytes: self, id: self.id(), header })
+        Ok(Bundle { bytes: self.bytes, id: self.id, header })
     }
 }
 
@@ -326,7 +350,7 @@ mod tests {
         other.header.payload_bytes = other.payload.len() as u32;
         assert_eq!(check(other.bytes()), Err(BadBundle::WrongLength));
         other.header_bytes = other.header.encode();
-        assert_ne!(other.bytes().id(), post().id);
+        assert_ne!(other.bytes().name().unwrap().id, post().id);
         assert_eq!(check(other.bytes()), Err(BadBundle::BadSignature));
     }
 

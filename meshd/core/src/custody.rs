@@ -11,7 +11,8 @@ mod peers;
 mod receive;
 mod shown;
 
-pub(crate) use receive::{Arrival, Refusal, Verdict};
+pub(crate) use peers::Dealings;
+pub(crate) use receive::{Arrival, Verdict};
 
 use std::collections::BTreeSet;
 
@@ -72,11 +73,15 @@ impl<S: Store> Custody<S> {
             peers_since_trim: 0,
         };
         custody.reload()?;
-        if !custody.store.is_joined(MESH)? {
-            custody.store.join(MESH, now.unix_ms)?;
-        }
-        custody.renew_profile(now)?;
         Ok(custody)
+    }
+
+    /// Writes what every store has.
+    pub(crate) fn settle(&mut self, now: Now) -> Result<(), StoreError> {
+        if !self.store.is_joined(MESH)? {
+            self.store.join(MESH, now.unix_ms)?;
+        }
+        self.renew_profile(now)
     }
 
     /// Reads again what is kept in memory, after the store went back.

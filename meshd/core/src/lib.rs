@@ -15,18 +15,26 @@ pub mod clock;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 mod custody;
+pub mod draft;
 mod entropy;
 pub mod event;
+mod handshake;
 pub mod header;
 pub mod id;
 pub mod identity;
 pub mod limits;
+mod link;
 pub mod mem;
 pub mod node;
+mod noise;
 pub mod post;
 pub mod profile;
+mod reconcile;
+mod session;
 mod spelling;
 pub mod store;
+mod wants;
+pub mod wire;
 
 pub use clock::Now;
 pub use event::{Event, LinkKind, LinkPhase, LinkStatus, MessageStatus, TransportState, TransportStatus};

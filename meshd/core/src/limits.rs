@@ -10,6 +10,11 @@ pub const HEADER_BYTES_MAX: usize = 256;
 pub const AUTH_BYTES_MAX: usize = 64;
 /// Largest frame on a link. One bundle fits with its envelope and encryption.
 pub const FRAME_BYTES_MAX: usize = 24 * 1024;
+/// What every node takes as a frame at least: the largest bundle with its envelope and encryption.
+pub const FRAME_BYTES_MIN: usize = 21 * 1024;
+/// After this many frames one way their key is replaced by a hash of itself, so that whoever learns it later
+/// can't read what went before (Noise section 11.3).
+pub const REKEY_FRAMES: u64 = 1024;
 /// What a bundle counts at least against the cap: its row and index entries (threat L-05).
 pub const BUNDLE_COST_BYTES_MIN: u64 = 512;
 /// What a message counts against the cap beside its text.
@@ -39,6 +44,41 @@ pub const LINKS_MAX: usize = 256;
 pub const HANDSHAKE_MS_MAX: u64 = 10_000;
 /// A neighbour that owes an answer and is silent for this long is cut, in milliseconds (threat S-05).
 pub const STALL_MS_MAX: u64 = 30_000;
+
+/// Links whose handshake is under way and that others dialled (threat S-12).
+pub const HALF_OPEN_MAX: usize = 32;
+/// Most id prefixes in one message.
+pub const PREFIXES_MAX: usize = 1024;
+/// Ids in the first page of a walk.
+pub const PAGE_IDS_FIRST: usize = 128;
+/// Most ids in a page (threat S-01).
+pub const PAGE_IDS_MAX: usize = 1024;
+/// Rows looked at for one page, however many of them are offered.
+pub const WALK_ROWS_MAX: usize = 8 * 1024;
+/// Ids of a neighbour's that are looked up within an hour; the rest is answered with "not now".
+pub const IDS_PER_HOUR_MAX: u64 = 4_000_000;
+/// A neighbour may ask for a new walk this often, in milliseconds (threat S-03).
+pub const WALK_MS_MIN: u64 = 60_000;
+/// Bundles asked for on one link and not come yet; more pages wait unanswered.
+pub const OWED_MAX: usize = 512;
+/// Bundles a neighbour wants from us, waiting to be sent.
+pub const QUEUE_MAX: usize = 4 * 1024;
+/// New pages are sent only while fewer bundles than this wait to be sent.
+pub const QUEUE_LOW: usize = 512;
+/// Bundles sent and not yet answered, on one link.
+pub const IN_FLIGHT_MAX: usize = 512;
+/// Bytes of bundles sent and not yet answered, on one link.
+pub const IN_FLIGHT_BYTES_MAX: u64 = 512 * 1024;
+/// Largest bundle that is pushed without being asked for, in bytes.
+pub const PUSH_BYTES_MAX: u64 = 1024;
+/// Other links remembered as offering what was asked for on one.
+pub const SECOND_SOURCES_MAX: usize = 3;
+/// Prefixes remembered per session as known to the neighbour.
+pub const KNOWN_TO_PEER_MAX: usize = 64;
+/// Bundles no good, or sent unasked and too large, before a neighbour is cut (threat S-02).
+pub const OFFENCES_MAX: u32 = 8;
+/// Room in a frame that several bundles share on a slow link, in bytes: an urgent one waits for no more.
+pub const SLOW_FRAME_BYTES: usize = 2 * 1024;
 
 /// Share of a store's bytes that is for bundles, in percent; the rest is for received messages.
 pub const BUNDLES_PERCENT: u64 = 75;
@@ -82,6 +122,9 @@ pub const SKEW_MS_MAX: u64 = 24 * 3600 * 1000;
 
 /// Steps kept on the way of one message, with all neighbours together.
 pub const HAND_OVERS_MAX: usize = 64;
+
+/// Events waiting to be taken from the outbox; older ones are in the log only.
+pub const EVENTS_WAITING_MAX: usize = 1024;
 
 /// How much a node keeps. The rest of the limits are the protocol's and the same for all.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -11,115 +11,25 @@
 //! Whatever fails on the disk rolls the whole transaction back, drops the sessions and makes the next commit
 //! fail, so that nobody is told that something is stored which is not.
 
+mod links;
+mod outbox;
+
+pub use outbox::Outbox;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::clock::Now;
 use crate::custody::Custody;
 use crate::custody::own::{check_channel, check_leave};
+pub use crate::draft::{BridgedPost, Draft, ProfileDraft, SubmitError};
 use crate::entropy::Entropy;
 use crate::event::{Event, LinkKind, LinkStatus, LoggedEvent, TransportStatus};
 use crate::id::{BundleId, LinkId, NodeId};
 use crate::identity::Identity;
 use crate::limits::{self, Limits};
-use crate::store::{Priority, Store, StoreError};
-
-/// What somebody here wants to say.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Draft {
-    /// `#channel` to post to.
-    pub channel: String,
-    /// The text.
-    pub text: String,
-    /// How long it may take, in seconds; `None` for the default.
-    pub lifetime_s: Option<u64>,
-    /// How urgent it is.
-    pub priority: Priority,
-    /// The message it answers.
-    pub reply_to: Option<BundleId>,
-}
-
-/// A post of a client that knows nothing of MeshLink, taken over by the node beside it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BridgedPost {
-    /// `#channel` it belongs to.
-    pub channel: String,
-    /// The text.
-    pub text: String,
-    /// The name its sender gives itself; nobody vouches for it.
-    pub sender_id: String,
-    /// What its sender's clock said, in milliseconds since 1970.
-    pub timestamp_ms: i64,
-}
-
-/// What a node says about itself.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ProfileDraft {
-    /// Its name.
-    pub name: Option<String>,
-    /// About itself.
-    pub about: Option<String>,
-    /// Its picture, as a `data:image/...` URL.
-    pub avatar: Option<String>,
-}
-
-/// Why something can't be submitted.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SubmitError {
-    /// There is nothing to send.
-    #[error("the text is empty")]
-    EmptyText,
-    /// The text is too long for one message.
-    #[error("the text has {bytes} bytes; at most {max} fit in a message")]
-    TextTooLong {
-        /// Its length.
-        bytes: usize,
-        /// The most.
-        max: usize,
-    },
-    /// The text holds a character no message may hold.
-    #[error("the text holds a NUL character")]
-    NulInText,
-    /// No channel has such a name.
-    #[error("{name:?} is no channel: `#` and 1 to 63 bytes of lower-case letters, digits, `-`, `_` and `.`")]
-    BadChannel {
-        /// What was given.
-        name: String,
-    },
-    /// The channel is not joined.
-    #[error("channel {channel} is not joined")]
-    NotJoined {
-        /// Which.
-        channel: String,
-    },
-    /// The channel is always joined.
-    #[error("channel {channel} can't be left")]
-    CannotLeave {
-        /// Which.
-        channel: String,
-    },
-    /// The lifetime is out of range.
-    #[error("a lifetime is between {min} and {max} seconds")]
-    BadLifetime {
-        /// Shortest, in seconds.
-        min: u64,
-        /// Longest, in seconds.
-        max: u64,
-    },
-    /// A part of a profile or of a bridged post is not allowed.
-    #[error("{field} {problem}")]
-    BadField {
-        /// Which part.
-        field: &'static str,
-        /// What is wrong with it, in words.
-        problem: &'static str,
-    },
-    /// Own messages that are still under way use up the node's own share of the store.
-    #[error("the store is full of own messages that are still under way")]
-    StoreFull,
-    /// The disk failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
+use crate::link::Link;
+use crate::store::{Store, StoreError};
+use crate::wants::Wants;
 
 /// What happens to a node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -225,12 +135,20 @@ pub struct Deadline {
 /// A running node. See the module's text.
 pub struct Node<S> {
     custody: Custody<S>,
+    links: BTreeMap<LinkId, Link>,
+    wants: Wants,
     transports: BTreeMap<(LinkKind, String), TransportStatus>,
-    outputs: VecDeque<Output>,
+    /// Room for a frame's plain text, used again.
+    plain: Vec<u8>,
+    dealings_saved_mono_ms: Option<u64>,
+    closes: VecDeque<(LinkId, CloseReason)>,
+    events: VecDeque<LoggedEvent>,
     /// Why the transaction was lost, until a commit has said so.
     lost: Option<StoreError>,
     /// When to try again whether the full disk has room.
     probe_mono_ms: Option<u64>,
+    /// Whether the store may be without what every node has, or its log have links as up that are gone.
+    is_unsettled: bool,
     /// Whether what is in memory may differ from the store, because that could not be read.
     is_stale: bool,
 }
@@ -251,10 +169,16 @@ impl<S: Store> Node<S> {
         let custody = Custody::open(store, identity, Entropy::new(&seed), limits, now)?;
         Ok(Self {
             custody,
+            links: BTreeMap::new(),
+            wants: Wants::default(),
+            plain: Vec::new(),
+            dealings_saved_mono_ms: None,
             transports: BTreeMap::new(),
-            outputs: VecDeque::new(),
+            closes: VecDeque::new(),
+            events: VecDeque::new(),
             lost: None,
             probe_mono_ms: None,
+            is_unsettled: true,
             is_stale: false,
         })
     }
@@ -357,7 +281,10 @@ impl<S: Store> Node<S> {
     /// # Errors
     /// The store failed.
     pub fn block(&mut self, peer: &NodeId, now: Now) -> Result<bool, StoreError> {
-        self.write(now, |node| node.custody.block(peer, now))
+        self.write(now, |node| {
+            node.close_peer(peer, CloseReason::Blocked, now)?;
+            node.custody.block(peer, now)
+        })
     }
 
     /// Undoes a block; says whether there was one.
@@ -392,10 +319,24 @@ impl<S: Store> Node<S> {
     /// The store failed; the transaction is lost, and the next commit says so too.
     pub fn handle(&mut self, input: Input<'_>, now: Now) -> Result<(), StoreError> {
         match input {
-            Input::Timeout => self.on_timeout(now),
-            Input::LinkUp { .. } | Input::LinkDown { .. } | Input::Frame { .. } | Input::Rssi { .. } => {
+            Input::LinkUp { link, kind, address, dialled } => {
+                self.on_link_up(link, kind, address, dialled, now);
                 Ok(())
             }
+            Input::LinkDown { link } if self.links.contains_key(&link) => {
+                self.write(now, |node| node.on_link_down(link, now))
+            }
+            Input::Frame { link, bytes } if self.links.contains_key(&link) => {
+                self.write(now, |node| node.on_frame(link, bytes, now))
+            }
+            Input::LinkDown { .. } | Input::Frame { .. } => Ok(()),
+            Input::Rssi { link, dbm } => {
+                if let Some(link) = self.links.get_mut(&link) {
+                    link.rssi = Some(dbm);
+                }
+                Ok(())
+            }
+            Input::Timeout => self.on_timeout(now),
         }
     }
 
@@ -408,16 +349,18 @@ impl<S: Store> Node<S> {
         if let Some(error) = self.lost.take() {
             return Err(error);
         }
-        if self.custody.store.is_dirty() {
-            let committed = self.custody.before_commit(now).and_then(|()| self.custody.store.commit());
-            if let Err(error) = committed {
-                self.lose(&error, now);
-                self.lost = None;
-                return Err(error);
-            }
+        if self.custody.store.is_dirty()
+            && let Err(error) = self.try_commit(now)
+        {
+            self.lose(&error, now);
+            self.lost = None;
+            return Err(error);
         }
-        self.outputs.extend(self.custody.events.drain(..).map(Output::Event));
-        Ok(Outbox { node: self })
+        self.events.extend(self.custody.events.drain(..));
+        // Whoever does not take them finds them in the log.
+        let spare = self.events.len().saturating_sub(limits::EVENTS_WAITING_MAX);
+        self.events.drain(..spare);
+        Ok(Outbox::new(self))
     }
 
     /// Whether the disk takes what is submitted.
@@ -427,18 +370,22 @@ impl<S: Store> Node<S> {
 
     /// The links, by number.
     pub fn links(&self) -> impl Iterator<Item = LinkStatus> {
-        std::iter::empty()
+        self.links.values().map(Link::status)
     }
 
     /// When to call [`Node::handle`] with [`Input::Timeout`] at the latest. Any other call may change it.
     pub fn poll_timeout(&self) -> Option<Deadline> {
+        if let Some(mono_ms) = self.probe_mono_ms {
+            return Some(Deadline { mono_ms, reason: "is there room on the disk again" });
+        }
         let sweep = self.custody.next_sweep_mono_ms();
         let deadlines = [
-            self.probe_mono_ms.map(|mono_ms| Deadline { mono_ms, reason: "is there room on the disk again" }),
             sweep.map(|mono_ms| Deadline { mono_ms, reason: "a bundle expires" }),
             Some(Deadline { mono_ms: self.custody.next_clock_save_mono_ms(), reason: "save the clocks" }),
         ];
-        deadlines.into_iter().flatten().min()
+        let of_links = self.links.values().filter_map(links::link_deadline);
+        let of_links = of_links.map(|(mono_ms, reason)| Deadline { mono_ms, reason });
+        deadlines.into_iter().flatten().chain(of_links).min()
     }
 
     fn on_timeout(&mut self, now: Now) -> Result<(), StoreError> {
@@ -448,7 +395,17 @@ impl<S: Store> Node<S> {
         if !self.is_writable() {
             return Ok(());
         }
-        self.write(now, |node| node.custody.sweep(now))
+        self.write(now, |node| {
+            node.on_link_timeouts(now)?;
+            node.custody.sweep(now)
+        })
+    }
+
+    fn try_commit(&mut self, now: Now) -> Result<(), StoreError> {
+        self.note_handed_out(now)?;
+        self.save_dealings(now)?;
+        self.custody.before_commit(now)?;
+        self.custody.store.commit()
     }
 
     /// Does something that writes. If the disk fails, the transaction is lost as a whole.
@@ -457,6 +414,9 @@ impl<S: Store> Node<S> {
         now: Now,
         work: impl FnOnce(&mut Self) -> Result<T, E>,
     ) -> Result<T, E> {
+        if let Some(error) = &self.lost {
+            return Err(error.clone().into());
+        }
         if !self.is_writable() {
             return Err(StoreError::Full.into());
         }
@@ -464,7 +424,8 @@ impl<S: Store> Node<S> {
             self.custody.reload()?;
             self.is_stale = false;
         }
-        let result = work(self);
+        let settled = if self.is_unsettled { self.settle(now) } else { Ok(()) };
+        let result = settled.map_err(E::from).and_then(|()| work(self));
         if let Some(error) = result.as_ref().err().and_then(AsStoreError::as_store_error) {
             let error = error.clone();
             self.lose(&error, now);
@@ -472,10 +433,21 @@ impl<S: Store> Node<S> {
         result
     }
 
+    /// Comes with the first write, not with the start: a node starts on a full disk too, and can be read.
+    fn settle(&mut self, now: Now) -> Result<(), StoreError> {
+        self.custody.settle(now)?;
+        self.settle_log(now)?;
+        self.is_unsettled = false;
+        Ok(())
+    }
+
     /// Goes back to what is durable.
     fn lose(&mut self, error: &StoreError, now: Now) {
         self.custody.store.rollback();
         self.custody.forget_transaction();
+        self.drop_links(CloseReason::StoreFailed);
+        self.is_unsettled = true;
+        self.dealings_saved_mono_ms = None;
         self.is_stale = self.custody.reload().is_err();
         if *error == StoreError::Full {
             self.probe_mono_ms = Some(now.mono_ms + limits::PROBE_MS);
@@ -498,31 +470,5 @@ impl AsStoreError for StoreError {
 impl AsStoreError for SubmitError {
     fn as_store_error(&self) -> Option<&StoreError> {
         if let Self::Store(error) = self { Some(error) } else { None }
-    }
-}
-
-/// What may leave a node now that everything it rests on is durable. Dropping it loses nothing.
-pub struct Outbox<'a, S> {
-    node: &'a mut Node<S>,
-}
-
-impl<S: Store> Outbox<'_, S> {
-    /// The next frame for a link with room, encrypted; `None` if there is nothing to say there now.
-    ///
-    /// # Errors
-    /// The store can't be read.
-    pub fn next_frame(&mut self, link: LinkId, now: Now) -> Result<Option<Vec<u8>>, StoreError> {
-        let _ = (link, now);
-        Ok(None)
-    }
-
-    /// The next thing to do or to know.
-    pub fn next_output(&mut self) -> Option<Output> {
-        self.node.outputs.pop_front()
-    }
-
-    /// The links that may have a frame to send, by number. Only those need to be polled.
-    pub fn links_with_frames(&self) -> Vec<LinkId> {
-        Vec::new()
     }
 }

@@ -7,6 +7,7 @@ use crate::bundle::{Content, NewBundle};
 use crate::canonical::Extensions;
 use crate::channel::{MESH, is_channel};
 use crate::clock::Now;
+use crate::draft::{BridgedPost, Draft, ProfileDraft, SubmitError};
 use crate::event::MessageStatus;
 use crate::header::{Header, Kind};
 use crate::id::BundleId;
@@ -14,7 +15,6 @@ use crate::limits::{
     COPIES_MAX, CREATED_UNIX_MS_MAX, DROPPED_MS, LIFETIME_S_DEFAULT, LIFETIME_S_MAX, LIFETIME_S_MIN,
     TEXT_BYTES_MAX,
 };
-use crate::node::{BridgedPost, Draft, ProfileDraft, SubmitError};
 use crate::post::Post;
 use crate::profile::{Profile, REVISION_MAX};
 use crate::store::{Class, Known, Priority, Slot, Store, StoreError, StoredBundle};

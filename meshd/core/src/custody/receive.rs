@@ -1,6 +1,7 @@
 //! What comes in from neighbours.
 //!
-//! The cheap checks come first: size, hash, whether it is known, header, rate, signature, quota. Whatever is
+//! The cheap checks come first: size, hash, whether it is known, header, rate, signature, quota. (A second copy
+//! costs a hash and a look-up, not a signature check; so does a forged one of what is held.) Whatever is
 //! wrong with a bundle is the fault of the neighbour that sent it; whatever there is no room for is nobody's.
 //!
 //! What travels beside the bundle is not signed, so it is clamped: hops and copies to their maxima, age from
@@ -8,7 +9,7 @@
 //! class (threats S-06, L-04, R-05).
 
 use crate::bucket::Bucket;
-use crate::bundle::{BadBundle, Bundle, BundleBytes, Content};
+use crate::bundle::{BadBundle, Bundle, Content, NamedBundle};
 use crate::clock::Now;
 use crate::event::LinkKind;
 use crate::id::{BundleId, NodeId};
@@ -18,6 +19,7 @@ use crate::limits::{
 };
 use crate::profile::Profile;
 use crate::store::{Class, HandOverStep, Known, Store, StoreError, StoredBundle};
+use crate::wire::Refusal;
 
 use super::Custody;
 use super::shown::Words;
@@ -25,7 +27,7 @@ use super::shown::Words;
 /// A bundle as it came in.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Arrival<'b> {
-    pub(crate) bytes: BundleBytes<'b>,
+    pub(crate) bundle: NamedBundle<'b>,
     /// What the neighbour says it has been under way, in milliseconds.
     pub(crate) age_ms: u64,
     /// What the neighbour says it passed through.
@@ -49,19 +51,6 @@ pub(crate) enum Verdict {
     Bad(BadBundle),
 }
 
-/// Why a bundle is not taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Refusal {
-    /// Not wanted now or ever.
-    Unwanted,
-    /// No room for it.
-    Full,
-    /// Too much at once; welcome later.
-    Busy,
-    /// No good: the signature, the form, or nobody asked for it.
-    Bad,
-}
-
 impl<S: Store> Custody<S> {
     /// Takes in a bundle from a neighbour.
     pub(crate) fn receive(
@@ -70,16 +59,12 @@ impl<S: Store> Custody<S> {
         link: &mut Bucket,
         now: Now,
     ) -> Result<Verdict, StoreError> {
-        if !arrival.bytes.fit() {
-            return Ok(Verdict::Bad(BadBundle::TooLong));
-        }
-        let id = arrival.bytes.id();
-        match self.store.known(&id.prefix())? {
+        match self.store.known(&arrival.bundle.id.prefix())? {
             Known::Held(held) => return Ok(Verdict::Known(held)),
             Known::Dropped => return Ok(Verdict::Refused(Refusal::Unwanted)),
             Known::No => {}
         }
-        let bundle = match arrival.bytes.parse() {
+        let bundle = match arrival.bundle.parse() {
             Ok(bundle) => bundle,
             Err(bad) => return Ok(Verdict::Bad(bad)),
         };

@@ -107,6 +107,22 @@ impl<S: Store> Custody<S> {
         self.show(&bundle, created_unix_ms, words, now)
     }
 
+    /// A neighbour says that it holds a bundle: an own message with that bundle is no longer only here. It is
+    /// a claim, so nothing else follows from it (threat S-08).
+    pub(crate) fn held_by(
+        &mut self,
+        bundle: &BundleId,
+        peer: &NodeId,
+        via: LinkKind,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        if self.store.message(bundle)?.is_some_and(|message| message.own) {
+            self.note_step(bundle, HandOverStep::Stored, peer, via, now)?;
+            self.advance(bundle, MessageStatus::Synced, None, now)?;
+        }
+        Ok(())
+    }
+
     /// Notes a step on the way of a message.
     pub(crate) fn note_step(
         &mut self,

@@ -1,0 +1,300 @@
+//! What happens on a link after its handshake: reconcile, transfer, live push.
+//!
+//! ```text
+//!              ┌── pages, answers ──┐            ┌── push: small, own, or on a chain
+//!  begin ──▶ reconciling ──────────▶ live ──▶ news ──▶ get ──▶ bundle
+//!              └── bundles, stored ─┴── bundles, stored ────────────┘
+//! ```
+//!
+//! - **Reconcile** covers what was held when the session began; **live push** what comes later, from a cursor
+//!   per priority over the store's rows. No list of bundles is kept per link: memory is a page and a window.
+//! - **Pulled.** Nothing is encoded before the link has room ([`Session::fill`]); an urgent bundle then goes
+//!   first, whatever waits.
+//! - **Window.** A bundle sent is in flight until the other side has said that it is stored, or not wanted. The
+//!   other side says so only after its commit.
+//! - **Resume.** A cut loses what was in flight; the next session's walk finds it, with this neighbour or
+//!   another.
+
+mod incoming;
+mod outgoing;
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::bucket::Bucket;
+use crate::clock::Now;
+use crate::custody::{Custody, Dealings, PRIORITIES};
+use crate::event::{LinkKind, LinkPhase};
+use crate::id::{BundleId, IdPrefix, LinkId, NodeId};
+use crate::limits::{
+    IDS_PER_HOUR_MAX, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, KNOWN_TO_PEER_MAX, OFFENCES_MAX, QUEUE_LOW,
+    STALL_MS_MAX, WALK_MS_MIN,
+};
+use crate::node::CloseReason;
+use crate::reconcile::Reconciliation;
+use crate::store::{HandOverStep, Offer, Priority, Store, StoreError};
+use crate::wants::Wants;
+use crate::wire::Refusal;
+
+/// What a session works with beside itself.
+pub(crate) struct Around<'a, S> {
+    pub(crate) custody: &'a mut Custody<S>,
+    pub(crate) wants: &'a mut Wants,
+    /// Links whose handshake is done.
+    pub(crate) links_open: usize,
+    pub(crate) now: Now,
+}
+
+/// Why a session can't go on.
+#[derive(Debug)]
+pub(crate) enum Stop {
+    /// The neighbour's fault, or nobody's.
+    Close(CloseReason),
+    /// The disk's.
+    Store(StoreError),
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// See the module's text.
+pub(crate) struct Session {
+    link: LinkId,
+    peer: NodeId,
+    via: LinkKind,
+    began_mono_ms: u64,
+    /// Whether a message of this session came in.
+    pub(crate) has_heard: bool,
+    reconciliation: Reconciliation,
+    walk_began_mono_ms: u64,
+    /// When to walk again because the neighbour has room again.
+    walk_again_mono_ms: Option<u64>,
+
+    /// Up to which row of each priority everything that is new was pushed or announced.
+    pushed_rows: [u64; 3],
+    fresh: [VecDeque<Offer>; 3],
+    /// What the neighbour wants.
+    queue: BTreeSet<(Priority, u64, BundleId)>,
+    in_flight: BTreeMap<IdPrefix, Flight>,
+    in_flight_bytes: u64,
+    /// Ids announced, beside those the reconciliation offered; and how many were asked for by name.
+    announced: u64,
+    asked_for: u64,
+    /// A body that did not fit into the last frame.
+    body: Option<Vec<u8>>,
+    news: Vec<IdPrefix>,
+    stored: Vec<IdPrefix>,
+    refused: BTreeMap<Refusal, Vec<IdPrefix>>,
+    gone: Vec<IdPrefix>,
+    say_takeover: bool,
+    say_again: bool,
+    /// Own bundles handed out, to be noted with the next commit.
+    handed_out: Vec<BundleId>,
+
+    /// A page of theirs, until there is room to ask for more.
+    held_page: Option<Vec<IdPrefix>>,
+    known_to_peer: VecDeque<IdPrefix>,
+    bucket: Bucket,
+    ids: Bucket,
+    offences: u32,
+    /// When to tell the neighbour that there is room again for what was refused.
+    again_mono_ms: Option<u64>,
+    /// Since when an answer is owed without any progress.
+    owed_since_mono_ms: Option<u64>,
+
+    /// Not yet added to the peer's record.
+    pub(crate) dealings: Dealings,
+    pub(crate) sent_bundles: u64,
+    pub(crate) received_bundles: u64,
+}
+
+/// A bundle sent and not yet answered.
+#[derive(Debug, Clone, Copy)]
+struct Flight {
+    id: BundleId,
+    own: bool,
+    bytes: u64,
+}
+
+impl Session {
+    /// Begins a session. `last_page` is the last page number used on this link.
+    pub(crate) fn begin<S: Store>(
+        (link, peer, via): (LinkId, NodeId, LinkKind),
+        last_page: u64,
+        custody: &Custody<S>,
+        now: Now,
+    ) -> Self {
+        let pushed_rows = PRIORITIES.map(|priority| custody.newest_row(priority));
+        let newest = pushed_rows.into_iter().max().unwrap_or(0);
+        Self {
+            link,
+            peer,
+            via,
+            began_mono_ms: now.mono_ms,
+            has_heard: false,
+            reconciliation: Reconciliation::new(newest, last_page),
+            walk_began_mono_ms: now.mono_ms,
+            walk_again_mono_ms: None,
+            pushed_rows,
+            fresh: [const { VecDeque::new() }; 3],
+            queue: BTreeSet::new(),
+            in_flight: BTreeMap::new(),
+            in_flight_bytes: 0,
+            announced: 0,
+            asked_for: 0,
+            body: None,
+            news: Vec::new(),
+            stored: Vec::new(),
+            refused: BTreeMap::new(),
+            gone: Vec::new(),
+            say_takeover: false,
+            say_again: false,
+            handed_out: Vec::new(),
+            held_page: None,
+            known_to_peer: VecDeque::new(),
+            bucket: custody.link_bucket(now),
+            ids: Bucket::new(IDS_PER_HOUR_MAX, now),
+            offences: 0,
+            again_mono_ms: None,
+            owed_since_mono_ms: None,
+            dealings: Dealings::default(),
+            sent_bundles: 0,
+            received_bundles: 0,
+        }
+    }
+
+    /// Tells the neighbour first that the link that did the work is down.
+    pub(crate) fn take_over(mut self) -> Self {
+        self.say_takeover = true;
+        self
+    }
+
+    /// The last page number used.
+    pub(crate) fn last_page(&self) -> u64 {
+        self.reconciliation.last_page()
+    }
+
+    /// How far it is.
+    pub(crate) fn phase(&self) -> LinkPhase {
+        if self.reconciliation.is_over() { LinkPhase::Live } else { LinkPhase::Reconciling }
+    }
+
+    /// Whether [`Session::fill`] may have something.
+    pub(crate) fn has_something<S: Store>(&self, custody: &Custody<S>, wants: &Wants) -> bool {
+        let has_words = self.say_takeover
+            || self.say_again
+            || self.body.is_some()
+            || wants.has_gets(self.link)
+            || [&self.stored, &self.gone, &self.news].iter().any(|list| !list.is_empty())
+            || !self.refused.is_empty();
+        has_words
+            || self.reconciliation.has_next(self.may_offer())
+            || (self.has_window() && (!self.queue.is_empty() || self.has_fresh(custody)))
+    }
+
+    /// When [`Session::on_timeout`] is due.
+    pub(crate) fn deadline(&self) -> Option<(u64, &'static str)> {
+        let walk_again = self.walk_again_mono_ms.filter(|_| self.reconciliation.is_walk_over());
+        let noted = (!self.handed_out.is_empty()).then_some(0);
+        [
+            (
+                self.owed_since_mono_ms.map(|since| since.saturating_add(STALL_MS_MAX)),
+                "a neighbour owes an answer",
+            ),
+            (self.again_mono_ms, "say that there is room again"),
+            (walk_again, "offer a neighbour everything again"),
+            (noted, "note what was handed out"),
+        ]
+        .into_iter()
+        .filter_map(|(due, why)| due.map(|due| (due, why)))
+        .min()
+    }
+
+    /// Does what is due.
+    pub(crate) fn on_timeout<S: Store>(&mut self, around: &mut Around<'_, S>) -> Result<(), Stop> {
+        let now_ms = around.now.mono_ms;
+        if self.owed_since_mono_ms.is_some_and(|since| now_ms >= since.saturating_add(STALL_MS_MAX)) {
+            return Err(Stop::Close(CloseReason::Stalled));
+        }
+        if self.again_mono_ms.is_some_and(|due| now_ms >= due) {
+            let has_room = self.bucket.has(ROOM_BYTES, around.now);
+            self.say_again = has_room;
+            self.again_mono_ms = (!has_room).then_some(now_ms + WALK_MS_MIN);
+        }
+        self.walk_again_if_due(around);
+        self.note_handed_out(around)?;
+        Ok(())
+    }
+
+    /// Writes down what was handed out while nothing could be written.
+    pub(crate) fn note_handed_out<S: Store>(&mut self, around: &mut Around<'_, S>) -> Result<(), StoreError> {
+        for id in std::mem::take(&mut self.handed_out) {
+            around.custody.note_step(&id, HandOverStep::Offered, &self.peer, self.via, around.now)?;
+        }
+        Ok(())
+    }
+
+    fn walk_again_if_due<S: Store>(&mut self, around: &Around<'_, S>) {
+        let is_due = self.walk_again_mono_ms.is_some_and(|due| around.now.mono_ms >= due);
+        if is_due && self.reconciliation.is_walk_over() {
+            let newest = PRIORITIES.map(|priority| around.custody.newest_row(priority));
+            self.reconciliation.walk_again(newest.into_iter().max().unwrap_or(0));
+            self.walk_began_mono_ms = around.now.mono_ms;
+            self.walk_again_mono_ms = None;
+        }
+    }
+
+    fn may_offer(&self) -> bool {
+        self.queue.len() < QUEUE_LOW
+    }
+
+    fn has_window(&self) -> bool {
+        self.in_flight.len() < IN_FLIGHT_MAX && self.in_flight_bytes < IN_FLIGHT_BYTES_MAX
+    }
+
+    fn has_fresh<S: Store>(&self, custody: &Custody<S>) -> bool {
+        PRIORITIES.into_iter().any(|priority| {
+            let n = priority as usize;
+            !self.fresh[n].is_empty() || custody.newest_row(priority) > self.pushed_rows[n]
+        })
+    }
+
+    /// Remembers that the neighbour holds something, so that it is not pushed back.
+    fn remember_known(&mut self, prefix: IdPrefix) {
+        if self.known_to_peer.contains(&prefix) {
+            return;
+        }
+        if self.known_to_peer.len() == KNOWN_TO_PEER_MAX {
+            self.known_to_peer.pop_front();
+        }
+        self.known_to_peer.push_back(prefix);
+    }
+
+    /// Something owed came in, or something is owed from now on.
+    fn settle_debts<S: Store>(&mut self, around: &Around<'_, S>, has_progress: bool) {
+        let is_owed = !self.in_flight.is_empty()
+            || self.reconciliation.is_waiting()
+            || around.wants.owed(self.link) > 0;
+        if !is_owed {
+            self.owed_since_mono_ms = None;
+        } else if has_progress || self.owed_since_mono_ms.is_none() {
+            self.owed_since_mono_ms = Some(around.now.mono_ms);
+        }
+    }
+
+    /// Counts what no honest neighbour does.
+    fn offend(&mut self) -> Result<(), Stop> {
+        self.offences += 1;
+        if self.offences >= OFFENCES_MAX { Err(Stop::Close(CloseReason::InvalidBundles)) } else { Ok(()) }
+    }
+
+    /// Something was refused that would be welcome later.
+    fn decline(&mut self, now: Now) {
+        self.again_mono_ms.get_or_insert(now.mono_ms + WALK_MS_MIN);
+    }
+}
+
+/// Room for this many bytes of strangers' bundles is worth telling a neighbour.
+const ROOM_BYTES: u64 = 64 * 1024;

@@ -1,0 +1,271 @@
+//! What a neighbour says in a session.
+
+use crate::bundle::BundleBytes;
+use crate::canonical::{Malformed, Reader};
+use crate::custody::{Arrival, Verdict};
+use crate::id::{BundleId, IdPrefix};
+use crate::limits::{OWED_MAX, PUSH_BYTES_MAX, QUEUE_MAX, STALL_MS_MAX, WALK_MS_MIN};
+use crate::node::CloseReason;
+use crate::reconcile::Heard;
+use crate::store::{Class, Known, OfferKey, Store};
+use crate::wire::{Carried, Message, Prefixes, Refusal};
+
+use super::{Around, Session, Stop};
+
+impl Session {
+    /// Takes in the messages of a frame.
+    pub(crate) fn receive<S: Store>(&mut self, plain: &[u8], around: &mut Around<'_, S>) -> Result<(), Stop> {
+        self.has_heard = true;
+        let mut reader = Reader::new(plain);
+        while !reader.is_at_end() {
+            let message = Message::read(&mut reader).map_err(broken)?;
+            let has_progress = self.receive_message(message, around)?;
+            self.settle_debts(around, has_progress);
+        }
+        Ok(())
+    }
+
+    /// Takes in one message; says whether something came that was owed.
+    fn receive_message<S: Store>(
+        &mut self,
+        message: Message<'_>,
+        around: &mut Around<'_, S>,
+    ) -> Result<bool, Stop> {
+        match message {
+            Message::Reconcile(body) => self.receive_reconcile(body, around),
+            Message::Bundle(carried) => self.receive_bundle(carried, around),
+            Message::News(prefixes) => self.receive_news(prefixes, around),
+            Message::Get(prefixes) => self.receive_get(prefixes, around),
+            Message::Stored(prefixes) => self.receive_stored(prefixes, around),
+            Message::Refused(_, prefixes) => Ok(self.receive_refused(prefixes)),
+            Message::Gone(prefixes) => {
+                for prefix in prefixes.iter() {
+                    around.wants.lost(&prefix, self.link);
+                }
+                self.answer_page(around)?;
+                Ok(true)
+            }
+            Message::Again => {
+                self.walk_again_mono_ms = Some(self.walk_began_mono_ms.saturating_add(WALK_MS_MIN));
+                self.walk_again_if_due(around);
+                Ok(false)
+            }
+            Message::Takeover => {
+                Err(Stop::Close(CloseReason::Protocol("a takeover in the middle of a frame")))
+            }
+            Message::Unknown => Ok(false),
+        }
+    }
+
+    fn receive_reconcile<S: Store>(&mut self, body: &[u8], around: &mut Around<'_, S>) -> Result<bool, Stop> {
+        match self.reconciliation.receive(body).map_err(broken)? {
+            Heard::Offered(prefixes) => {
+                self.held_page = Some(prefixes);
+                self.answer_page(around)?;
+                Ok(false)
+            }
+            Heard::Wanted(bundles) => {
+                for (OfferKey { priority, row }, id) in bundles {
+                    self.queue.insert((priority, row, id));
+                }
+                Ok(true)
+            }
+            Heard::Stale => Ok(false),
+        }
+    }
+
+    /// Answers the page that waits, unless enough was asked for.
+    fn answer_page<S: Store>(&mut self, around: &mut Around<'_, S>) -> Result<(), Stop> {
+        if around.wants.owed(self.link) >= OWED_MAX {
+            return Ok(());
+        }
+        let Some(prefixes) = self.held_page.take() else { return Ok(()) };
+        let wanted = if self.ids.take(prefixes.len() as u64, around.now) {
+            let has_own = around.custody.store.usage(Class::Own)?.bundles > 0;
+            let mut wanted = Vec::with_capacity(prefixes.len());
+            for prefix in prefixes {
+                wanted.push(self.wants(prefix, has_own, around)?);
+            }
+            wanted
+        } else {
+            self.decline(around.now);
+            vec![false; prefixes.len()]
+        };
+        self.reconciliation.answer(&wanted);
+        Ok(())
+    }
+
+    /// Whether to ask this neighbour for something it offers.
+    fn wants<S: Store>(
+        &mut self,
+        prefix: IdPrefix,
+        has_own: bool,
+        around: &mut Around<'_, S>,
+    ) -> Result<bool, Stop> {
+        match around.custody.store.known(&prefix)? {
+            Known::Held(id) => {
+                if has_own {
+                    around.custody.held_by(&id, &self.peer, self.via, around.now)?;
+                }
+                Ok(false)
+            }
+            Known::Dropped => Ok(false),
+            Known::No if self.bucket.has(PUSH_BYTES_MAX, around.now) => {
+                Ok(around.wants.ask(prefix, self.link))
+            }
+            Known::No => {
+                self.decline(around.now);
+                Ok(false)
+            }
+        }
+    }
+
+    fn receive_news<S: Store>(
+        &mut self,
+        prefixes: Prefixes<'_>,
+        around: &mut Around<'_, S>,
+    ) -> Result<bool, Stop> {
+        if !self.ids.take(prefixes.count() as u64, around.now) {
+            self.decline(around.now);
+            return Ok(false);
+        }
+        for prefix in prefixes.iter() {
+            if self.wants(prefix, true, around)? {
+                around.wants.get(prefix, self.link);
+            }
+            self.remember_known(prefix);
+        }
+        Ok(false)
+    }
+
+    fn receive_get<S: Store>(
+        &mut self,
+        prefixes: Prefixes<'_>,
+        around: &mut Around<'_, S>,
+    ) -> Result<bool, Stop> {
+        self.asked_for += prefixes.count() as u64;
+        let offered = self.announced + self.reconciliation.ids_offered();
+        if self.asked_for > offered || self.queue.len() + prefixes.count() > QUEUE_MAX {
+            return Err(Stop::Close(CloseReason::Protocol("it asks for more than it was offered")));
+        }
+        for prefix in prefixes.iter() {
+            if self.in_flight.contains_key(&prefix) {
+                continue;
+            }
+            let held = match around.custody.store.known(&prefix)? {
+                Known::Held(id) => around.custody.store.bundle(&id)?,
+                Known::Dropped | Known::No => None,
+            };
+            match held {
+                Some(bundle) => {
+                    self.queue.insert((bundle.priority, 0, bundle.id));
+                }
+                None => self.gone.push(prefix),
+            }
+        }
+        Ok(false)
+    }
+
+    fn receive_bundle<S: Store>(
+        &mut self,
+        carried: Carried<'_>,
+        around: &mut Around<'_, S>,
+    ) -> Result<bool, Stop> {
+        let Ok(named) = carried.bytes.name() else {
+            self.offend()?;
+            return Ok(false);
+        };
+        let prefix = named.id.prefix();
+        let asked_of = around.wants.asked_of(&prefix);
+        if asked_of.is_none() && self.is_uncalled_for(carried.bytes, around) {
+            self.offend()?;
+            self.refuse(Refusal::Bad, prefix);
+            return Ok(false);
+        }
+        let arrival = Arrival {
+            bundle: named,
+            age_ms: carried.age_ms,
+            hops: carried.hops,
+            copies: carried.copies,
+            from: self.peer,
+            via: self.via,
+        };
+        match around.custody.receive(arrival, &mut self.bucket, around.now)? {
+            Verdict::Stored => {
+                self.dealings.bundles_received += 1;
+                self.received_bundles += 1;
+                self.stored.push(prefix);
+            }
+            Verdict::Known(id) => self.receive_known(id, around)?,
+            Verdict::Refused(why) => {
+                if why == Refusal::Busy {
+                    self.decline(around.now);
+                }
+                self.refuse(why, prefix);
+            }
+            Verdict::Bad(_) => {
+                self.offend()?;
+                self.refuse(Refusal::Bad, prefix);
+                around.wants.lost(&prefix, self.link);
+                return Ok(false);
+            }
+        }
+        around.wants.settle(&prefix);
+        self.answer_page(around)?;
+        Ok(asked_of == Some(self.link))
+    }
+
+    /// Whether nobody pushes such a bundle unasked. A session that is young may get what an earlier one on
+    /// this link asked for.
+    fn is_uncalled_for<S: Store>(&self, bytes: BundleBytes<'_>, around: &Around<'_, S>) -> bool {
+        let age_ms = around.now.mono_ms.saturating_sub(self.began_mono_ms);
+        bytes.size_bytes() > PUSH_BYTES_MAX && age_ms > STALL_MS_MAX
+    }
+
+    /// A second copy: what the other side wants to hear is that it is stored here.
+    fn receive_known<S: Store>(&mut self, id: BundleId, around: &mut Around<'_, S>) -> Result<(), Stop> {
+        self.stored.push(id.prefix());
+        self.remember_known(id.prefix());
+        around.custody.held_by(&id, &self.peer, self.via, around.now)?;
+        Ok(())
+    }
+
+    fn refuse(&mut self, why: Refusal, prefix: IdPrefix) {
+        self.refused.entry(why).or_default().push(prefix);
+    }
+
+    /// The neighbour has it. Only what was sent to it and not answered counts.
+    fn receive_stored<S: Store>(
+        &mut self,
+        prefixes: Prefixes<'_>,
+        around: &mut Around<'_, S>,
+    ) -> Result<bool, Stop> {
+        self.note_handed_out(around)?;
+        let mut has_progress = false;
+        for prefix in prefixes.iter() {
+            let Some(flight) = self.in_flight.remove(&prefix) else { continue };
+            self.in_flight_bytes -= flight.bytes;
+            self.dealings.bundles_sent += 1;
+            has_progress = true;
+            if flight.own {
+                around.custody.held_by(&flight.id, &self.peer, self.via, around.now)?;
+            }
+        }
+        Ok(has_progress)
+    }
+
+    fn receive_refused(&mut self, prefixes: Prefixes<'_>) -> bool {
+        let mut has_progress = false;
+        for prefix in prefixes.iter() {
+            if let Some(flight) = self.in_flight.remove(&prefix) {
+                self.in_flight_bytes -= flight.bytes;
+                has_progress = true;
+            }
+        }
+        has_progress
+    }
+}
+
+fn broken(Malformed(what): Malformed) -> Stop {
+    Stop::Close(CloseReason::Protocol(what))
+}

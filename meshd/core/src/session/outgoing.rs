@@ -1,0 +1,254 @@
+//! What is said to a neighbour in a session, when its link has room.
+
+use std::mem::take;
+
+use crate::bundle::BundleBytes;
+use crate::custody::PRIORITIES;
+use crate::event::LinkKind;
+use crate::id::{BundleId, IdPrefix};
+use crate::limits::{HOPS_MAX, PREFIXES_MAX, PUSH_BYTES_MAX, SLOW_FRAME_BYTES};
+use crate::store::{Class, Offer, OfferKey, Priority, Store, StoreError, StoredBundle};
+use crate::wire::{Carried, Message, Prefixes, join};
+
+use super::{Around, Flight, Session};
+
+/// New bundles looked up in one go.
+const FRESH_MAX: usize = 32;
+/// On this many links or fewer, a small bundle that is passed on is pushed; on more, its neighbours may well
+/// have it from each other, and it is announced first.
+const CHAIN_LINKS_MAX: usize = 2;
+/// Bytes of a message's array, tag and byte string heads.
+const ENVELOPE_BYTES: usize = 16;
+
+/// A frame's plain text being written.
+struct Frame<'a> {
+    plain: &'a mut Vec<u8>,
+    bytes_max: usize,
+    /// Bundles share a frame up to here.
+    fill: usize,
+}
+
+/// What to send next.
+enum Next {
+    /// The neighbour asked for it.
+    Wanted((Priority, u64, BundleId)),
+    /// It is new here.
+    Fresh(Offer),
+}
+
+impl Session {
+    /// Writes what there is to say now into an empty frame of at most `bytes_max` bytes. Reads the store, but
+    /// does not write to it.
+    pub(crate) fn fill<S: Store>(
+        &mut self,
+        plain: &mut Vec<u8>,
+        bytes_max: usize,
+        around: &mut Around<'_, S>,
+    ) -> Result<(), StoreError> {
+        let fill = if self.via == LinkKind::Ble { SLOW_FRAME_BYTES } else { bytes_max };
+        let mut frame = Frame { plain, bytes_max, fill };
+        self.write_words(&mut frame, around);
+        self.write_bundles(&mut frame, &PRIORITIES[..1], around)?;
+        self.write_body(&mut frame, around)?;
+        self.write_bundles(&mut frame, &PRIORITIES, around)?;
+        self.write_news(&mut frame);
+        self.settle_debts(around, false);
+        Ok(())
+    }
+
+    /// The short messages.
+    fn write_words<S: Store>(&mut self, frame: &mut Frame<'_>, around: &mut Around<'_, S>) {
+        if take(&mut self.say_takeover) {
+            Message::Takeover.write(frame.plain);
+        }
+        if take(&mut self.say_again) {
+            Message::Again.write(frame.plain);
+        }
+        frame.write_list(&mut self.stored, |prefixes| Message::Stored(prefixes));
+        for (why, list) in &mut self.refused {
+            frame.write_list(list, |prefixes| Message::Refused(*why, prefixes));
+        }
+        self.refused.retain(|_, list| !list.is_empty());
+        frame.write_list(&mut self.gone, |prefixes| Message::Gone(prefixes));
+        let mut gets = around.wants.take_gets(self.link, frame.room_for_prefixes());
+        frame.write_list(&mut gets, |prefixes| Message::Get(prefixes));
+        debug_assert!(gets.is_empty(), "no more was taken than there was room for");
+    }
+
+    fn write_body<S: Store>(
+        &mut self,
+        frame: &mut Frame<'_>,
+        around: &Around<'_, S>,
+    ) -> Result<(), StoreError> {
+        if self.body.is_none() {
+            let may_offer = self.may_offer();
+            self.body = self.reconciliation.next(&around.custody.store, &self.peer, may_offer)?;
+        }
+        if let Some(body) = self.body.take_if(|body| frame.has_room(body.len() + ENVELOPE_BYTES)) {
+            Message::Reconcile(&body).write(frame.plain);
+        }
+        Ok(())
+    }
+
+    /// Bundles of these priorities, while there are any, the window is open and the frame has room.
+    fn write_bundles<S: Store>(
+        &mut self,
+        frame: &mut Frame<'_>,
+        priorities: &[Priority],
+        around: &Around<'_, S>,
+    ) -> Result<(), StoreError> {
+        while self.has_window() {
+            let Some(next) = self.next_bundle(priorities, around)? else { return Ok(()) };
+            if !self.write_next(frame, next, around)? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// The most urgent bundle to send; of equally urgent ones first what was asked for.
+    fn next_bundle<S: Store>(
+        &mut self,
+        priorities: &[Priority],
+        around: &Around<'_, S>,
+    ) -> Result<Option<Next>, StoreError> {
+        for priority in priorities {
+            if self.queue.first().is_some_and(|(first, _, _)| first <= priority) {
+                return Ok(self.queue.pop_first().map(Next::Wanted));
+            }
+            if let Some(offer) = self.next_fresh(*priority, around)? {
+                return Ok(Some(Next::Fresh(offer)));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The next bundle that came in since the session began, and that the neighbour may lack.
+    fn next_fresh<S: Store>(
+        &mut self,
+        priority: Priority,
+        around: &Around<'_, S>,
+    ) -> Result<Option<Offer>, StoreError> {
+        let n = priority as usize;
+        loop {
+            while let Some(offer) = self.fresh[n].pop_front() {
+                if !self.known_to_peer.contains(&offer.id.prefix()) {
+                    return Ok(Some(offer));
+                }
+            }
+            let newest = around.custody.newest_row(priority);
+            if newest <= self.pushed_rows[n] {
+                return Ok(None);
+            }
+            let after = OfferKey { priority, row: self.pushed_rows[n] };
+            let found = around.custody.store.offers(after, FRESH_MAX)?;
+            let found = found.into_iter().filter(|offer| offer.key.priority == priority);
+            self.pushed_rows[n] = newest;
+            for (count, offer) in (1..).zip(found) {
+                if count == FRESH_MAX {
+                    self.pushed_rows[n] = offer.key.row;
+                }
+                if offer.ingress != Some(self.peer) && offer.hops < HOPS_MAX {
+                    self.fresh[n].push_back(offer);
+                }
+            }
+        }
+    }
+
+    /// Writes a bundle, or notes that it has to be announced; `false` if the frame is full.
+    fn write_next<S: Store>(
+        &mut self,
+        frame: &mut Frame<'_>,
+        next: Next,
+        around: &Around<'_, S>,
+    ) -> Result<bool, StoreError> {
+        let id = match &next {
+            Next::Wanted((_, _, id)) => *id,
+            Next::Fresh(offer) => {
+                let is_chain = around.links_open <= CHAIN_LINKS_MAX;
+                if offer.size_bytes > PUSH_BYTES_MAX || !(offer.own || is_chain) {
+                    self.news.push(offer.id.prefix());
+                    return Ok(self.news.len() < PREFIXES_MAX);
+                }
+                offer.id
+            }
+        };
+        if self.in_flight.contains_key(&id.prefix()) {
+            return Ok(true);
+        }
+        let now_tl_ms = around.custody.timeline.at(around.now);
+        let held = around.custody.store.bundle(&id)?.filter(|bundle| bundle.expires_tl_ms > now_tl_ms);
+        let Some(bundle) = held else {
+            if matches!(next, Next::Wanted(_)) {
+                self.gone.push(id.prefix());
+            }
+            return Ok(true);
+        };
+        if !frame.has_room_for_bundle(&bundle) {
+            match next {
+                Next::Wanted(wanted) => {
+                    self.queue.insert(wanted);
+                }
+                Next::Fresh(offer) => self.fresh[offer.key.priority as usize].push_front(offer),
+            }
+            return Ok(false);
+        }
+        self.write_bundle(frame, &bundle, now_tl_ms);
+        Ok(true)
+    }
+
+    fn write_bundle(&mut self, frame: &mut Frame<'_>, bundle: &StoredBundle, now_tl_ms: u64) {
+        let bytes = BundleBytes { header: &bundle.header, payload: &bundle.payload, auth: &bundle.auth };
+        let here_ms = now_tl_ms.saturating_sub(bundle.received_tl_ms);
+        let carried = Carried {
+            age_ms: bundle.age_ms.saturating_add(here_ms),
+            hops: u64::from(bundle.hops),
+            copies: u64::from(bundle.copies),
+            bytes,
+        };
+        Message::Bundle(carried).write(frame.plain);
+        let own = bundle.class == Class::Own;
+        let flight = Flight { id: bundle.id, own, bytes: bundle.size_bytes() };
+        self.in_flight.insert(bundle.id.prefix(), flight);
+        self.in_flight_bytes += flight.bytes;
+        self.sent_bundles += 1;
+        if own {
+            self.handed_out.push(bundle.id);
+        }
+    }
+
+    fn write_news(&mut self, frame: &mut Frame<'_>) {
+        let waiting = self.news.len();
+        frame.write_list(&mut self.news, |prefixes| Message::News(prefixes));
+        self.announced += (waiting - self.news.len()) as u64;
+    }
+}
+
+impl Frame<'_> {
+    fn has_room(&self, bytes: usize) -> bool {
+        self.plain.len() + bytes <= self.bytes_max
+    }
+
+    /// Several bundles share a frame up to its fill; the first one may be larger.
+    fn has_room_for_bundle(&self, bundle: &StoredBundle) -> bool {
+        let bytes = Carried::message_bytes(bundle.header.len(), bundle.payload.len(), bundle.auth.len());
+        let most = if self.plain.is_empty() { self.bytes_max } else { self.fill };
+        self.plain.len() + bytes <= most
+    }
+
+    fn room_for_prefixes(&self) -> usize {
+        let bytes = self.bytes_max.saturating_sub(self.plain.len() + ENVELOPE_BYTES);
+        (bytes / IdPrefix::BYTES).min(PREFIXES_MAX)
+    }
+
+    /// Writes as many of the prefixes as there is room for, and takes them out of the list.
+    fn write_list(&mut self, list: &mut Vec<IdPrefix>, message: impl Fn(Prefixes<'_>) -> Message<'_>) {
+        while !list.is_empty() {
+            let count = self.room_for_prefixes().min(list.len());
+            let portion: Vec<IdPrefix> = list.drain(..count).collect();
+            let bytes = join(&portion);
+            let Some(prefixes) = Prefixes::new(&bytes) else { return };
+            message(prefixes).write(self.plain);
+        }
+    }
+}
