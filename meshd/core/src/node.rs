@@ -203,6 +203,11 @@ impl<S: Store> Node<S> {
         &mut self.custody.store
     }
 
+    /// Its store, and the end of the node. What was not committed is still in the store's transaction.
+    pub fn into_store(self) -> S {
+        self.custody.store
+    }
+
     /// Where `now` is on the store's timeline, in milliseconds.
     pub fn timeline_ms(&self, now: Now) -> u64 {
         self.custody.timeline.at(now)
