@@ -32,7 +32,7 @@ meet "$a" "$b"
 
 say "bluetoothd hung"
 hang_bluetoothd
-if bluez_answers; then fail "bluetoothd answers while stopped"; fi
+if bluez_answers 2>/dev/null; then fail "bluetoothd answers while stopped"; fi
 resume_bluetoothd
 wait_for bluez_answers 5
 
@@ -68,7 +68,8 @@ if timeout 10 "$probe" measure "$(adapter_of two 1)" --only meet >/dev/null 2>&1
 kill_and_reap "$SERVER" TERM
 meet "$(adapter_of two 1)" "$(adapter_of two 2)"
 
-say "no bluetoothd, then no bus"
+say "no bluetoothd"
 stop_bluetoothd
 if timeout 10 "$probe" serve "$(adapter_of one 1)" 2>"$LOGS/no-bluez.log"; then fail "served without BlueZ"; fi
-grep -q ServiceUnknown "$LOGS/no-bluez.log" || fail "not ServiceUnknown: $(<"$LOGS/no-bluez.log")"
+# With BlueZ not installed the bus says ServiceUnknown; installed but with no systemd to start it, Spawn.ChildExited.
+grep -Eq 'ServiceUnknown|ChildExited' "$LOGS/no-bluez.log" || fail "another error: $(<"$LOGS/no-bluez.log")"

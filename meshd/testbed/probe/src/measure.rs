@@ -13,7 +13,8 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use crate::wire::{
-    INBOX_CALLS, INBOX_SOCKET, L2CAP_RECEIVE_BYTES_MAX, ORDER, OUTBOX, Order, PSM, SERVICE, write_bytes_max,
+    INBOX_CALLS, INBOX_SOCKET, L2CAP_RECEIVE_BYTES_MAX, L2CAP_SOCKET_BYTES, ORDER, OUTBOX, Order, PSM,
+    SERVICE, write_bytes_max,
 };
 
 /// One MiB: long enough for a rate, short enough for an emulated machine.
@@ -24,9 +25,9 @@ const STEP_MAX: Duration = Duration::from_secs(60);
 /// How long one scan lasts. btvirt shows an advertisement once, when a scan or the advertising starts, and the
 /// kernel may not listen yet: a scan that heard nothing is begun anew.
 const SCAN: Duration = Duration::from_secs(2);
-/// Bytes under way at most. Neither path stops a fast sender: bluetoothd drops values that find the socket of a
-/// slow reader full, and Linux 6.1 resets an L2CAP channel whose reader is late. Both hold this much.
-const WINDOW: u32 = 64 * 1024;
+/// Bytes under way at most: bluetoothd drops values that find the socket of a slow reader full, and tells
+/// neither end. L2CAP is given the same window, so that the two can be compared.
+const WINDOW: u32 = 32 * 1024;
 
 /// Measures and prints one JSON object. With `bytes` 0 it only meets the server and has one byte echoed.
 pub async fn run(adapter: &str, bytes: u32) -> Result<()> {
@@ -221,17 +222,26 @@ async fn l2cap(
     socket.set_recv_mtu(L2CAP_RECEIVE_BYTES_MAX)?;
     let target = SocketAddr::new(device.address(), device.address_type().await?, psm);
     let mut stream = timeout(STEP_MAX, socket.connect(target)).await.context("L2CAP connect")??;
+    stream.as_ref().set_recv_buffer(L2CAP_SOCKET_BYTES)?;
+    timeout(STEP_MAX, connected(&stream)).await.context("L2CAP connect")?;
     figures.insert("l2cap_connect_ms".into(), ms(start));
     timeout(STEP_MAX, deliver_stream(&mut stream, bytes, figures))
         .await
         .context("L2CAP stalled")?
         .context("L2CAP deliver")?;
-    // Not to be had before something was received.
     figures.insert("l2cap_send_mtu".into(), stream.as_ref().send_mtu().context("L2CAP send MTU")?.into());
     timeout(STEP_MAX, fetch_stream(&mut stream, bytes, figures))
         .await
         .context("L2CAP stalled")?
         .context("L2CAP fetch")
+}
+
+/// bluer's connect may return while the kernel still connects: the socket was writable before it began. Writing
+/// fails until then, and so does asking for the send MTU.
+async fn connected(stream: &Stream) {
+    while stream.as_ref().send_mtu().is_err() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
 }
 
 async fn deliver_stream(stream: &mut Stream, bytes: u32, figures: &mut Map<String, Value>) -> Result<()> {

@@ -19,7 +19,10 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
-use crate::wire::{INBOX_CALLS, INBOX_SOCKET, L2CAP_RECEIVE_BYTES_MAX, ORDER, OUTBOX, Order, PSM, SERVICE};
+use crate::wire::{
+    INBOX_CALLS, INBOX_SOCKET, L2CAP_RECEIVE_BYTES_MAX, L2CAP_SOCKET_BYTES, ORDER, OUTBOX, Order, PSM,
+    SERVICE,
+};
 
 /// Where the first service is, far above what BlueZ puts there itself.
 const FIRST_HANDLE: u16 = 0x0100;
@@ -237,6 +240,9 @@ async fn obey(order: Order, writer: &CharacteristicWriter, received: &Received) 
 async fn accept_streams(listener: StreamListener) {
     while let Ok((stream, peer)) = listener.accept().await {
         eprintln!("l2cap: {} connected", peer.addr);
+        if let Err(error) = stream.as_ref().set_recv_buffer(L2CAP_SOCKET_BYTES) {
+            eprintln!("l2cap: receive buffer: {error}");
+        }
         if let Err(error) = serve_stream(stream).await {
             eprintln!("l2cap: {error}");
         }

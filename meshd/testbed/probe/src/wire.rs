@@ -55,3 +55,6 @@ pub fn write_bytes_max(mtu: usize) -> usize {
 
 /// Largest L2CAP packet either end takes. The kernel's default of 672 halves the rate; it grants credits by it.
 pub const L2CAP_RECEIVE_BYTES_MAX: u16 = 8192;
+
+/// Receive buffer of an L2CAP socket: the most an unprivileged process gets.
+pub const L2CAP_SOCKET_BYTES: i32 = 212_992;
