@@ -143,7 +143,7 @@ impl<S: Store> Engine<S> {
             }
             LinkCommand::Frames { link } => self.take_frames(link),
             // The commit at the end of this batch pulls for it.
-            LinkCommand::Room { link: _ } => {}
+            LinkCommand::Room => {}
             LinkCommand::Rssi { link, dbm } => {
                 if self.lanes.contains_key(&link) {
                     self.feed(Input::Rssi { link, dbm }, now);

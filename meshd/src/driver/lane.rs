@@ -64,10 +64,8 @@ pub(super) enum LinkCommand {
     Frames {
         link: LinkId,
     },
-    /// A lane that was full has room.
-    Room {
-        link: LinkId,
-    },
+    /// A lane that was full has room; the node is asked for more.
+    Room,
     Rssi {
         link: LinkId,
         dbm: i16,
@@ -224,7 +222,7 @@ impl LinkEnd {
         };
         if room {
             // A node that is gone has closed the lane, which the next look finds.
-            let _ = (self.port.post)(LinkCommand::Room { link: self.id });
+            let _ = (self.port.post)(LinkCommand::Room);
         }
         Incoming::Frame(frame)
     }
@@ -322,4 +320,115 @@ impl Lane {
 
 fn cost(frame: &[u8]) -> usize {
     frame.len().max(FRAME_COST_MIN)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc::{Receiver, channel};
+
+    fn link(budget: Budget) -> (LinkEnd, Arc<Lane>, Receiver<LinkCommand>) {
+        let (sender, commands) = channel();
+        let port = LinkPort::new(move |command| sender.send(command).map_err(|_| LinkClosed));
+        let end = port.open_with(LinkKind::Pipe, "test".to_owned(), true, budget, Bells::default());
+        let Ok(LinkCommand::Up { lane, .. }) = commands.try_recv() else { panic!("the first word is Up") };
+        (end, lane, commands)
+    }
+
+    fn small() -> (LinkEnd, Arc<Lane>, Receiver<LinkCommand>) {
+        link(Budget { bytes: 1000, tell_bytes: 250 })
+    }
+
+    #[test]
+    fn a_full_lane_asks_for_more_once_half_of_it_is_gone() {
+        let (end, lane, commands) = small();
+        let mut count = 0;
+        while lane.has_room() {
+            lane.push(vec![0; 1024]);
+            count += 1;
+        }
+        assert_eq!(count, OUT_BYTES / 1024);
+        for _ in 0..count / 2 - 1 {
+            assert!(matches!(end.try_next(), Incoming::Frame(_)));
+        }
+        assert!(commands.try_recv().is_err(), "asked too early");
+        end.try_next();
+        assert!(matches!(commands.try_recv(), Ok(LinkCommand::Room)));
+        while end.try_next() != Incoming::Nothing {}
+        assert!(commands.try_recv().is_err(), "asked twice");
+    }
+
+    #[test]
+    fn frames_come_out_in_order_and_one_command_covers_many() {
+        let (end, lane, commands) = small();
+        for n in 0..5 {
+            end.try_send(vec![n]).unwrap();
+        }
+        assert!(matches!(commands.try_recv(), Ok(LinkCommand::Frames { .. })));
+        assert!(commands.try_recv().is_err());
+        let taken: Vec<Vec<u8>> = std::iter::from_fn(|| lane.take()).collect();
+        assert_eq!(taken, [[0], [1], [2], [3], [4]]);
+        end.try_send(vec![5]).unwrap();
+        assert!(matches!(commands.try_recv(), Ok(LinkCommand::Frames { .. })));
+    }
+
+    #[test]
+    fn tiny_frames_count_for_their_place() {
+        let (end, _lane, _commands) = small();
+        let sent = std::iter::from_fn(|| end.try_send(Vec::new()).ok()).take(1000).count();
+        assert_eq!(sent, 1000 / FRAME_COST_MIN);
+    }
+
+    #[test]
+    fn an_oversized_frame_goes_alone() {
+        let (end, lane, _commands) = small();
+        end.try_send(vec![0; 5000]).unwrap();
+        assert_eq!(end.try_send(vec![0]), Err(NotSent::Full));
+        lane.take().unwrap();
+        end.try_send(vec![0]).unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_bell_rings_when_enough_was_taken() {
+        let (end, lane, _commands) = small();
+        for _ in 0..3 {
+            end.try_send(vec![0; 100]).unwrap();
+        }
+        let rings = |lane: &Lane| {
+            use futures_util::FutureExt;
+            let taken = Arc::clone(&lane.bells.taken);
+            taken.notified().now_or_never().is_some()
+        };
+        lane.take();
+        lane.take();
+        assert!(!rings(&lane));
+        lane.take();
+        assert!(rings(&lane));
+        assert_eq!((end.taken(), end.taken()), (300, 0));
+    }
+
+    #[tokio::test]
+    async fn a_closed_lane_wakes_both_sides_and_says_why() {
+        let (end, lane, _commands) = small();
+        lane.push(vec![1]);
+        lane.close(Some(CloseReason::SelfLink));
+        lane.close(None);
+        assert_eq!(end.try_next(), Incoming::Closed(Some(CloseReason::SelfLink)));
+        assert_eq!(end.next().await, None);
+        assert_eq!(end.send(vec![1]).await, Err(LinkClosed));
+    }
+
+    #[test]
+    fn dropping_the_end_tells_the_node() {
+        let (end, _lane, commands) = small();
+        drop(end);
+        assert!(matches!(commands.try_recv(), Ok(LinkCommand::Down { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_link_of_a_node_that_is_gone_is_closed_from_the_start() {
+        let port = LinkPort::new(|_| Err(LinkClosed));
+        let end = port.open(LinkKind::Pipe, "test".to_owned(), true);
+        assert_eq!(end.next().await, None);
+    }
 }

@@ -196,4 +196,8 @@ fn run<S: Store>(engine: Engine<S>, queue: &Receiver<Command<S>>) {
 }
 
 #[cfg(test)]
+mod fake_node;
+#[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use fake_node::Commands;

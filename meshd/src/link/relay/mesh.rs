@@ -179,12 +179,7 @@ impl Mesh {
     pub(super) fn collect(&mut self, mut room_bytes: usize, now: Instant, out: &mut Frames) -> bool {
         loop {
             let mut progress = false;
-            let handles: Vec<u32> = self
-                .peers
-                .iter()
-                .filter(|(_, peer)| peer.link.is_some())
-                .map(|(&handle, _)| handle)
-                .collect();
+            let handles: Vec<u32> = self.linked().collect();
             for handle in handles {
                 if room_bytes == 0 {
                     return false;
@@ -243,11 +238,20 @@ impl Mesh {
     /// Dials whom it is time to dial, and changes a link for another where that is due. To be called when the
     /// relay has said all it had to say, so that the choice is among all.
     pub(super) fn tend(&mut self, now: Instant, out: &mut Frames) {
-        self.rotate(now, out);
+        if self.rotate_at.is_some_and(|at| at <= now) {
+            self.rotate_at = None;
+            self.give_up_one(now, out);
+        }
         while self.links < LINKS_MAX {
-            let ready: Vec<u32> = self.waiting(|peer| peer.not_before <= now).collect();
+            let ready: Vec<u32> = self.ready(now).collect();
             let Some(handle) = self.pick(&ready) else { break };
             self.open(handle, true, now);
+        }
+        let crowded = self.links >= LINKS_MAX && self.peers.len() > self.links;
+        if !crowded {
+            self.rotate_at = None;
+        } else if self.rotate_at.is_none() {
+            self.rotate_at = Some(now + ROTATE_EVERY + self.up_to(ROTATE_EVERY / 2));
         }
     }
 
@@ -259,39 +263,29 @@ impl Mesh {
         self.peers.values().filter(|peer| peer.link.is_none()).map(|peer| peer.not_before).min()
     }
 
-    fn rotate(&mut self, now: Instant, out: &mut Frames) {
-        let crowded = self.links >= LINKS_MAX && self.peers.len() > self.links;
-        match self.rotate_at {
-            _ if !crowded => self.rotate_at = None,
-            None => self.rotate_at = Some(now + ROTATE_EVERY + self.up_to(ROTATE_EVERY / 2)),
-            Some(at) if at > now => {}
-            Some(_) => {
-                self.rotate_at = Some(now + ROTATE_EVERY + self.up_to(ROTATE_EVERY / 2));
-                let linked: Vec<u32> = self
-                    .peers
-                    .iter()
-                    .filter(|(_, peer)| peer.link.is_some())
-                    .map(|(&handle, _)| handle)
-                    .collect();
-                if self.waiting(|peer| peer.not_before <= now).next().is_some()
-                    && let Some(handle) = self.pick(&linked)
-                {
-                    self.drop_link(handle);
-                    self.tell(handle, "another's turn", out);
-                    let pause = PAUSE_MAX / 2 + self.up_to(PAUSE_MAX / 2);
-                    if let Some(peer) = self.peers.get_mut(&handle) {
-                        peer.not_before = now + pause;
-                    }
-                }
-            }
+    /// Gives up a link at random, if somebody waits for one.
+    fn give_up_one(&mut self, now: Instant, out: &mut Frames) {
+        if self.ready(now).next().is_none() {
+            return;
+        }
+        let linked: Vec<u32> = self.linked().collect();
+        let Some(handle) = self.pick(&linked) else { return };
+        self.drop_link(handle);
+        self.tell(handle, "another's turn", out);
+        let pause = PAUSE_MAX / 2 + self.up_to(PAUSE_MAX / 2);
+        if let Some(peer) = self.peers.get_mut(&handle) {
+            peer.not_before = now + pause;
         }
     }
 
-    fn waiting(&self, ready: impl Fn(&Peer) -> bool) -> impl Iterator<Item = u32> {
-        self.peers
-            .iter()
-            .filter(move |(_, peer)| peer.link.is_none() && ready(peer))
-            .map(|(&handle, _)| handle)
+    fn linked(&self) -> impl Iterator<Item = u32> {
+        self.peers.iter().filter(|(_, peer)| peer.link.is_some()).map(|(&handle, _)| handle)
+    }
+
+    /// Nodes without a link that may be dialled.
+    fn ready(&self, now: Instant) -> impl Iterator<Item = u32> {
+        let ready = move |peer: &Peer| peer.link.is_none() && peer.not_before <= now;
+        self.peers.iter().filter(move |(_, peer)| ready(peer)).map(|(&handle, _)| handle)
     }
 
     fn pick(&self, handles: &[u32]) -> Option<u32> {
@@ -360,3 +354,6 @@ impl Open {
 
 /// A frame with its headers fits into one message of the relay.
 const _: () = assert!(FRAME_BYTES_MAX + 1 + HEADER_BYTES <= meshlink_api::relay::MESSAGE_BYTES_MAX);
+
+#[cfg(test)]
+mod tests;

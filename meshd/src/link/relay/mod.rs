@@ -170,3 +170,6 @@ fn dice() -> u32 {
     let _ = getrandom::fill(&mut bytes);
     u32::from_be_bytes(bytes)
 }
+
+#[cfg(test)]
+mod tests;
