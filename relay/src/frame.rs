@@ -423,3 +423,6 @@ pub fn close(code: u16, why: &str) -> Vec<u8> {
     put(Outgoing::Close, &payload, &mut frame);
     frame
 }
+
+#[cfg(test)]
+mod tests;

@@ -183,9 +183,8 @@ impl Hub {
         }
         let topic = self.topic(&newcomer.topic);
         let group = self.topics[topic].group_mut(newcomer.dialect);
-        let seat = group.members.len();
+        let seat = group.join(client);
         let cursor = group.log.end();
-        group.members.push(client);
         let mut outbox = self.outbox();
         outbox.append(now_ms, |out| out.extend_from_slice(&newcomer.greeting));
         let member = Member {

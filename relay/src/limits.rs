@@ -4,7 +4,7 @@
 //! here. The ids in brackets are the threats a limit answers. Two limits are the operator's to set and live
 //! in [`crate::Config`]: clients in all, and messages per second of one client.
 
-use meshlink_api::relay::WINDOW_BYTES;
+use meshlink_api::relay::{HEADER_BYTES, NAME_BYTES_MAX, WINDOW_BYTES};
 
 /// Bytes of a request head (request line and headers) before 431. Browsers stay below 16 KiB. [Y-02]
 pub(crate) const HEAD_BYTES_MAX: usize = 32 * 1024;
@@ -54,6 +54,7 @@ pub(crate) const SPARE_LOGS_MAX: usize = 8;
 
 /// Nodes in one topic: the presence list of a newcomer stays well below [`QUEUE_BYTES_MAX`].
 pub(crate) const NODES_PER_TOPIC_MAX: usize = 4_096;
+const _: () = assert!(NODES_PER_TOPIC_MAX * (4 + HEADER_BYTES + NAME_BYTES_MAX) < QUEUE_BYTES_MAX * 3 / 4);
 
 /// Payload bytes that one node may have under way to another before the relay ends the link. An honest one
 /// stays within [`WINDOW_BYTES`]; twice that covers what it sent before it heard that a link was over.

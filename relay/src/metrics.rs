@@ -54,7 +54,7 @@ pub(crate) enum Cut {
 }
 
 impl Cut {
-    const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::SlowReader,
         Self::Memory,
         Self::Silent,
@@ -108,6 +108,11 @@ impl Counters {
 
     pub(crate) fn cut(&mut self, cut: Cut) {
         self.cuts[cut as usize] += 1;
+    }
+
+    #[cfg(test)]
+    pub(crate) fn cuts(&self, cut: Cut) -> u64 {
+        self.cuts[cut as usize]
     }
 
     pub(crate) fn answered(&mut self, status: u16) {

@@ -137,9 +137,13 @@ impl Relay {
     pub fn bind(config: Config) -> Result<Self, StartError> {
         let poll = Poll::new().map_err(|why| StartError::NoEventLoop { why })?;
         let waker = Waker::new(poll.registry(), WAKER).map_err(|why| StartError::NoEventLoop { why })?;
-        let mut listener = entrance::listen(config.listen).map_err(|why| match why.kind() {
-            ErrorKind::AddrInUse => StartError::InUse { address: config.listen },
-            _ => StartError::CantListen { address: config.listen, why },
+        let address = config.listen;
+        let mut listener = entrance::listen(address).map_err(|why| {
+            if why.kind() == ErrorKind::AddrInUse {
+                StartError::InUse { address }
+            } else {
+                StartError::CantListen { address, why }
+            }
         })?;
         let address = listener
             .local_addr()
@@ -194,18 +198,21 @@ impl Relay {
     /// [`RunError`] if the system's event queue fails.
     pub fn run(mut self) -> Result<(), RunError> {
         let mut events = Events::with_capacity(EVENTS_PER_TURN);
-        loop {
-            match self.poll.poll(&mut events, self.timeout()) {
-                Ok(()) => {}
-                Err(error) if error.kind() == ErrorKind::Interrupted => events.clear(),
-                Err(error) => return Err(RunError(error)),
-            }
-            self.now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        while !self.is_over() {
+            self.wait(&mut events, self.timeout())?;
             self.turn(&events);
-            if self.is_over() {
-                return Ok(());
-            }
         }
+        Ok(())
+    }
+
+    fn wait(&mut self, events: &mut Events, timeout: Option<Duration>) -> Result<(), RunError> {
+        match self.poll.poll(events, timeout) {
+            Ok(()) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => events.clear(),
+            Err(error) => return Err(RunError(error)),
+        }
+        self.now_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Ok(())
     }
 
     fn turn(&mut self, events: &Events) {
@@ -364,3 +371,6 @@ impl Relay {
         self.stop_by_ms.is_some_and(|by| self.conns.len() == 0 || self.now_ms >= by)
     }
 }
+
+#[cfg(test)]
+mod tests;

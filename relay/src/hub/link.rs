@@ -34,6 +34,11 @@ impl Links {
     pub(super) fn mend(&mut self) {
         self.broken = Vec::new();
     }
+
+    #[cfg(test)]
+    pub(super) fn is_idle(&self) -> bool {
+        self.under_way.is_empty() && self.broken.is_empty()
+    }
 }
 
 impl Hub {

@@ -4,7 +4,11 @@ use super::stream::Stream;
 use crate::address_book::Address;
 use crate::frame::Decoder;
 use crate::hub::{Allowance, ClientId, Outbox};
-use crate::limits::{CLOSE_MS_MAX, CONTROL_FRAMES_BURST, CONTROL_FRAMES_PER_S, HEAD_MS_MAX};
+use crate::limits::{
+    CLOSE_MS_MAX, CONTROL_FRAMES_BURST, CONTROL_FRAMES_PER_S, HEAD_MS_MAX, MESSAGE_MS_MAX, PING_AFTER_MS,
+    SILENCE_MS_MAX,
+};
+use crate::metrics::Cut;
 use crate::request::Head;
 use std::net::IpAddr;
 
@@ -52,6 +56,22 @@ pub(super) struct Open {
     pub(super) partial_bytes: usize,
 }
 
+impl Open {
+    fn due(&mut self, now_ms: u64) -> Due {
+        let silent_ms = now_ms.saturating_sub(self.heard_ms);
+        if silent_ms >= SILENCE_MS_MAX {
+            Due::Cut(Cut::Silent)
+        } else if self.message_ms.is_some_and(|since| now_ms.saturating_sub(since) >= MESSAGE_MS_MAX) {
+            Due::Cut(Cut::MessageTimeout)
+        } else if silent_ms >= PING_AFTER_MS && !self.is_pinged {
+            self.is_pinged = true;
+            Due::Ping
+        } else {
+            Due::Nothing
+        }
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Closing {
     pub(super) outbox: Outbox,
@@ -81,6 +101,30 @@ impl Phase {
     pub(super) fn closing(outbox: Outbox, lingers: bool, now_ms: u64) -> Self {
         Self::Closing(Closing { outbox, deadline_ms: now_ms + CLOSE_MS_MAX, lingers, is_finished: false })
     }
+
+    /// What is due. A ping is due once, until something is heard.
+    pub(super) fn due(&mut self, now_ms: u64) -> Due {
+        match self {
+            Self::Head { deadline_ms, .. } if now_ms >= *deadline_ms => Due::Cut(Cut::HeadTimeout),
+            Self::Held { until_ms, .. } if now_ms >= *until_ms => Due::Answer,
+            Self::Closing(closing) if now_ms >= closing.deadline_ms => Due::Forget,
+            Self::Open(open) => open.due(now_ms),
+            Self::Head { .. } | Self::Held { .. } | Self::Closing(_) => Due::Nothing,
+        }
+    }
+}
+
+/// What is due for a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Due {
+    Nothing,
+    /// Ask whether it is still there.
+    Ping,
+    /// Give it the answer that was held back.
+    Answer,
+    /// It had its last words.
+    Forget,
+    Cut(Cut),
 }
 
 /// All connections, by [`ClientId`]. A slot is used again only after [`Conns::end_turn`], so that an id means

@@ -1,21 +1,11 @@
 //! How connections end, and the deadlines that end them.
 
 use super::Relay;
-use super::conn::{Closing, Phase};
+use super::conn::{Closing, Due, Phase};
 use crate::answer::Answer;
 use crate::frame::{self, CLOSE_GOING_AWAY, CLOSE_POLICY, Outgoing};
 use crate::hub::{ClientId, Outbox};
-use crate::limits::{MESSAGE_MS_MAX, PING_AFTER_MS, SILENCE_MS_MAX};
 use crate::metrics::Cut;
-
-/// What is due for a connection.
-enum Due {
-    Nothing,
-    Ping,
-    Answer,
-    Drop,
-    Cut(Cut),
-}
 
 impl Relay {
     /// Answers a request and closes.
@@ -120,11 +110,12 @@ impl Relay {
     pub(super) fn sweep(&mut self) {
         let now_ms = self.now_ms;
         for id in self.conns.ids() {
-            match self.due(id, now_ms) {
+            let Some(conn) = self.conns.get_mut(id) else { continue };
+            match conn.phase.due(now_ms) {
                 Due::Nothing => {}
                 Due::Ping => self.hub.send(id, Outgoing::Ping, &[], now_ms),
                 Due::Answer => self.release(id),
-                Due::Drop => self.forget(id),
+                Due::Forget => self.forget(id),
                 Due::Cut(Cut::MessageTimeout) => {
                     self.close(id, CLOSE_POLICY, "message not finished in 30 s", Some(Cut::MessageTimeout));
                 }
@@ -132,30 +123,6 @@ impl Relay {
             }
         }
         self.hub.sweep(now_ms);
-    }
-
-    fn due(&mut self, id: ClientId, now_ms: u64) -> Due {
-        let Some(conn) = self.conns.get_mut(id) else { return Due::Nothing };
-        match &mut conn.phase {
-            Phase::Head { deadline_ms, .. } if now_ms >= *deadline_ms => Due::Cut(Cut::HeadTimeout),
-            Phase::Held { until_ms, .. } if now_ms >= *until_ms => Due::Answer,
-            Phase::Closing(closing) if now_ms >= closing.deadline_ms => Due::Drop,
-            Phase::Open(open) => {
-                let silent_ms = now_ms.saturating_sub(open.heard_ms);
-                if silent_ms >= SILENCE_MS_MAX {
-                    Due::Cut(Cut::Silent)
-                } else if open.message_ms.is_some_and(|since| now_ms.saturating_sub(since) >= MESSAGE_MS_MAX)
-                {
-                    Due::Cut(Cut::MessageTimeout)
-                } else if silent_ms >= PING_AFTER_MS && !open.is_pinged {
-                    open.is_pinged = true;
-                    Due::Ping
-                } else {
-                    Due::Nothing
-                }
-            }
-            Phase::Head { .. } | Phase::Held { .. } | Phase::Closing(_) => Due::Nothing,
-        }
     }
 
     /// A refusal was held back long enough.

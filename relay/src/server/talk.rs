@@ -31,16 +31,30 @@ impl Relay {
         let control = &mut open.control;
         let fed = open.decoder.feed(&mut scratch[range], |incoming| {
             match incoming {
-                Incoming::Text(text) => hub.post(id, text, now_ms),
-                Incoming::Binary(bytes) => hub.forward(id, bytes, now_ms),
-                Incoming::TooLarge(_) => hub.refuse(id, Refusal::TooLarge, now_ms),
-                Incoming::Close(code) => end = Some(End::Closed(code)),
-                Incoming::Ping(_) | Incoming::Pong if !control.take(now_ms) => end = Some(End::Flood),
-                Incoming::Ping(bytes) => return ok(hub.send(id, Outgoing::Pong, bytes, now_ms)),
-                Incoming::Pong => return ControlFlow::Continue(()),
+                Incoming::Text(text) => {
+                    has_message = true;
+                    hub.post(id, text, now_ms);
+                }
+                Incoming::Binary(bytes) => {
+                    has_message = true;
+                    hub.forward(id, bytes, now_ms);
+                }
+                Incoming::TooLarge(_) => {
+                    has_message = true;
+                    hub.refuse(id, Refusal::TooLarge, now_ms);
+                }
+                Incoming::Close(code) => {
+                    end = Some(End::Closed(code));
+                    return ControlFlow::Break(());
+                }
+                Incoming::Ping(_) | Incoming::Pong if !control.take(now_ms) => {
+                    end = Some(End::Flood);
+                    return ControlFlow::Break(());
+                }
+                Incoming::Ping(bytes) => hub.send(id, Outgoing::Pong, bytes, now_ms),
+                Incoming::Pong => {}
             }
-            has_message = true;
-            if end.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            ControlFlow::Continue(())
         });
         if has_message || !open.decoder.is_amid_message() {
             open.message_ms = None;
@@ -64,8 +78,4 @@ impl Relay {
             (Ok(()), None) => {}
         }
     }
-}
-
-fn ok(_done: ()) -> ControlFlow<()> {
-    ControlFlow::Continue(())
 }
