@@ -1,5 +1,6 @@
 //! What a user is promised, with the real programs: daemons, a relay and `meshctl` on one machine.
 
+#[allow(dead_code, reason = "each test program uses a part of it")]
 mod machine;
 
 use std::io::{BufRead, BufReader};
@@ -33,8 +34,11 @@ fn a_message_sent_on_one_node_is_watched_on_the_other() {
     let b = Node::start(dir.path(), "b", &["--relay", &Relay::url(port)]);
     wait_until_linked(&b);
 
-    let mut watch =
-        b.meshctl(&["watch", "-n", "1", "--timeout", "30s", "--json"]).stdout(Stdio::piped()).spawn().expect("meshctl");
+    let mut watch = b
+        .meshctl(&["watch", "-n", "1", "--timeout", "30s", "--json"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("meshctl");
     let mut line = String::new();
     // The watcher may subscribe after the message came in, so it is sent until seen.
     let sent = a.run(&["send", "hi", "--wait", "synced", "--json"]);
