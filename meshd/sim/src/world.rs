@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
 
 use meshlink_core::clock::Now;
-use meshlink_core::event::LinkKind;
+use meshlink_core::event::{Event, LinkKind};
 use meshlink_core::id::{BundleId, LinkId};
 use meshlink_core::identity::Identity;
 use meshlink_core::limits::Limits;
@@ -454,8 +454,13 @@ impl World {
             Output::Event(logged) => {
                 self.trace.update(format!("{index} {logged:?}\n").as_bytes());
                 let held = match &logged.event {
-                    meshlink_core::event::Event::MessageStatus { id, .. } => self.held_elsewhere(index, id),
-                    _ => true,
+                    Event::MessageStatus { id, .. } => self.held_elsewhere(index, id),
+                    Event::MessageNew { .. }
+                    | Event::PeerUp { .. }
+                    | Event::PeerDown { .. }
+                    | Event::LinkUp { .. }
+                    | Event::LinkDown { .. }
+                    | Event::Transport { .. } => true,
                 };
                 self.oracle.published(index, &logged, held);
             }
