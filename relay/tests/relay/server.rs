@@ -100,13 +100,6 @@ impl Program {
         };
         (field("VmRSS:"), field("VmHWM:"))
     }
-
-    /// Processor time used so far, in hundredths of a second.
-    pub(crate) fn cpu_ticks(&self) -> u64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().collect();
-        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
-    }
 }
 
 impl Drop for Program {
