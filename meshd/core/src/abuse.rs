@@ -13,7 +13,7 @@ use crate::limits::{self, Limits, OFFENCES_MAX, PREFIXES_MAX, STALL_MS_MAX, WALK
 use crate::node::{CloseReason, Input};
 use crate::post::Post;
 use crate::rogue::{NEW_YEAR_MS, Rogue};
-use crate::store::{Known, Priority, Store};
+use crate::store::{Priority, Store};
 use crate::wire::{Carried, Message, Prefixes, join};
 
 fn post_of(identity: &Identity, text: &str, header: impl FnOnce(&mut Header)) -> NewBundle {
@@ -270,10 +270,12 @@ fn s06_fields_that_change_on_the_way_are_clamped() {
     })]);
     let ancient = post("too old");
     rogue.say(&[Message::Bundle(Carried { age_ms: u64::MAX, bytes: ancient.bytes(), ..message })]);
-    for refused in [far, ancient] {
-        assert_eq!(rogue.node.store().known(&refused.id.prefix()), Ok(Known::Dropped));
-    }
+    assert_eq!(rogue.hear_words(), ["stored 1", "refused Unwanted 2"]);
     assert_eq!(shown(&rogue), 1);
+    // What a carrier claims is no reason to refuse the bundle from another one.
+    rogue.say(&[carried(&far), carried(&ancient)]);
+    assert_eq!(rogue.hear_words(), ["stored 2"]);
+    assert_eq!(shown(&rogue), 3);
 }
 
 #[test]

@@ -145,7 +145,7 @@ pub struct LinkStatus {
 }
 
 /// How far a session is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, CborLen)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, CborLen)]
 #[cbor(index_only)]
 pub enum LinkPhase {
     /// The two sides are agreeing on keys.

@@ -47,6 +47,8 @@ pub const STALL_MS_MAX: u64 = 30_000;
 
 /// Links whose handshake is under way and that others dialled (threat S-12).
 pub const HALF_OPEN_MAX: usize = 32;
+/// Links that others dialled and that are answered within an hour (threat S-12).
+pub const ANSWERED_PER_HOUR_MAX: u64 = 3_600;
 /// Most id prefixes in one message.
 pub const PREFIXES_MAX: usize = 1024;
 /// Ids in the first page of a walk.
@@ -65,6 +67,8 @@ pub const OWED_MAX: usize = 512;
 pub const QUEUE_MAX: usize = 4 * 1024;
 /// New pages are sent only while fewer bundles than this wait to be sent.
 pub const QUEUE_LOW: usize = 512;
+/// Answers waiting to be taken by a neighbour; one that takes none is cut.
+pub const ANSWERS_MAX: usize = 8 * 1024;
 /// Bundles sent and not yet answered, on one link.
 pub const IN_FLIGHT_MAX: usize = 512;
 /// Bytes of bundles sent and not yet answered, on one link.

@@ -18,6 +18,7 @@ pub use outbox::Outbox;
 
 use std::collections::{BTreeMap, VecDeque};
 
+use crate::bucket::Bucket;
 use crate::clock::Now;
 use crate::custody::Custody;
 use crate::custody::own::{check_channel, check_leave};
@@ -137,6 +138,8 @@ pub struct Node<S> {
     custody: Custody<S>,
     links: BTreeMap<LinkId, Link>,
     wants: Wants,
+    /// Links that others may still open.
+    answered: Bucket,
     transports: BTreeMap<(LinkKind, String), TransportStatus>,
     /// Room for a frame's plain text, used again.
     plain: Vec<u8>,
@@ -171,6 +174,7 @@ impl<S: Store> Node<S> {
             custody,
             links: BTreeMap::new(),
             wants: Wants::default(),
+            answered: Bucket::new(limits::ANSWERED_PER_HOUR_MAX, now),
             plain: Vec::new(),
             dealings_saved_mono_ms: None,
             transports: BTreeMap::new(),

@@ -9,12 +9,13 @@
 //! of id prefixes; the other side answers each page with one bit per prefix. The next page waits for the
 //! answer. Pages begin small, so that a short encounter moves bundles soon, and double.
 //!
-//! A walk covers what was held when it began; what comes later is live push.
+//! A walk covers what was held when it began; what comes later is live push. What came from the neighbour itself
+//! is offered too: it may have lost its disk since.
 
 use crate::canonical::{Malformed, Reader, Writer};
-use crate::id::{BundleId, IdPrefix, NodeId};
+use crate::id::{BundleId, IdPrefix};
 use crate::limits::{HOPS_MAX, PAGE_IDS_FIRST, PAGE_IDS_MAX, WALK_ROWS_MAX};
-use crate::store::{OfferKey, Store, StoreError};
+use crate::store::{Offer, OfferKey, Store, StoreError};
 
 /// One session's reconciliation.
 #[derive(Debug)]
@@ -113,7 +114,6 @@ impl Reconciliation {
     pub(crate) fn next(
         &mut self,
         store: &impl Store,
-        peer: &NodeId,
         may_offer: bool,
     ) -> Result<Option<Vec<u8>>, StoreError> {
         if let Some(answer) = self.answer.take() {
@@ -122,7 +122,7 @@ impl Reconciliation {
         if !self.may_send_page(may_offer) {
             return Ok(None);
         }
-        self.next_page(store, peer).map(Some)
+        self.next_page(store).map(Some)
     }
 
     /// Takes in a body.
@@ -162,7 +162,7 @@ impl Reconciliation {
         may_offer && self.sent.is_none() && self.walk.is_some()
     }
 
-    fn next_page(&mut self, store: &impl Store, peer: &NodeId) -> Result<Vec<u8>, StoreError> {
+    fn next_page(&mut self, store: &impl Store) -> Result<Vec<u8>, StoreError> {
         let mut walk = self.walk.expect("there is a walk to make a page of");
         let mut offers = Vec::new();
         let mut rows_seen = 0;
@@ -173,10 +173,8 @@ impl Reconciliation {
             is_last = found.len() < limit;
             rows_seen += found.len();
             walk.after = found.last().map_or(walk.after, |last| last.key);
-            let theirs = |offer: &&crate::store::Offer| {
-                offer.key.row <= walk.until_row && offer.hops < HOPS_MAX && offer.ingress != Some(*peer)
-            };
-            offers.extend(found.iter().filter(theirs).map(|offer| (offer.key, offer.id)));
+            let is_due = |offer: &&Offer| offer.key.row <= walk.until_row && offer.hops < HOPS_MAX;
+            offers.extend(found.iter().filter(is_due).map(|offer| (offer.key, offer.id)));
             if is_last {
                 break;
             }
@@ -230,8 +228,6 @@ mod tests {
     use crate::mem::MemStore;
     use crate::store::{OfferKey, Priority};
 
-    const PEER: NodeId = NodeId([9; NodeId::BYTES]);
-
     fn store(count: u16) -> MemStore {
         let mut store = MemStore::new();
         for n in 0..count {
@@ -252,12 +248,12 @@ mod tests {
         let mut ours = Reconciliation::new(row(store), 0);
         let mut theirs = Reconciliation::new(0, 0);
         let (mut got, mut pages) = (Vec::new(), Vec::new());
-        while let Some(body) = ours.next(store, &PEER, true).unwrap() {
-            assert_eq!(ours.next(store, &PEER, true), Ok(None), "the next page waits for the answer");
+        while let Some(body) = ours.next(store, true).unwrap() {
+            assert_eq!(ours.next(store, true), Ok(None), "the next page waits for the answer");
             let Ok(Heard::Offered(prefixes)) = theirs.receive(&body) else { panic!("a page") };
             pages.push(prefixes.len());
             theirs.answer(&prefixes.iter().map(&wanted).collect::<Vec<_>>());
-            let answer = theirs.next(store, &PEER, false).unwrap().unwrap();
+            let answer = theirs.next(store, false).unwrap().unwrap();
             let Ok(Heard::Wanted(ids)) = ours.receive(&answer) else { panic!("an answer") };
             got.extend(ids.into_iter().map(|(_, id)| id));
         }
@@ -285,17 +281,16 @@ mod tests {
     }
 
     #[test]
-    fn what_came_from_them_is_newer_or_was_carried_too_far_is_not_offered() {
+    fn what_is_newer_or_was_carried_too_far_is_not_offered() {
         let mut store = store(3);
         let until = row(&store);
-        let mut skipped = [bundle(50), bundle(51), bundle(52)];
-        skipped[0].ingress = Some(PEER);
-        skipped[1].hops = HOPS_MAX;
+        let mut skipped = [bundle(50), bundle(51)];
+        skipped[0].hops = HOPS_MAX;
         for one in &skipped {
             store.insert_bundle(one).unwrap();
         }
-        let mut ours = Reconciliation::new(until + 2, 0);
-        let body = ours.next(&store, &PEER, true).unwrap().unwrap();
+        let mut ours = Reconciliation::new(until + 1, 0);
+        let body = ours.next(&store, true).unwrap().unwrap();
         let Ok(Heard::Offered(prefixes)) = Reconciliation::new(0, 0).receive(&body) else { panic!("a page") };
         assert_eq!(prefixes.len(), 3);
     }
@@ -305,17 +300,17 @@ mod tests {
         let store = store(10);
         let mut theirs = Reconciliation::new(0, 0);
         let mut ours = Reconciliation::new(row(&store), 0);
-        let body = ours.next(&store, &PEER, true).unwrap().unwrap();
+        let body = ours.next(&store, true).unwrap().unwrap();
         let Ok(Heard::Offered(prefixes)) = theirs.receive(&body) else { panic!("a page") };
         theirs.answer(&vec![true; prefixes.len()]);
-        let answer = theirs.next(&store, &PEER, false).unwrap().unwrap();
+        let answer = theirs.next(&store, false).unwrap().unwrap();
         let mut anew = Reconciliation::new(row(&store), ours.last_page());
         assert_eq!(anew.receive(&answer), Ok(Heard::Stale));
-        anew.next(&store, &PEER, true).unwrap();
+        anew.next(&store, true).unwrap();
         assert_eq!(anew.receive(&answer), Ok(Heard::Stale));
         for bits in [&[0xff][..], &[0xff, 0x03, 0], &[0xff, 0x04]] {
             let mut ours = Reconciliation::new(row(&store), 0);
-            ours.next(&store, &PEER, true).unwrap();
+            ours.next(&store, true).unwrap();
             let mut writer = Writer::default();
             writer.array(3).uint(ANSWER).uint(1).bytes(bits);
             assert!(ours.receive(&writer.finish()).is_err(), "{bits:x?}");
@@ -325,7 +320,7 @@ mod tests {
     #[test]
     fn w03_a_body_cut_at_any_byte_is_refused() {
         let store = store(3);
-        let body = Reconciliation::new(row(&store), 0).next(&store, &PEER, true).unwrap().unwrap();
+        let body = Reconciliation::new(row(&store), 0).next(&store, true).unwrap().unwrap();
         for length in 0..body.len() {
             assert!(Reconciliation::new(0, 0).receive(&body[..length]).is_err(), "{length}");
         }

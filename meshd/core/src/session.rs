@@ -26,8 +26,8 @@ use crate::custody::{Custody, Dealings, PRIORITIES};
 use crate::event::{LinkKind, LinkPhase};
 use crate::id::{BundleId, IdPrefix, LinkId, NodeId};
 use crate::limits::{
-    IDS_PER_HOUR_MAX, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, KNOWN_TO_PEER_MAX, OFFENCES_MAX, QUEUE_LOW,
-    STALL_MS_MAX, WALK_MS_MIN,
+    ANSWERS_MAX, IDS_PER_HOUR_MAX, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, KNOWN_TO_PEER_MAX, OFFENCES_MAX,
+    QUEUE_LOW, STALL_MS_MAX, WALK_MS_MIN,
 };
 use crate::node::CloseReason;
 use crate::reconcile::Reconciliation;
@@ -90,8 +90,9 @@ pub(crate) struct Session {
     gone: Vec<IdPrefix>,
     say_takeover: bool,
     say_again: bool,
-    /// Own bundles handed out, to be noted with the next commit.
+    /// Own bundles handed out, to be noted with the next commit, and since when.
     handed_out: Vec<BundleId>,
+    handed_out_mono_ms: u64,
 
     /// A page of theirs, until there is room to ask for more.
     held_page: Option<Vec<IdPrefix>>,
@@ -152,6 +153,7 @@ impl Session {
             say_takeover: false,
             say_again: false,
             handed_out: Vec::new(),
+            handed_out_mono_ms: 0,
             held_page: None,
             known_to_peer: VecDeque::new(),
             bucket: custody.link_bucket(now),
@@ -197,7 +199,7 @@ impl Session {
     /// When [`Session::on_timeout`] is due.
     pub(crate) fn deadline(&self) -> Option<(u64, &'static str)> {
         let walk_again = self.walk_again_mono_ms.filter(|_| self.reconciliation.is_walk_over());
-        let noted = (!self.handed_out.is_empty()).then_some(0);
+        let noted = (!self.handed_out.is_empty()).then_some(self.handed_out_mono_ms + NOTE_MS);
         [
             (
                 self.owed_since_mono_ms.map(|since| since.saturating_add(STALL_MS_MAX)),
@@ -224,7 +226,9 @@ impl Session {
             self.again_mono_ms = (!has_room).then_some(now_ms + WALK_MS_MIN);
         }
         self.walk_again_if_due(around);
-        self.note_handed_out(around)?;
+        if now_ms >= self.handed_out_mono_ms + NOTE_MS {
+            self.note_handed_out(around)?;
+        }
         Ok(())
     }
 
@@ -284,6 +288,15 @@ impl Session {
         }
     }
 
+    /// A neighbour that speaks and never takes what is answered can't make this side keep all of it.
+    fn check_answers(&self) -> Result<(), Stop> {
+        let refused: usize = self.refused.values().map(Vec::len).sum();
+        if self.stored.len() + refused + self.gone.len() > ANSWERS_MAX {
+            return Err(Stop::Close(CloseReason::Protocol("it does not take its answers")));
+        }
+        Ok(())
+    }
+
     /// Counts what no honest neighbour does.
     fn offend(&mut self) -> Result<(), Stop> {
         self.offences += 1;
@@ -296,5 +309,7 @@ impl Session {
     }
 }
 
+/// What was handed out is noted with the answer to it, or without one after this time, in milliseconds.
+const NOTE_MS: u64 = 1_000;
 /// Room for this many bytes of strangers' bundles is worth telling a neighbour.
 const ROOM_BYTES: u64 = 64 * 1024;

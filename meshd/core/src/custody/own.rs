@@ -12,8 +12,8 @@ use crate::event::MessageStatus;
 use crate::header::{Header, Kind};
 use crate::id::BundleId;
 use crate::limits::{
-    COPIES_MAX, CREATED_UNIX_MS_MAX, DROPPED_MS, LIFETIME_S_DEFAULT, LIFETIME_S_MAX, LIFETIME_S_MIN,
-    TEXT_BYTES_MAX,
+    BUNDLE_COST_BYTES_MIN, COPIES_MAX, CREATED_UNIX_MS_MAX, DROPPED_MS, LIFETIME_S_DEFAULT, LIFETIME_S_MAX,
+    LIFETIME_S_MIN, TEXT_BYTES_MAX,
 };
 use crate::post::Post;
 use crate::profile::{Profile, REVISION_MAX};
@@ -84,6 +84,12 @@ impl<S: Store> Custody<S> {
         let bundle = NewBundle::bridge(&bridged);
         if self.store.known(&bundle.id.prefix())? != Known::No {
             return Ok(None);
+        }
+        if !self.strangers.take(bundle.bytes().size_bytes().max(BUNDLE_COST_BYTES_MIN), now) {
+            return Err(SubmitError::BadField {
+                field: "the post",
+                problem: "is one too many within an hour",
+            });
         }
         let stored = self.keep(&bundle, Class::Stranger, now)?;
         let words = Words::of(Content::Bridged(bridged)).expect("a bridged post has words");

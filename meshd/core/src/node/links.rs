@@ -24,7 +24,8 @@ impl<S: Store> Node<S> {
         now: Now,
     ) {
         let half_open = self.links.values().filter(|link| link.is_half_open()).count();
-        if self.links.len() >= LINKS_MAX || (!dialled && half_open >= HALF_OPEN_MAX) {
+        let is_too_much = !dialled && (half_open >= HALF_OPEN_MAX || !self.answered.take(1, now));
+        if self.links.len() >= LINKS_MAX || is_too_much {
             return self.say_close(id, CloseReason::TooManyLinks);
         }
         if !self.is_writable() {
@@ -337,9 +338,7 @@ impl<S: Store> Node<S> {
     fn log_down(&mut self, link: &Link, now: Now) -> Result<(), StoreError> {
         let Some(peer) = link.peer() else { return Ok(()) };
         let dealings = link.session().map(|session| session.dealings).unwrap_or_default();
-        if dealings != Dealings::default() {
-            self.custody.deal_with(&peer, dealings, now)?;
-        }
+        self.custody.deal_with(&peer, dealings, now)?;
         let mut logged = self.logged_links()?;
         let before = logged.len();
         logged.retain(|status| status.id != link.id.0);

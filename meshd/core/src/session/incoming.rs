@@ -20,6 +20,7 @@ impl Session {
         while !reader.is_at_end() {
             let message = Message::read(&mut reader).map_err(broken)?;
             let has_progress = self.receive_message(message, around)?;
+            self.check_answers()?;
             self.settle_debts(around, has_progress);
         }
         Ok(())
@@ -125,7 +126,8 @@ impl Session {
         prefixes: Prefixes<'_>,
         around: &mut Around<'_, S>,
     ) -> Result<bool, Stop> {
-        if !self.ids.take(prefixes.count() as u64, around.now) {
+        let has_asked_enough = around.wants.owed(self.link) >= OWED_MAX;
+        if has_asked_enough || !self.ids.take(prefixes.count() as u64, around.now) {
             self.decline(around.now);
             return Ok(false);
         }

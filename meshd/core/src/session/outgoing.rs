@@ -82,7 +82,7 @@ impl Session {
     ) -> Result<(), StoreError> {
         if self.body.is_none() {
             let may_offer = self.may_offer();
-            self.body = self.reconciliation.next(&around.custody.store, &self.peer, may_offer)?;
+            self.body = self.reconciliation.next(&around.custody.store, may_offer)?;
         }
         if let Some(body) = self.body.take_if(|body| frame.has_room(body.len() + ENVELOPE_BYTES)) {
             Message::Reconcile(&body).write(frame.plain);
@@ -193,11 +193,17 @@ impl Session {
             }
             return Ok(false);
         }
-        self.write_bundle(frame, &bundle, now_tl_ms);
+        self.write_bundle(frame, &bundle, now_tl_ms, around.now.mono_ms);
         Ok(true)
     }
 
-    fn write_bundle(&mut self, frame: &mut Frame<'_>, bundle: &StoredBundle, now_tl_ms: u64) {
+    fn write_bundle(
+        &mut self,
+        frame: &mut Frame<'_>,
+        bundle: &StoredBundle,
+        now_tl_ms: u64,
+        now_mono_ms: u64,
+    ) {
         let bytes = BundleBytes { header: &bundle.header, payload: &bundle.payload, auth: &bundle.auth };
         let here_ms = now_tl_ms.saturating_sub(bundle.received_tl_ms);
         let carried = Carried {
@@ -213,6 +219,9 @@ impl Session {
         self.in_flight_bytes += flight.bytes;
         self.sent_bundles += 1;
         if own {
+            if self.handed_out.is_empty() {
+                self.handed_out_mono_ms = now_mono_ms;
+            }
             self.handed_out.push(bundle.id);
         }
     }

@@ -52,6 +52,8 @@ struct Pipe {
     frames: VecDeque<Vec<u8>>,
     /// Frames this direction carries at all; then the link is cut.
     budget: Option<usize>,
+    /// Takes frames and delivers none.
+    is_dead: bool,
 }
 
 impl Net {
@@ -145,8 +147,9 @@ impl Net {
     pub fn join_by(&mut self, a: At, b: At, kind: LinkKind) -> LinkId {
         let (one, other) = (LinkId(self.next_link), LinkId(self.next_link + 1));
         self.next_link += 2;
-        self.pipes.insert(one, Pipe { to: a, other, frames: VecDeque::new(), budget: None });
-        self.pipes.insert(other, Pipe { to: b, other: one, frames: VecDeque::new(), budget: None });
+        self.pipes.insert(one, Pipe { to: a, other, frames: VecDeque::new(), budget: None, is_dead: false });
+        self.pipes
+            .insert(other, Pipe { to: b, other: one, frames: VecDeque::new(), budget: None, is_dead: false });
         for (at, link, dialled, address) in [(a, one, true, b), (b, other, false, a)] {
             let now = self.now(at);
             let up = Input::LinkUp { link, kind, address: format!("node {address}"), dialled };
@@ -170,6 +173,20 @@ impl Net {
                 let _ = node.handle(Input::LinkDown { link }, now);
             }
         }
+    }
+
+    /// Takes a link down at its dialling end only: the other one still believes in it.
+    pub fn lose_silently(&mut self, link: LinkId) {
+        let pipe = self.pipes.get_mut(&link).expect("it is up");
+        let at = pipe.to;
+        pipe.frames.clear();
+        pipe.is_dead = true;
+        let other = pipe.other;
+        let end = self.pipes.get_mut(&other).expect("a pipe has two ends");
+        end.frames.clear();
+        end.is_dead = true;
+        let now = self.now(at);
+        self.node(at).handle(Input::LinkDown { link }, now).unwrap();
     }
 
     /// Lets only so many more frames through to the end with that number, then cuts the link.
@@ -205,7 +222,10 @@ impl Net {
         assert_eq!(silent, [], "a link that gave no frame has none");
         for (link, frame) in out {
             let Some(other) = self.pipes.get(&link).map(|pipe| pipe.other) else { continue };
-            self.pipes.get_mut(&other).expect("a pipe has two ends").frames.push_back(frame);
+            let pipe = self.pipes.get_mut(&other).expect("a pipe has two ends");
+            if !pipe.is_dead {
+                pipe.frames.push_back(frame);
+            }
         }
         for (link, why) in closes {
             self.closes.push((at, why));

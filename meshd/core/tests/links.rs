@@ -1,0 +1,213 @@
+//! Several links to one neighbour, links to oneself, to whom one has blocked, and links that die.
+
+mod net;
+
+use meshlink_core::{CloseReason, Event, LinkKind, LinkPhase, Store};
+use net::Net;
+
+fn count(log: &[Event], is: impl Fn(&Event) -> bool) -> usize {
+    log.iter().filter(|event| is(event)).count()
+}
+
+#[test]
+fn a_second_link_stands_by_and_takes_over_at_once() {
+    let mut net = Net::new(2);
+    let relay = net.join_by(0, 1, LinkKind::Relay);
+    net.settle();
+    let lan = net.join_by(1, 0, LinkKind::Lan);
+    net.settle();
+    for at in 0..2 {
+        let mut phases = net.phases(at);
+        phases.sort();
+        assert_eq!(
+            phases,
+            [(LinkKind::Lan, LinkPhase::Live), (LinkKind::Relay, LinkPhase::Standby)],
+            "at {at}"
+        );
+    }
+    net.post(0, "over the LAN");
+    net.settle();
+    net.cut(lan);
+    net.post(0, "over the relay");
+    net.post(1, "and back");
+    net.settle();
+    for at in 0..2 {
+        let mut texts = net.texts(at);
+        texts.sort();
+        assert_eq!(texts, ["and back", "over the LAN", "over the relay"], "at {at}");
+    }
+    assert_eq!(net.phases(0), [(LinkKind::Relay, LinkPhase::Live)]);
+    assert!(net.is_up(relay));
+    let log = net.log(0);
+    assert_eq!(count(&log, |event| matches!(event, Event::PeerUp { .. })), 1, "a neighbour is up once");
+    assert_eq!(count(&log, |event| matches!(event, Event::PeerDown { .. })), 0);
+}
+
+#[test]
+fn both_sides_choose_the_same_of_two_like_links() {
+    let mut net = Net::new(2);
+    net.join_by(0, 1, LinkKind::Relay);
+    net.join_by(1, 0, LinkKind::Relay);
+    net.settle();
+    net.post(0, "once");
+    net.settle();
+    assert_eq!(net.texts(1), ["once"]);
+    for at in 0..2 {
+        let working = net.phases(at).iter().filter(|(_, phase)| *phase == LinkPhase::Live).count();
+        assert_eq!(working, 1, "at {at}");
+        let bundles: u64 = net.node(at).links().map(|link| link.received_bundles + link.sent_bundles).sum();
+        assert_eq!(bundles, 1, "at {at}");
+    }
+}
+
+#[test]
+fn a_ble_link_does_not_stand_by() {
+    let mut net = Net::new(2);
+    let ble = net.join_by(0, 1, LinkKind::Ble);
+    net.settle();
+    net.join_by(0, 1, LinkKind::Lan);
+    net.settle();
+    assert!(!net.is_up(ble));
+    assert!(net.closes.iter().any(|(_, why)| *why == CloseReason::Duplicate));
+    let again = net.join_by(1, 0, LinkKind::Ble);
+    net.settle();
+    assert!(!net.is_up(again));
+    assert_eq!(net.phases(0), [(LinkKind::Lan, LinkPhase::Live)]);
+    net.post(1, "still there");
+    net.settle();
+    assert_eq!(net.texts(0), ["still there"]);
+}
+
+#[test]
+fn s05_a_dead_link_that_only_one_side_notices_is_replaced_by_the_other_one() {
+    let mut net = Net::new(2);
+    net.join_by(0, 1, LinkKind::Relay);
+    let lan = net.join_by(0, 1, LinkKind::Lan);
+    net.settle();
+    // Node 0's cable is out; node 1 hears nothing of it.
+    net.lose_silently(lan);
+    net.post(0, "first");
+    net.post(1, "second");
+    net.settle();
+    let mut texts = net.texts(0);
+    texts.sort();
+    assert_eq!(texts, ["first", "second"]);
+    assert_eq!(net.texts(1).len(), 2);
+    assert!(net.closes.contains(&(1, CloseReason::Replaced)));
+    assert_eq!(net.phases(1), [(LinkKind::Relay, LinkPhase::Live)]);
+}
+
+#[test]
+fn a_link_to_oneself_is_closed() {
+    let mut net = Net::new(1);
+    net.join(0, 0);
+    net.settle();
+    assert!(net.closes.contains(&(0, CloseReason::SelfLink)));
+    assert_eq!(net.phases(0), []);
+    assert_eq!(count(&net.log(0), |event| matches!(event, Event::LinkUp { .. })), 0);
+}
+
+#[test]
+fn a_blocked_node_is_neither_heard_nor_carried_nor_met() {
+    let mut net = Net::new(3);
+    let before = net.post(1, "before the block");
+    net.join(0, 1);
+    net.join(0, 2);
+    net.settle();
+    let spammer = net.id(1);
+    let now = net.now(0);
+    assert_eq!(net.node(0).block(&spammer, now), Ok(true));
+    assert_eq!(net.node(0).block(&spammer, now), Ok(false));
+    net.settle();
+    assert!(net.closes.contains(&(0, CloseReason::Blocked)));
+    assert_eq!(net.store(0).bundle(&before), Ok(None), "what was carried of it is dropped");
+    net.join(0, 1);
+    net.join(1, 0);
+    net.settle();
+    assert_eq!(net.phases(0).len(), 1, "only the link to the third node");
+    // Its words come by another way, and are not taken either.
+    net.join(1, 2);
+    let after = net.post(1, "after the block");
+    net.settle();
+    assert_eq!(net.texts(2), ["before the block", "after the block"]);
+    assert_eq!(net.texts(0), ["before the block"]);
+    assert_eq!(net.store(0).bundle(&after), Ok(None));
+    assert_eq!(net.node(0).unblock(&spammer, now), Ok(true));
+    assert_eq!(net.node(0).unblock(&spammer, now), Ok(false));
+    net.join(0, 1);
+    net.post(1, "after the peace");
+    net.settle();
+    assert_eq!(net.texts(0).last().map(String::as_str), Some("after the peace"));
+}
+
+#[test]
+fn peers_are_up_and_down_with_their_first_and_last_link() {
+    let mut net = Net::new(2);
+    let one = net.join_by(0, 1, LinkKind::Relay);
+    let other = net.join_by(0, 1, LinkKind::Lan);
+    net.settle();
+    net.cut(one);
+    net.settle();
+    net.cut(other);
+    net.settle();
+    let log = net.log(0);
+    let names: Vec<&str> = log
+        .iter()
+        .map(|event| match event {
+            Event::PeerUp { .. } => "peer up",
+            Event::PeerDown { .. } => "peer down",
+            Event::LinkUp { .. } => "link up",
+            Event::LinkDown { .. } => "link down",
+            Event::MessageNew { .. } | Event::MessageStatus { .. } | Event::Transport { .. } => "other",
+        })
+        .collect();
+    assert_eq!(names, ["peer up", "link up", "link up", "link down", "link down", "peer down"]);
+    let peer = net.store(0).peer(&net.id(1)).unwrap().unwrap();
+    assert_eq!(peer.encounters, 1);
+}
+
+#[test]
+fn s09_a_neighbour_is_known_by_its_handshake_only() {
+    let mut net = Net::new(3);
+    net.join(0, 1);
+    net.join(1, 2);
+    net.settle();
+    net.post(2, "from afar");
+    net.settle();
+    let afar = net.store(0).peer(&net.id(2)).unwrap().expect("it was heard of");
+    assert_eq!((afar.encounters, afar.last_seen_unix_ms), (0, None));
+    assert!(net.node(0).links().all(|link| link.peer != Some(net_id(2))));
+}
+
+fn net_id(secret: u8) -> meshlink_core::NodeId {
+    meshlink_core::Identity::from_bytes(&[secret + 1; 64]).node_id()
+}
+
+#[test]
+fn what_a_link_did_is_added_to_its_peer() {
+    let mut net = Net::new(2);
+    for n in 0..3 {
+        net.post(0, &format!("{n}"));
+    }
+    let link = net.join(0, 1);
+    net.settle();
+    net.cut(link);
+    net.settle();
+    let peer = net.store(0).peer(&net.id(1)).unwrap().unwrap();
+    assert_eq!((peer.bundles_sent, peer.bundles_received, peer.encounters), (3, 0, 1));
+    let peer = net.store(1).peer(&net.id(0)).unwrap().unwrap();
+    assert_eq!((peer.bundles_sent, peer.bundles_received), (0, 3));
+    assert_eq!(peer.last_seen_unix_ms, net.now(1).unix_ms);
+}
+
+#[test]
+fn an_idle_live_link_says_nothing() {
+    let mut net = Net::new(2);
+    net.post(0, "one");
+    net.join(0, 1);
+    net.settle();
+    let frames = net.frames;
+    net.pass(10 * 3_600_000);
+    assert_eq!(net.frames, frames);
+    assert_eq!(net.phases(1), [(LinkKind::Pipe, LinkPhase::Live)]);
+}
