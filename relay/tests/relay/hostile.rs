@@ -172,7 +172,7 @@ fn y05_connections_that_come_and_go_without_closing_leave_nothing_behind() {
 fn y06_out_of_file_descriptors_it_waits_without_spinning_and_then_goes_on() {
     let mut shell = std::process::Command::new("sh");
     let program = env!("CARGO_BIN_EXE_meshlink-relay");
-    shell.args(["-c", "ulimit -n 40 && exec \"$0\" --listen 127.0.0.1:0", program]);
+    shell.args(["-c", "ulimit -n 40 && exec \"$0\" --listen 127.0.0.1:0 --max-rate 0", program]);
     let relay = Program::spawn(&mut shell);
     let (mut a, mut b) = (Client::json(relay.address), Client::json(relay.address));
     let crowd: Vec<_> = (0..100).map(|_| connect(relay.address)).collect();
