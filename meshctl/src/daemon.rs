@@ -274,3 +274,24 @@ fn token_hint(place: &Place, token_shown: bool) -> String {
         None => "name the daemon's token with --token-file (it is api-token in its state directory)".into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::args::Global;
+    use crate::place::Surroundings;
+
+    #[test]
+    fn a_command_that_began_with_the_users_daemon_never_goes_on_with_another() {
+        let dir = tempfile::tempdir().unwrap();
+        let around = Surroundings { home: Some(dir.path().to_owned()), ..Surroundings::default() };
+        let mut daemon = Daemon::new(Search::new(&Global::default(), &around).unwrap());
+        daemon.whose = Some(Whose::User);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let Err(Failure::Unreachable { tried }) = runtime.block_on(daemon.reach()) else {
+            panic!("nobody listens in an empty home")
+        };
+        let places: Vec<String> = tried.into_iter().map(|attempt| attempt.place).collect();
+        assert_eq!(places, [dir.path().join(".local/state/meshlink/meshd.sock").display().to_string()]);
+    }
+}

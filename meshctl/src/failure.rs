@@ -171,6 +171,10 @@ pub(crate) fn cause(error: &io::Error) -> String {
         (io::ErrorKind::PermissionDenied, "permission denied"),
         (io::ErrorKind::ConnectionRefused, "nothing listens there"),
         (io::ErrorKind::AlreadyExists, "it exists already"),
+        (io::ErrorKind::TimedOut, "no answer in time"),
+        (io::ErrorKind::UnexpectedEof, "it was closed"),
+        (io::ErrorKind::ConnectionReset, "it was closed"),
+        (io::ErrorKind::BrokenPipe, "it was closed"),
     ];
     match known.into_iter().find(|(kind, _)| *kind == error.kind()) {
         Some((_, words)) => words.into(),
