@@ -37,6 +37,8 @@ mod rogue;
 mod session;
 mod spelling;
 pub mod store;
+#[cfg(test)]
+mod vectors;
 mod wants;
 pub mod wire;
 

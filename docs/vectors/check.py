@@ -1,0 +1,125 @@
+"""Confirms the vectors beside this file with implementations that share no code with MeshLink's.
+
+    python3 -m venv venv && venv/bin/pip install blake3 cryptography noiseprotocol cbor2
+    venv/bin/python docs/vectors/check.py
+"""
+
+import base64
+import json
+import pathlib
+import warnings
+
+import cbor2
+from blake3 import blake3
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from noise.connection import Keypair, NoiseConnection
+
+HERE = pathlib.Path(__file__).parent
+SIGNED, BRIDGED = (1, 2), 3
+
+
+def cases(name):
+    return json.loads((HERE / name).read_text())["cases"]
+
+
+def unhex(text):
+    return bytes.fromhex(text)
+
+
+def base32(data):
+    return base64.b32encode(data).decode().lower().rstrip("=")
+
+
+def bundle_id(header, payload):
+    return blake3(header + blake3(payload).digest(), derive_key_context="MeshLink v1 bundle id").digest()
+
+
+def check_signature(header, payload, auth):
+    author = cbor2.loads(header)[6][:32]
+    label = b"MeshLink v1 bundle signature"
+    Ed25519PublicKey.from_public_bytes(author).verify(auth, label + bundle_id(header, payload))
+
+
+def nodes():
+    secrets = {}
+    for case in cases("nodes.json"):
+        secret = unhex(case["secret"])
+        ed = Ed25519PrivateKey.from_private_bytes(secret[:32]).public_key().public_bytes_raw()
+        x = X25519PrivateKey.from_private_bytes(secret[32:]).public_key().public_bytes_raw()
+        assert (ed.hex(), x.hex()) == (case["ed25519_public"], case["x25519_public"])
+        node_id = blake3(ed + x, derive_key_context="MeshLink v1 node id").digest()[:20]
+        assert (node_id.hex(), base32(node_id)) == (case["node_id"], case["node_id_text"])
+        secrets[case["name"]] = (secret, ed)
+    return secrets
+
+
+def bundles():
+    for case in cases("bundles.json"):
+        header, payload, auth = (unhex(case[part]) for part in ("header", "payload", "auth"))
+        assert blake3(payload).hexdigest() == case["payload_hash"]
+        assert bundle_id(header, payload).hex() == case["id"] and base32(unhex(case["id"])) == case["id_text"]
+        fields = cbor2.loads(header)
+        assert cbor2.dumps(fields, canonical=True) == header and fields[5] == len(payload)
+        if 6 in fields:
+            check_signature(header, payload, auth)
+        else:
+            assert auth == b""
+        if fields[1] in SIGNED + (BRIDGED,):
+            assert cbor2.dumps(cbor2.loads(payload), canonical=True) == payload
+
+
+def invalid_bundles():
+    for case in cases("invalid_bundles.json"):
+        header, payload, auth = (unhex(case[part]) for part in ("header", "payload", "auth"))
+        if "signature is wrong" in case["why"]:
+            try:
+                check_signature(header, payload, auth)
+            except (InvalidSignature, ValueError):
+                continue
+            raise AssertionError(case["name"])
+
+
+def link(secrets):
+    handshake, *frames = cases("link.json")
+    first = unhex(handshake["frame_1_alice"])
+    versions = first[: 1 + first[0]]
+
+    def side(name, is_initiator):
+        noise = NoiseConnection.from_name(b"Noise_XX_25519_ChaChaPoly_BLAKE2s")
+        noise.set_as_initiator() if is_initiator else noise.set_as_responder()
+        noise.set_prologue(b"MeshLink v1 link handshake" + versions)
+        noise.set_keypair_from_private_bytes(Keypair.STATIC, secrets[name][0][32:])
+        noise.set_keypair_from_private_bytes(Keypair.EPHEMERAL, unhex(handshake[f"{name}_ephemeral_secret"]))
+        noise.start_handshake()
+        hello = {0: 1, 1: secrets[name][1], 2: 0, 3: 24576}
+        return noise, cbor2.dumps(hello, canonical=True)
+
+    (alice, alice_hello), (bob, bob_hello) = side("alice", True), side("bob", False)
+    assert versions + alice.write_message() == first
+    bob.read_message(first[len(versions) :])
+    second = bytes(bob.write_message(bob_hello))
+    assert second.hex() == handshake["frame_2_bob"]
+    alice.read_message(second)
+    third = bytes(alice.write_message(alice_hello))
+    assert third.hex() == handshake["frame_3_alice"]
+    bob.read_message(third)
+    assert alice.get_handshake_hash().hex() == handshake["handshake_hash"]
+
+    expected = {(case["from"], case["number"]): case["frame"] for case in frames}
+    again, rekey_frames = b"\x81\x07", 1024
+    for number in range(rekey_frames + 1):
+        for name, noise in (("alice", alice), ("bob", bob)):
+            frame = noise.encrypt(again)
+            assert frame.hex() == expected.get((name, number), frame.hex())
+            if (number + 1) % rekey_frames == 0:
+                noise.noise_protocol.cipher_state_encrypt.rekey()
+
+
+warnings.simplefilter("ignore")
+secrets = nodes()
+bundles()
+invalid_bundles()
+link(secrets)
+print("confirmed")

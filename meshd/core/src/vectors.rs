@@ -1,0 +1,379 @@
+//! The golden vectors in `docs/vectors`: what every implementation must come to, from fixed inputs.
+//!
+//! They are computed here from scratch and compared with the files byte for byte, so neither the code nor the
+//! files change alone. A deliberate change of the protocol writes them anew:
+//! `MESHLINK_WRITE_VECTORS=1 cargo test -p meshlink-core vectors`.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use data_encoding::HEXLOWER;
+
+use crate::bridged::Bridged;
+use crate::bundle::{BundleBytes, NewBundle};
+use crate::canonical::{Extensions, Reader, Writer};
+use crate::contract::bundle;
+use crate::entropy::Entropy;
+use crate::handshake::{Handshake, Step, Tunnel};
+use crate::header::{Header, Kind};
+use crate::id::BundleId;
+use crate::identity::Identity;
+use crate::limits::REKEY_FRAMES;
+use crate::mem::MemStore;
+use crate::post::Post;
+use crate::profile::Profile;
+use crate::reconcile::Reconciliation;
+use crate::store::{Priority, Store};
+use crate::wire::{Carried, Message, Prefixes, Refusal, join};
+
+/// A JSON file: a sentence, and cases of named values.
+struct File {
+    text: String,
+    cases: usize,
+}
+
+/// One value of a case.
+enum Value<'a> {
+    Hex(&'a [u8]),
+    Text(&'a str),
+    Number(u64),
+}
+
+use Value::{Hex, Number, Text};
+
+impl File {
+    fn new(about: &str) -> Self {
+        Self { text: format!("{{\n  \"about\": {about:?},\n  \"cases\": ["), cases: 0 }
+    }
+
+    fn case(&mut self, values: &[(&str, Value<'_>)]) {
+        let separator = if self.cases == 0 { "\n" } else { ",\n" };
+        self.cases += 1;
+        let lines: Vec<String> = values
+            .iter()
+            .map(|(name, value)| match value {
+                Hex(bytes) => format!("      \"{name}\": \"{}\"", HEXLOWER.encode(bytes)),
+                Text(text) => format!("      \"{name}\": {text:?}"),
+                Number(number) => format!("      \"{name}\": {number}"),
+            })
+            .collect();
+        write!(self.text, "{separator}    {{\n{}\n    }}", lines.join(",\n")).unwrap();
+    }
+
+    /// Compares with the file, or writes it.
+    #[allow(clippy::disallowed_methods, reason = "a test reads files; the core does not")]
+    fn check(mut self, name: &str) {
+        self.text.push_str("\n  ]\n}\n");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/vectors").join(name);
+        if std::env::var_os("MESHLINK_WRITE_VECTORS").is_some() {
+            std::fs::write(&path, &self.text).unwrap();
+        }
+        let file = std::fs::read(&path).unwrap_or_default();
+        assert!(self.text.as_bytes() == file, "{name} is not what the code makes:\n{}", self.text);
+    }
+}
+
+fn seed(first: u8) -> [u8; 64] {
+    let mut seed = [0; 64];
+    for (n, byte) in seed.iter_mut().enumerate() {
+        *byte = first.wrapping_add(n as u8);
+    }
+    seed
+}
+
+fn alice() -> Identity {
+    Identity::from_bytes(&seed(0))
+}
+
+fn bob() -> Identity {
+    Identity::from_bytes(&seed(100))
+}
+
+fn header(kind: Kind) -> Header {
+    Header {
+        kind,
+        created_unix_ms: Some(1_767_225_600_000),
+        lifetime_s: 604_800,
+        priority: Priority::Normal,
+        payload_bytes: 0,
+        origin: None,
+        salt: Some([1, 2, 3, 4, 5, 6, 7, 8]),
+        extensions: Extensions::default(),
+    }
+}
+
+fn post(text: &str, reply_to: Option<BundleId>) -> Vec<u8> {
+    let extensions = Extensions::default();
+    Post { channel: "#mesh".to_owned(), text: text.to_owned(), reply_to, extensions }.encode()
+}
+
+/// Extensions as a later version may add them: 16 => h'c0ffee', 300 => 7.
+fn extensions() -> Extensions {
+    let mut writer = Writer::default();
+    writer.map(2).uint(16).bytes(&[0xc0, 0xff, 0xee]).uint(300).uint(7);
+    let bytes = writer.finish();
+    let mut reader = Reader::new(&bytes);
+    let mut map = reader.map().unwrap();
+    assert_eq!(map.key(), Ok(None));
+    map.extensions()
+}
+
+fn bundles() -> Vec<(&'static str, NewBundle)> {
+    let hello = NewBundle::sign(header(Kind::Post), post("hello", None), &alice());
+    let urgent = Header { priority: Priority::Sos, created_unix_ms: None, ..header(Kind::Post) };
+    let later = Header { extensions: extensions(), ..header(Kind::Post) };
+    let profile = Profile {
+        revision: 3,
+        name: Some("Zoë".to_owned()),
+        about: Some("Two\nlines".to_owned()),
+        avatar: Some("data:image/png;base64,AA==".to_owned()),
+        extensions: Extensions::default(),
+    };
+    let bridged = Bridged {
+        channel: "#mesh".to_owned(),
+        text: "Hello World".to_owned(),
+        sender: "test-1".to_owned(),
+        timestamp_ms: 1_234_567_890,
+    };
+    let opaque = Header { salt: None, payload_bytes: 3, ..header(Kind::Other(900)) };
+    let opaque = NewBundle {
+        id: BundleBytes { header: &opaque.encode(), payload: &[1, 2, 3], auth: &[] }.name().unwrap().id,
+        header_bytes: opaque.encode(),
+        header: opaque,
+        payload: vec![1, 2, 3],
+        auth: Vec::new(),
+    };
+    vec![
+        ("a post", hello.clone()),
+        ("an urgent answer, made without a clock", {
+            NewBundle::sign(urgent, post("à l'aide \u{1f6df}", Some(hello.id)), &bob())
+        }),
+        (
+            "a post whose header has extensions",
+            NewBundle::sign(later, post("from the future", None), &alice()),
+        ),
+        ("a profile", NewBundle::sign(header(Kind::Profile), profile.encode(), &alice())),
+        ("a bridged post", NewBundle::bridge(&bridged)),
+        ("a signed kind of a later version", NewBundle::sign(header(Kind::Other(900)), vec![0xff], &bob())),
+        ("an unsigned kind of a later version", opaque),
+    ]
+}
+
+#[test]
+fn nodes() {
+    let mut file = File::new("Node ids from secrets: a secret is an Ed25519 seed, then an X25519 scalar.");
+    for (name, identity) in [("alice", alice()), ("bob", bob())] {
+        let keys = identity.public();
+        file.case(&[
+            ("name", Text(name)),
+            ("secret", Hex(&identity.secret_bytes()[..])),
+            ("ed25519_public", Hex(&keys.ed)),
+            ("x25519_public", Hex(&keys.x)),
+            ("node_id", Hex(&identity.node_id().0)),
+            ("node_id_text", Text(&identity.node_id().to_string())),
+        ]);
+    }
+    file.check("nodes.json");
+}
+
+#[test]
+fn valid_bundles() {
+    let mut file =
+        File::new("Bundles; alice and bob are those of nodes.json. Ed25519 signatures are deterministic.");
+    for (name, bundle) in bundles() {
+        assert!(bundle.bytes().parse().unwrap().prove().is_ok(), "{name}");
+        file.case(&[
+            ("name", Text(name)),
+            ("header", Hex(&bundle.header_bytes)),
+            ("payload", Hex(&bundle.payload)),
+            ("payload_hash", Hex(blake3::hash(&bundle.payload).as_bytes())),
+            ("id", Hex(&bundle.id.0)),
+            ("id_text", Text(&bundle.id.to_string())),
+            ("auth", Hex(&bundle.auth)),
+        ]);
+    }
+    file.check("bundles.json");
+}
+
+#[test]
+fn invalid_bundles() {
+    let mut file = File::new("Bundles that every node refuses.");
+    let good = bundles().remove(0).1;
+    let signed = |header_bytes: Vec<u8>, payload: Vec<u8>| {
+        let id = BundleBytes { header: &header_bytes, payload: &payload, auth: &[] }.name().unwrap().id;
+        let auth = alice().sign(&id.0).to_vec();
+        (header_bytes, payload, auth)
+    };
+    let with_header = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut bytes = good.header_bytes.clone();
+        change(&mut bytes);
+        signed(bytes, good.payload.clone())
+    };
+    let with_payload = |payload: Vec<u8>| {
+        let bundle = NewBundle::sign(header(Kind::Post), payload, &alice());
+        (bundle.header_bytes, bundle.payload, bundle.auth)
+    };
+    let mut flipped = good.auth.clone();
+    flipped[0] ^= 1;
+    let bridged = bundles().remove(4).1;
+    let cases: Vec<(&str, (Vec<u8>, Vec<u8>, Vec<u8>))> = vec![
+        ("a signature with one bit flipped", (good.header_bytes.clone(), good.payload.clone(), flipped)),
+        ("no signature", (good.header_bytes.clone(), good.payload.clone(), Vec::new())),
+        ("somebody else's signature", {
+            (good.header_bytes.clone(), good.payload.clone(), bob().sign(&good.id.0).to_vec())
+        }),
+        (
+            "a payload that is not the header's",
+            (good.header_bytes.clone(), post("jello", None), good.auth.clone()),
+        ),
+        ("a header with version 2", with_header(&|bytes| bytes[2] = 2)),
+        (
+            "a header with its version written in two bytes",
+            with_header(&|bytes| {
+                bytes.splice(2..3, [0x18, 0x01]);
+            }),
+        ),
+        ("a header with a byte after its end", with_header(&|bytes| bytes.push(0))),
+        (
+            "a header with a field of a later version",
+            with_header(&|bytes| {
+                bytes[0] += 1;
+                bytes.extend_from_slice(&[8, 0]);
+            }),
+        ),
+        ("a header with two fields swapped", with_header(&|bytes| bytes[1..5].rotate_left(2))),
+        (
+            "a post without text",
+            with_payload({
+                let mut writer = Writer::default();
+                writer.map(1).uint(0).text("#mesh");
+                writer.finish()
+            }),
+        ),
+        (
+            "a post to what is no channel",
+            with_payload({
+                let mut writer = Writer::default();
+                writer.map(2).uint(0).text("#Mesh").uint(1).text("hi");
+                writer.finish()
+            }),
+        ),
+        ("a post with a NUL in its text", with_payload(post("a\0b", None))),
+        ("a bridged post that is urgent", {
+            let urgent = Header { priority: Priority::Sos, ..bridged.header.clone() };
+            (urgent.encode(), bridged.payload.clone(), Vec::new())
+        }),
+        ("a bridged post with a signature", {
+            (bridged.header_bytes.clone(), bridged.payload.clone(), alice().sign(&bridged.id.0).to_vec())
+        }),
+    ];
+    for (name, (header, payload, auth)) in &cases {
+        let bytes = BundleBytes { header, payload, auth };
+        let error = bytes.parse().and_then(|bundle| bundle.prove()).expect_err(name);
+        file.case(&[
+            ("name", Text(name)),
+            ("header", Hex(header)),
+            ("payload", Hex(payload)),
+            ("auth", Hex(auth)),
+            ("why", Text(&error.to_string())),
+        ]);
+    }
+    file.check("invalid_bundles.json");
+}
+
+/// A handshake between alice, who dialled, and bob.
+fn handshake() -> ([Vec<u8>; 3], Tunnel, Tunnel) {
+    let (mut dialled, first) = Handshake::dial(&alice(), [0xa1; 32]);
+    let mut answered = Handshake::answer([0xb0; 32]);
+    let Ok(Step::Reply(second)) = answered.read(&first, &bob()) else { panic!("frame 2") };
+    assert_eq!(dialled.read(&second, &alice()), Ok(Step::Met(bob().public())));
+    let (third, one) = dialled.finish(&alice()).unwrap();
+    let third = third.unwrap();
+    assert_eq!(answered.read(&third, &bob()), Ok(Step::Met(alice().public())));
+    let (_, other) = answered.finish(&bob()).unwrap();
+    ([first, second, third], one, other)
+}
+
+#[test]
+fn a_link() {
+    let mut file = File::new(
+        "A link between alice, who dials, and bob: the handshake's frames, then frames of the session. Frames \
+         not listed seal the message Again.",
+    );
+    let ([first, second, third], mut alices, mut bobs) = handshake();
+    file.case(&[
+        ("name", Text("handshake")),
+        ("alice_ephemeral_secret", Hex(&Entropy::new(&[0xa1; 32]).draw::<32>())),
+        ("bob_ephemeral_secret", Hex(&Entropy::new(&[0xb0; 32]).draw::<32>())),
+        ("frame_1_alice", Hex(&first)),
+        ("frame_2_bob", Hex(&second)),
+        ("frame_3_alice", Hex(&third)),
+        ("handshake_hash", Hex(&alices.hash)),
+    ]);
+    let mut again = Vec::new();
+    Message::Again.write(&mut again);
+    for number in 0..=REKEY_FRAMES {
+        for (from, tunnel) in [("alice", &mut alices), ("bob", &mut bobs)] {
+            let frame = tunnel.seal(&again);
+            if number == 0 || number >= REKEY_FRAMES - 1 {
+                file.case(&[
+                    ("name", Text("session frame")),
+                    ("from", Text(from)),
+                    ("number", Number(number)),
+                    ("plain", Hex(&again)),
+                    ("frame", Hex(&frame)),
+                ]);
+            }
+        }
+    }
+    file.check("link.json");
+}
+
+#[test]
+fn messages() {
+    let mut file = File::new("Messages of a session, each as the plain text of a frame.");
+    let (hello, answer) = (bundles().remove(0).1, bundles().remove(1).1);
+    let bytes = join(&[hello.id.prefix(), answer.id.prefix()]);
+    let prefixes = Prefixes::new(&bytes).unwrap();
+    let carried = Carried { age_ms: 86_400_000, hops: 2, copies: 8, bytes: hello.bytes() };
+    for (name, message) in [
+        ("reconcile, with a body of four bytes", Message::Reconcile(&[1, 2, 3, 4])),
+        ("bundle", Message::Bundle(carried)),
+        ("news", Message::News(prefixes)),
+        ("get", Message::Get(prefixes)),
+        ("stored", Message::Stored(prefixes)),
+        ("refused: unwanted", Message::Refused(Refusal::Unwanted, prefixes)),
+        ("refused: full", Message::Refused(Refusal::Full, prefixes)),
+        ("refused: busy", Message::Refused(Refusal::Busy, prefixes)),
+        ("refused: bad", Message::Refused(Refusal::Bad, prefixes)),
+        ("gone", Message::Gone(prefixes)),
+        ("again", Message::Again),
+        ("takeover", Message::Takeover),
+    ] {
+        let mut plain = Vec::new();
+        message.write(&mut plain);
+        assert_eq!(Message::read_all(&plain), Ok(vec![message]));
+        file.case(&[("name", Text(name)), ("plain", Hex(&plain))]);
+    }
+    file.check("messages.json");
+}
+
+#[test]
+fn reconciliation() {
+    let mut file = File::new(
+        "Bodies of reconcile messages: a first and last page of three ids, and the answer that wants the first \
+         and the third.",
+    );
+    let mut store = MemStore::new();
+    for n in 1..=3 {
+        store.insert_bundle(&bundle(n)).unwrap();
+    }
+    let page = Reconciliation::new(3, 0).next(&store, true).unwrap().unwrap();
+    file.case(&[("name", Text("page")), ("body", Hex(&page))]);
+    let mut other = Reconciliation::new(0, 0);
+    other.receive(&page).unwrap();
+    other.answer(&[true, false, true]);
+    let answer = other.next(&store, false).unwrap().unwrap();
+    file.case(&[("name", Text("answer")), ("body", Hex(&answer))]);
+    file.check("reconcile.json");
+}
