@@ -3,11 +3,13 @@
 //! It is what the SQLite store is compared with, and what the simulator's nodes keep. A crash is a dropped
 //! node and a [`Store::rollback`]; a bad disk is [`MemStore::fail_writes`].
 
+mod heap;
 mod table;
 
 use std::cmp::Reverse;
 use std::ops::Bound::{Excluded, Unbounded};
 
+use heap::{Count, Heap, heaps_of};
 use table::Table;
 
 use crate::clock::SavedClock;
@@ -18,21 +20,6 @@ use crate::store::{
     Class, HandOver, Known, MessageRecord, Offer, OfferKey, PeerRecord, Priority, Slot, Store, StoreError,
     StoredBundle, Usage, Victim,
 };
-
-/// Whose bundles an eviction looks among, or a usage counts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Heap {
-    Class(Class),
-    Origin(NodeId),
-    Ingress(NodeId),
-}
-
-/// What is counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Count {
-    Held(Heap),
-    Received,
-}
 
 /// See the module's text.
 #[derive(Debug, Clone, Default)]
@@ -183,13 +170,6 @@ impl MemStore {
             self.messages.put(seq, message);
         }
     }
-}
-
-fn heaps_of(bundle: &StoredBundle) -> impl Iterator<Item = Heap> {
-    let ingress = bundle.ingress.filter(|_| bundle.class == Class::Stranger);
-    [Some(Heap::Class(bundle.class)), bundle.origin.map(Heap::Origin), ingress.map(Heap::Ingress)]
-        .into_iter()
-        .flatten()
 }
 
 fn first_with(prefix: &IdPrefix) -> BundleId {

@@ -96,6 +96,7 @@ pub(crate) struct Session {
 
     /// A page of theirs, until there is room to ask for more.
     held_page: Option<Vec<IdPrefix>>,
+    overlap: Overlap,
     known_to_peer: VecDeque<IdPrefix>,
     bucket: Bucket,
     ids: Bucket,
@@ -109,6 +110,17 @@ pub(crate) struct Session {
     pub(crate) dealings: Dealings,
     pub(crate) sent_bundles: u64,
     pub(crate) received_bundles: u64,
+}
+
+/// Whether the neighbour has from others what this node passes on. Learned from what it asks for, and from
+/// what it sends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Overlap {
+    Unknown,
+    /// It asked for what was announced: pushing saves a round trip.
+    Little,
+    /// It sent, or announced, what is held here: announcing saves copies.
+    Much,
 }
 
 /// A bundle sent and not yet answered.
@@ -155,6 +167,7 @@ impl Session {
             handed_out: Vec::new(),
             handed_out_mono_ms: 0,
             held_page: None,
+            overlap: Overlap::Unknown,
             known_to_peer: VecDeque::new(),
             bucket: custody.link_bucket(now),
             ids: Bucket::new(IDS_PER_HOUR_MAX, now),

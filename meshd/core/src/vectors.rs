@@ -195,6 +195,9 @@ fn valid_bundles() {
     file.check("bundles.json");
 }
 
+/// Header, payload, auth.
+type Parts = (Vec<u8>, Vec<u8>, Vec<u8>);
+
 #[test]
 fn invalid_bundles() {
     let mut file = File::new("Bundles that every node refuses.");
@@ -216,7 +219,7 @@ fn invalid_bundles() {
     let mut flipped = good.auth.clone();
     flipped[0] ^= 1;
     let bridged = bundles().remove(4).1;
-    let cases: Vec<(&str, (Vec<u8>, Vec<u8>, Vec<u8>))> = vec![
+    let cases: Vec<(&str, Parts)> = vec![
         ("a signature with one bit flipped", (good.header_bytes.clone(), good.payload.clone(), flipped)),
         ("no signature", (good.header_bytes.clone(), good.payload.clone(), Vec::new())),
         ("somebody else's signature", {

@@ -92,6 +92,45 @@ fn s07_in_a_full_mesh_everybody_has_it_once_and_few_copies_travel() {
     assert_eq!(copies, 5, "each of the others took one copy");
 }
 
+#[test]
+fn s07_three_that_all_meet_stop_sending_each_other_second_copies() {
+    let mut net = Net::new(3);
+    for (a, b) in [(0, 1), (1, 2), (2, 0)] {
+        net.join(a, b);
+    }
+    for n in 0..6 {
+        net.post(n % 3, &format!("learned from {n}"));
+        net.settle();
+    }
+    let sent = |net: &mut Net| -> u64 {
+        (0..3).map(|at| net.node(at).links().map(|link| link.sent_bundles).sum::<u64>()).sum()
+    };
+    let before = sent(&mut net);
+    for n in 0..10 {
+        net.post(n % 3, &format!("{n}"));
+        net.settle();
+    }
+    assert_eq!(sent(&mut net) - before, 20, "each of ten messages to each of two others");
+}
+
+#[test]
+fn a_hub_learns_that_its_neighbours_have_nothing_from_each_other() {
+    let mut net = Net::new(5);
+    for leaf in 1..5 {
+        net.join(0, leaf);
+    }
+    net.settle();
+    net.post(1, "announced");
+    net.settle();
+    let before = net.frames;
+    net.post(1, "pushed");
+    net.settle();
+    for leaf in 2..5 {
+        assert_eq!(net.texts(leaf), ["announced", "pushed"]);
+    }
+    assert_eq!(net.frames - before, 8, "a bundle and an answer on each link");
+}
+
 fn received(net: &mut Net, at: usize) -> u64 {
     net.node(at).links().map(|link| link.received_bundles).sum()
 }

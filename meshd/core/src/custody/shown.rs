@@ -123,6 +123,21 @@ impl<S: Store> Custody<S> {
         Ok(())
     }
 
+    /// A neighbour names a bundle among what it holds. The same as [`Custody::held_by`], but noted only if
+    /// it is news: a walk names everything, each time.
+    pub(crate) fn seen_at(
+        &mut self,
+        bundle: &BundleId,
+        peer: &NodeId,
+        via: LinkKind,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        match self.store.message(bundle)? {
+            Some(message) if message.status == MessageStatus::Pending => self.held_by(bundle, peer, via, now),
+            Some(_) | None => Ok(()),
+        }
+    }
+
     /// Notes a step on the way of a message.
     pub(crate) fn note_step(
         &mut self,

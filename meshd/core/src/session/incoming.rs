@@ -4,13 +4,13 @@ use crate::bundle::BundleBytes;
 use crate::canonical::{Malformed, Reader};
 use crate::custody::{Arrival, Verdict};
 use crate::id::{BundleId, IdPrefix};
-use crate::limits::{OWED_MAX, PUSH_BYTES_MAX, QUEUE_MAX, STALL_MS_MAX, WALK_MS_MIN};
+use crate::limits::{BUNDLE_COST_BYTES_MIN, OWED_MAX, PUSH_BYTES_MAX, QUEUE_MAX, STALL_MS_MAX, WALK_MS_MIN};
 use crate::node::CloseReason;
 use crate::reconcile::Heard;
 use crate::store::{Class, Known, OfferKey, Store};
 use crate::wire::{Carried, Message, Prefixes, Refusal};
 
-use super::{Around, Session, Stop};
+use super::{Around, Overlap, Session, Stop};
 
 impl Session {
     /// Takes in the messages of a frame.
@@ -106,19 +106,23 @@ impl Session {
         match around.custody.store.known(&prefix)? {
             Known::Held(id) => {
                 if has_own {
-                    around.custody.held_by(&id, &self.peer, self.via, around.now)?;
+                    around.custody.seen_at(&id, &self.peer, self.via, around.now)?;
                 }
                 Ok(false)
             }
             Known::Dropped => Ok(false),
-            Known::No if self.bucket.has(PUSH_BYTES_MAX, around.now) => {
-                Ok(around.wants.ask(prefix, self.link))
-            }
+            Known::No if self.has_room_for_more(around) => Ok(around.wants.ask(prefix, self.link)),
             Known::No => {
                 self.decline(around.now);
                 Ok(false)
             }
         }
+    }
+
+    /// Whether what would be asked for next is likely to be taken when it comes.
+    fn has_room_for_more<S: Store>(&mut self, around: &Around<'_, S>) -> bool {
+        let bundles = around.wants.owed(self.link) as u64 + 1;
+        self.bucket.has(bundles * BUNDLE_COST_BYTES_MIN, around.now)
     }
 
     fn receive_news<S: Store>(
@@ -134,6 +138,8 @@ impl Session {
         for prefix in prefixes.iter() {
             if self.wants(prefix, true, around)? {
                 around.wants.get(prefix, self.link);
+            } else {
+                self.overlap = Overlap::Much;
             }
             self.remember_known(prefix);
         }
@@ -160,6 +166,7 @@ impl Session {
             };
             match held {
                 Some(bundle) => {
+                    self.overlap = Overlap::Little;
                     self.queue.insert((bundle.priority, 0, bundle.id));
                 }
                 None => self.gone.push(prefix),
@@ -228,6 +235,7 @@ impl Session {
     fn receive_known<S: Store>(&mut self, id: BundleId, around: &mut Around<'_, S>) -> Result<(), Stop> {
         self.stored.push(id.prefix());
         self.remember_known(id.prefix());
+        self.overlap = Overlap::Much;
         around.custody.held_by(&id, &self.peer, self.via, around.now)?;
         Ok(())
     }

@@ -10,12 +10,12 @@ use crate::limits::{HOPS_MAX, PREFIXES_MAX, PUSH_BYTES_MAX, SLOW_FRAME_BYTES};
 use crate::store::{Class, Offer, OfferKey, Priority, Store, StoreError, StoredBundle};
 use crate::wire::{Carried, List, Message, Prefixes, join};
 
-use super::{Around, Flight, Session};
+use super::{Around, Flight, Overlap, Session};
 
 /// New bundles looked up in one go.
 const FRESH_MAX: usize = 32;
-/// On this many links or fewer, a small bundle that is passed on is pushed; on more, its neighbours may well
-/// have it from each other, and it is announced first.
+/// As long as nothing is known of a neighbour, a small bundle that is passed on is pushed on this many links or
+/// fewer, as in a chain; on more, the neighbours may well have it from each other, and it is announced first.
 const CHAIN_LINKS_MAX: usize = 2;
 /// Bytes of a message's array, tag and byte string heads.
 const ENVELOPE_BYTES: usize = 16;
@@ -165,8 +165,12 @@ impl Session {
         let id = match &next {
             Next::Wanted((_, _, id)) => *id,
             Next::Fresh(offer) => {
-                let is_chain = around.links_open <= CHAIN_LINKS_MAX;
-                if offer.size_bytes > PUSH_BYTES_MAX || !(offer.own || is_chain) {
+                let is_likely_lacked = match self.overlap {
+                    Overlap::Unknown => around.links_open <= CHAIN_LINKS_MAX,
+                    Overlap::Little => true,
+                    Overlap::Much => false,
+                };
+                if offer.size_bytes > PUSH_BYTES_MAX || !(offer.own || is_likely_lacked) {
                     self.news.push(offer.id.prefix());
                     return Ok(self.news.len() < PREFIXES_MAX);
                 }

@@ -26,6 +26,7 @@ pub struct Net {
     pipes: BTreeMap<LinkId, Pipe>,
     pub mono_ms: u64,
     next_link: u64,
+    sent: u64,
     /// Frames carried so far.
     pub frames: u64,
     /// Bytes of them.
@@ -49,7 +50,8 @@ struct Pipe {
     to: At,
     /// The number of the same link at the other end.
     other: LinkId,
-    frames: VecDeque<Vec<u8>>,
+    /// Each with its place among all that were ever sent: what was sent first arrives first.
+    frames: VecDeque<(u64, Vec<u8>)>,
     /// Frames this direction carries at all; then the link is cut.
     budget: Option<usize>,
     /// Takes frames and delivers none.
@@ -67,6 +69,7 @@ impl Net {
             pipes: BTreeMap::new(),
             mono_ms: 0,
             next_link: 1,
+            sent: 0,
             frames: 0,
             bytes: 0,
             closes: Vec::new(),
@@ -196,7 +199,8 @@ impl Net {
 
     /// Puts a frame on its way to the end with that number.
     pub fn inject(&mut self, link: LinkId, frame: Vec<u8>) {
-        self.pipes.get_mut(&link).expect("it is up").frames.push_back(frame);
+        self.sent += 1;
+        self.pipes.get_mut(&link).expect("it is up").frames.push_back((self.sent, frame));
     }
 
     /// Commits at a node and takes what it gives, without delivering it.
@@ -224,7 +228,8 @@ impl Net {
             let Some(other) = self.pipes.get(&link).map(|pipe| pipe.other) else { continue };
             let pipe = self.pipes.get_mut(&other).expect("a pipe has two ends");
             if !pipe.is_dead {
-                pipe.frames.push_back(frame);
+                self.sent += 1;
+                pipe.frames.push_back((self.sent, frame));
             }
         }
         for (link, why) in closes {
@@ -238,17 +243,14 @@ impl Net {
         for at in 0..self.nodes.len() {
             self.pump(at);
         }
-        let Some(link) = self.pipes.iter().find(|(_, pipe)| !pipe.frames.is_empty()).map(|(link, _)| *link)
-        else {
-            return false;
-        };
+        let Some(link) = self.next_arrival() else { return false };
         let pipe = self.pipes.get_mut(&link).expect("found just now");
         if pipe.budget == Some(0) {
             self.cut(link);
             return true;
         }
         pipe.budget = pipe.budget.map(|left| left - 1);
-        let (at, frame) = (pipe.to, pipe.frames.pop_front().expect("found just now"));
+        let (at, (_, frame)) = (pipe.to, pipe.frames.pop_front().expect("found just now"));
         self.frames += 1;
         self.bytes += frame.len() as u64;
         let now = self.now(at);
@@ -258,14 +260,17 @@ impl Net {
         true
     }
 
+    /// The end at which the frame arrives that was sent first of those on their way.
+    fn next_arrival(&self) -> Option<LinkId> {
+        let fronts = self.pipes.iter().filter_map(|(link, pipe)| Some((pipe.frames.front()?.0, *link)));
+        fronts.min().map(|(_, link)| link)
+    }
+
     /// Delivers one frame without letting anybody commit.
     pub fn step_without_commit(&mut self) -> bool {
-        let Some(link) = self.pipes.iter().find(|(_, pipe)| !pipe.frames.is_empty()).map(|(link, _)| *link)
-        else {
-            return false;
-        };
+        let Some(link) = self.next_arrival() else { return false };
         let pipe = self.pipes.get_mut(&link).expect("found just now");
-        let (at, frame) = (pipe.to, pipe.frames.pop_front().expect("found just now"));
+        let (at, (_, frame)) = (pipe.to, pipe.frames.pop_front().expect("found just now"));
         let now = self.now(at);
         self.node(at).handle(Input::Frame { link, bytes: &frame }, now).unwrap();
         true
