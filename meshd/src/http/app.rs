@@ -14,6 +14,7 @@ use super::problem::{Code, Failure};
 use super::render::Vitals;
 use super::request_counts::RequestCounts;
 use super::secret::SecretHash;
+use super::steady_clock::SteadyClock;
 use super::ticket::TicketBox;
 use super::token_book::{Caller, TokenBook};
 use super::ui::UiDir;
@@ -62,6 +63,7 @@ pub struct App(Arc<Inner>);
 struct Inner {
     driver: Driver,
     started: Instant,
+    clock: SteadyClock,
     store_bytes_max: u64,
     allowed_hosts: Vec<String>,
     allow_origins: Vec<String>,
@@ -89,6 +91,7 @@ impl App {
         Ok(Self(Arc::new(Inner {
             driver: settings.driver,
             started: now,
+            clock: SteadyClock::new(),
             store_bytes_max: settings.store_bytes_max,
             allowed_hosts: settings.allowed_hosts,
             allow_origins: settings.allow_origins,
@@ -112,7 +115,9 @@ impl App {
         E: Send + 'static,
         Failure: From<E>,
     {
-        Ok(self.0.driver.read(f).await.map_err(|_| stopping())??)
+        let app = self.clone();
+        let read = self.0.driver.read(move |node, now| f(node, app.0.clock.steady(now)));
+        Ok(read.await.map_err(|_| stopping())??)
     }
 
     /// Changes something and answers once it is durable.
@@ -125,7 +130,8 @@ impl App {
         E: Send + 'static,
         Failure: From<E>,
     {
-        match self.0.driver.write(f).await {
+        let app = self.clone();
+        match self.0.driver.write(move |node, now| f(node, app.0.clock.steady(now))).await {
             Ok(outcome) => Ok(outcome?),
             Err(WriteError::Store(error)) => Err(error.into()),
             Err(WriteError::Gone) => Err(stopping()),

@@ -23,6 +23,7 @@ mod request_counts;
 mod route;
 mod secret;
 mod serve;
+mod steady_clock;
 mod ticket;
 mod token_book;
 mod ui;

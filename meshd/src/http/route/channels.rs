@@ -30,7 +30,7 @@ pub(crate) struct ListQuery {
 
 /// Channels shown here. Posts to others are carried all the same.
 #[utoipa::path(
-    get, path = "/v1/channels", tag = "channels", params(ListQuery),
+    get, path = "/v1/channels", tag = "channels", operation_id = "list_channels", params(ListQuery),
     responses((status = 200, description = "A page.", body = Page<Channel>)),
 )]
 pub(crate) async fn list(
@@ -44,7 +44,7 @@ pub(crate) async fn list(
 
 /// Shows a channel from now on, with what is carried of it.
 #[utoipa::path(
-    post, path = "/v1/channels", tag = "channels", request_body = NewChannel,
+    post, path = "/v1/channels", tag = "channels", operation_id = "join_channel", request_body = NewChannel,
     responses(
         (status = 201, description = "Shown from now on.", body = Channel),
         (status = 200, description = "It was shown already.", body = Channel),
@@ -67,7 +67,7 @@ pub(crate) async fn join(
 
 /// Stops showing a channel. What was shown stays.
 #[utoipa::path(
-    delete, path = "/v1/channels/{name}", tag = "channels",
+    delete, path = "/v1/channels/{name}", tag = "channels", operation_id = "leave_channel",
     params(("name" = String, Path, description = "Its name; `#`, written `%23` in an address, may be left out.")),
     responses((status = 204, description = "No longer shown.")),
 )]

@@ -25,7 +25,7 @@ pub(crate) struct ListQuery {
 
 /// Conversations, by id.
 #[utoipa::path(
-    get, path = "/v1/conversations", tag = "messages", params(ListQuery),
+    get, path = "/v1/conversations", tag = "messages", operation_id = "list_conversations", params(ListQuery),
     responses((status = 200, description = "A page.", body = Page<Conversation>)),
 )]
 pub(crate) async fn list(

@@ -15,7 +15,7 @@ use crate::sqlite::Inserted;
 
 /// A position kept under a name.
 #[utoipa::path(
-    get, path = "/v1/cursors/{name}", tag = "events",
+    get, path = "/v1/cursors/{name}", tag = "events", operation_id = "get_cursor",
     params(("name" = String, Path, description = "1 to 64 of a-z, A-Z, 0-9, `.`, `-` and `_`.")),
     responses((status = 200, description = "The position.", body = Cursor)),
 )]
@@ -38,7 +38,7 @@ pub(crate) async fn show(State(app): State<App>, PathText(name): PathText) -> Re
 
 /// Keeps a position under a name. `GET /v1/events?cursor_name=` resumes there.
 #[utoipa::path(
-    put, path = "/v1/cursors/{name}", tag = "events", request_body = NewCursor,
+    put, path = "/v1/cursors/{name}", tag = "events", operation_id = "put_cursor", request_body = NewCursor,
     params(("name" = String, Path, description = "1 to 64 of a-z, A-Z, 0-9, `.`, `-` and `_`.")),
     responses((status = 200, description = "The position.", body = Cursor)),
 )]

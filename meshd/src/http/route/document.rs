@@ -14,7 +14,7 @@ use crate::http::problem::Code;
 
 /// This document.
 #[utoipa::path(
-    get, path = "/v1/openapi.json", tag = "node",
+    get, path = "/v1/openapi.json", tag = "node", operation_id = "get_openapi",
     responses((status = 200, description = "The document.", body = Object, content_type = "application/json")),
 )]
 pub(crate) async fn openapi() -> ([(HeaderName, &'static str); 1], Bytes) {

@@ -63,7 +63,7 @@ pub(crate) struct StreamQuery {
 /// asks for `application/x-ndjson`: then one JSON object in each line. A quiet stream sends a comment, or an
 /// empty line, every 15 s.
 #[utoipa::path(
-    get, path = "/v1/events", tag = "events",
+    get, path = "/v1/events", tag = "events", operation_id = "watch_events",
     params(
         StreamQuery,
         ("Last-Event-ID" = Option<String>, Header, description = "Resume after this event; browsers send it by themselves."),
@@ -106,7 +106,7 @@ pub(crate) async fn stream(
 
 /// A ticket for one event stream, for `EventSource`, which can't send a token: `GET /v1/events?ticket=`.
 #[utoipa::path(
-    post, path = "/v1/events/ticket", tag = "events",
+    post, path = "/v1/events/ticket", tag = "events", operation_id = "create_ticket",
     responses((status = 201, description = "The ticket: good once, for 30 s.", body = Ticket)),
 )]
 pub(crate) async fn ticket(

@@ -25,12 +25,15 @@ pub(crate) struct ListQuery {
     /// Only of this conversation: `#channel`, node id or `group:<id>`. Write `#` as `%23` in an address.
     conversation: Option<String>,
     /// Only own messages that stand here, and for `synced` received ones too.
+    #[param(inline)]
     status: Option<MessageStatus>,
     /// Only what came to be known after this position: a message's `cursor`, or an event's id.
     since: Option<String>,
-    /// Only those whose text has all these words; the last one may be the beginning of a word.
+    /// Only those whose text has all these words; the last one may be the beginning of a word,
+    /// from three letters on.
     q: Option<String>,
     /// `desc`, newest first, unless said otherwise.
+    #[param(inline)]
     order: Option<ListOrder>,
     /// Items of a page, 1 to 500; 50 if absent.
     limit: Option<u64>,
@@ -50,7 +53,7 @@ pub(crate) enum ListOrder {
 
 /// Messages, in the order in which they came to be known here.
 #[utoipa::path(
-    get, path = "/v1/messages", tag = "messages", params(ListQuery),
+    get, path = "/v1/messages", tag = "messages", operation_id = "list_messages", params(ListQuery),
     responses((status = 200, description = "A page. With `q` it may hold fewer than `limit`, even none, and still have a `next`.", body = Page<Message>)),
 )]
 pub(crate) async fn list(
@@ -98,7 +101,7 @@ fn filter(node: &Node<SqliteStore>, query: ListQuery, limit: usize) -> Result<Me
 
 /// One message. The beginning of its id is enough where no other starts like it.
 #[utoipa::path(
-    get, path = "/v1/messages/{id}", tag = "messages",
+    get, path = "/v1/messages/{id}", tag = "messages", operation_id = "get_message",
     params(("id" = String, Path, description = "The id, or at least 4 characters of its beginning.")),
     responses((status = 200, description = "The message.", body = Message)),
 )]
@@ -114,7 +117,7 @@ pub(crate) async fn show(State(app): State<App>, PathText(id): PathText) -> Resu
 
 /// Forgets a message on this node. An own one that nobody else has yet is withdrawn; others keep what they have.
 #[utoipa::path(
-    delete, path = "/v1/messages/{id}", tag = "messages",
+    delete, path = "/v1/messages/{id}", tag = "messages", operation_id = "forget_message",
     params(("id" = String, Path, description = "The id, or at least 4 characters of its beginning.")),
     responses((status = 204, description = "Forgotten.")),
 )]
@@ -130,7 +133,7 @@ pub(crate) async fn forget(State(app): State<App>, PathText(id): PathText) -> Re
 
 /// Marks a message read.
 #[utoipa::path(
-    post, path = "/v1/messages/{id}/read", tag = "messages",
+    post, path = "/v1/messages/{id}/read", tag = "messages", operation_id = "mark_message_read",
     params(("id" = String, Path, description = "The id, or at least 4 characters of its beginning.")),
     responses((status = 200, description = "The message.", body = Message)),
 )]

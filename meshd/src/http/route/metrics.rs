@@ -19,7 +19,7 @@ const LINK_KINDS: [LinkKind; 4] = [LinkKind::Ble, LinkKind::Lan, LinkKind::Relay
 
 /// The node in numbers, in Prometheus' text format.
 #[utoipa::path(
-    get, path = "/metrics", tag = "node",
+    get, path = "/metrics", tag = "node", operation_id = "get_metrics",
     responses((status = 200, description = "The numbers.", body = String, content_type = "text/plain")),
 )]
 pub(crate) async fn metrics(

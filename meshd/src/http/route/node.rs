@@ -13,13 +13,13 @@ use crate::http::problem::Failure;
 use crate::http::render::Renderer;
 
 /// Whether the daemon answers. The one route that is open to everyone.
-#[utoipa::path(get, path = "/v1/health", tag = "node", responses((status = 200, description = "It does.", body = Health)))]
+#[utoipa::path(get, path = "/v1/health", tag = "node", operation_id = "get_health", responses((status = 200, description = "It does.", body = Health)))]
 pub(crate) async fn health() -> Json<Health> {
     Json(Health { status: "ok".to_owned() })
 }
 
 /// The state of the node: clock, store, messages, transports.
-#[utoipa::path(get, path = "/v1/status", tag = "node", responses((status = 200, description = "The state.", body = Status)))]
+#[utoipa::path(get, path = "/v1/status", tag = "node", operation_id = "get_status", responses((status = 200, description = "The state.", body = Status)))]
 pub(crate) async fn status(State(app): State<App>) -> Result<Json<Status>, Failure> {
     let vitals = app.vitals();
     let status = app.read(move |node, now| Renderer::new(node, now).status(vitals)).await?;
@@ -27,7 +27,7 @@ pub(crate) async fn status(State(app): State<App>) -> Result<Json<Status>, Failu
 }
 
 /// How this node introduces itself.
-#[utoipa::path(get, path = "/v1/profile", tag = "node", responses((status = 200, description = "The profile.", body = Profile)))]
+#[utoipa::path(get, path = "/v1/profile", tag = "node", operation_id = "get_profile", responses((status = 200, description = "The profile.", body = Profile)))]
 pub(crate) async fn profile(State(app): State<App>) -> Result<Json<Profile>, Failure> {
     let profile = app.read(|node, _| node.profile()).await?;
     Ok(Json(shown(profile)))
@@ -35,7 +35,7 @@ pub(crate) async fn profile(State(app): State<App>) -> Result<Json<Profile>, Fai
 
 /// Changes how this node introduces itself, as a whole: what is left out is taken back.
 #[utoipa::path(
-    put, path = "/v1/profile", tag = "node", request_body = Profile,
+    put, path = "/v1/profile", tag = "node", operation_id = "put_profile", request_body = Profile,
     responses((status = 200, description = "The new profile.", body = Profile)),
 )]
 pub(crate) async fn set_profile(State(app): State<App>, body: Bytes) -> Result<Json<Profile>, Failure> {

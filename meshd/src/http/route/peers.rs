@@ -27,7 +27,7 @@ pub(crate) struct ListQuery {
 
 /// Nodes heard of, by id.
 #[utoipa::path(
-    get, path = "/v1/peers", tag = "neighbours", params(ListQuery),
+    get, path = "/v1/peers", tag = "neighbours", operation_id = "list_peers", params(ListQuery),
     responses((status = 200, description = "A page.", body = Page<Peer>)),
 )]
 pub(crate) async fn list(
@@ -59,7 +59,7 @@ pub(crate) async fn list(
 
 /// One node.
 #[utoipa::path(
-    get, path = "/v1/peers/{id}", tag = "neighbours",
+    get, path = "/v1/peers/{id}", tag = "neighbours", operation_id = "get_peer",
     params(("id" = String, Path, description = "Its node id.")),
     responses((status = 200, description = "The node.", body = Peer)),
 )]
@@ -78,7 +78,7 @@ pub(crate) async fn show(State(app): State<App>, PathText(id): PathText) -> Resu
 
 /// Blocks a node: its links are closed, what it writes is neither shown nor carried.
 #[utoipa::path(
-    post, path = "/v1/peers/{id}/block", tag = "neighbours",
+    post, path = "/v1/peers/{id}/block", tag = "neighbours", operation_id = "block_peer",
     params(("id" = String, Path, description = "Its node id. It need not have been heard of.")),
     responses((status = 200, description = "The node.", body = Peer)),
 )]
@@ -88,7 +88,7 @@ pub(crate) async fn block(State(app): State<App>, PathText(id): PathText) -> Res
 
 /// Takes a block back.
 #[utoipa::path(
-    post, path = "/v1/peers/{id}/unblock", tag = "neighbours",
+    post, path = "/v1/peers/{id}/unblock", tag = "neighbours", operation_id = "unblock_peer",
     params(("id" = String, Path, description = "Its node id.")),
     responses((status = 200, description = "The node.", body = Peer)),
 )]
@@ -120,7 +120,7 @@ fn node_id(text: &str) -> Result<NodeId, Failure> {
 
 /// Live links.
 #[utoipa::path(
-    get, path = "/v1/links", tag = "neighbours", params(ListQuery),
+    get, path = "/v1/links", tag = "neighbours", operation_id = "list_links", params(ListQuery),
     responses((status = 200, description = "A page.", body = Page<Link>)),
 )]
 pub(crate) async fn links(

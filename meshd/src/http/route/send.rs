@@ -41,7 +41,7 @@ pub(crate) struct SendQuery {
 
 /// Sends a message: the answer says that it is stored on this node's disk; `status` and events say how far it got.
 #[utoipa::path(
-    post, path = "/v1/messages", tag = "messages",
+    post, path = "/v1/messages", tag = "messages", operation_id = "send_message",
     params(
         SendQuery,
         ("Idempotency-Key" = Option<String>, Header,

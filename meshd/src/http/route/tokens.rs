@@ -30,7 +30,7 @@ pub(crate) struct ListQuery {
 
 /// Named tokens, without their secrets.
 #[utoipa::path(
-    get, path = "/v1/tokens", tag = "tokens", params(ListQuery),
+    get, path = "/v1/tokens", tag = "tokens", operation_id = "list_tokens", params(ListQuery),
     responses((status = 200, description = "A page.", body = Page<Token>)),
 )]
 pub(crate) async fn list(
@@ -43,7 +43,7 @@ pub(crate) async fn list(
 
 /// Makes a token. Its secret is shown in this answer and never again.
 #[utoipa::path(
-    post, path = "/v1/tokens", tag = "tokens", request_body = NewToken,
+    post, path = "/v1/tokens", tag = "tokens", operation_id = "create_token", request_body = NewToken,
     responses((status = 201, description = "The token with its secret.", body = TokenCreated)),
 )]
 pub(crate) async fn create(
@@ -78,7 +78,7 @@ pub(crate) async fn create(
 
 /// Takes a token back, at once: its event streams end too.
 #[utoipa::path(
-    delete, path = "/v1/tokens/{id}", tag = "tokens",
+    delete, path = "/v1/tokens/{id}", tag = "tokens", operation_id = "revoke_token",
     params(("id" = String, Path, description = "The token's id, not its secret.")),
     responses((status = 204, description = "No longer valid.")),
 )]

@@ -16,7 +16,7 @@ use crate::sqlite::SqliteStore;
 
 /// Where a message is: stored, offered to whom, handed to whom and over what, why it waits, when it is dropped.
 #[utoipa::path(
-    get, path = "/v1/messages/{id}/trace", tag = "messages",
+    get, path = "/v1/messages/{id}/trace", tag = "messages", operation_id = "trace_message",
     params(("id" = String, Path, description = "The id, or at least 4 characters of its beginning.")),
     responses((status = 200, description = "Its way so far.", body = Trace)),
 )]

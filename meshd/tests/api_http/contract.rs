@@ -1,0 +1,194 @@
+//! The remaining routes, and the shape of every object: names and types that programs outside rely on.
+
+use serde_json::{Value, json};
+
+use crate::server::Server;
+
+/// Names and JSON types of an object, sorted.
+fn shape(value: &Value) -> Value {
+    match value {
+        Value::Null => json!("null"),
+        Value::Bool(_) => json!("boolean"),
+        Value::Number(_) => json!("number"),
+        Value::String(_) => json!("string"),
+        Value::Array(items) => json!(items.first().map(shape)),
+        Value::Object(fields) => fields.iter().map(|(name, value)| (name.clone(), shape(value))).collect(),
+    }
+}
+
+#[test]
+fn objects_have_the_names_of_the_contract() {
+    let server = Server::start();
+    let client = server.client();
+    client.put("/v1/profile", &json!({"name": "Mill", "about": "by the river"})).ok();
+    let sent = client.post("/v1/messages", &json!({"text": "hello"})).created();
+    let id = sent["id"].as_str().unwrap();
+    let peer = client.post_empty("/v1/peers/aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa/block").ok();
+    let cursor = client.put("/v1/cursors/ui", &json!({"cursor": sent["cursor"]})).ok();
+    let token = client.post("/v1/tokens", &json!({"name": "bot", "scope": "read"})).created();
+    let shapes = json!({
+        "channel": shape(&client.get("/v1/channels").ok()["items"][0]),
+        "conversation": shape(&client.get("/v1/conversations").ok()),
+        "cursor": shape(&cursor),
+        "health": client.get("/v1/health").ok(),
+        "message": shape(&sent),
+        "peer": shape(&peer),
+        "profile": client.get("/v1/profile").ok(),
+        "status": shape(&client.get("/v1/status").ok()),
+        "ticket": shape(&client.post_empty("/v1/events/ticket").created()),
+        "token": shape(&token),
+        "trace": shape(&client.get(&format!("/v1/messages/{id}/trace")).ok()),
+    });
+    insta::assert_json_snapshot!(shapes);
+}
+
+#[test]
+fn problems_have_the_names_of_the_contract() {
+    let server = Server::start();
+    let answers = [
+        server.client().get("/v1/nothing"),
+        server.client().get("/v1/messages/zzzz"),
+        server.client().without("authorization").get("/v1/status"),
+        server.client().field("host", "evil.example").get("/v1/status"),
+        server.client().post("/v1/messages", &json!({"text": "x", "to": "alice"})),
+        server.client().send("POST", "/v1/messages", Some(("application/json", b"{"))),
+    ];
+    let problems: Vec<Value> = answers
+        .iter()
+        .map(|answer| {
+            answer.problem();
+            answer.json()
+        })
+        .collect();
+    insta::assert_json_snapshot!(problems);
+}
+
+#[test]
+fn health_is_open_and_says_ok() {
+    let server = Server::start();
+    assert_eq!(server.client().without("authorization").get("/v1/health").ok(), json!({"status": "ok"}));
+}
+
+#[test]
+fn a_profile_is_replaced_as_a_whole() {
+    let server = Server::start();
+    let client = server.client();
+    assert_eq!(client.get("/v1/profile").ok(), json!({"name": null, "about": null, "avatar": null}));
+    client.put("/v1/profile", &json!({"name": "Mill", "about": "by the river"})).ok();
+    assert_eq!(client.put("/v1/profile", &json!({"name": "Mill"})).ok()["about"], Value::Null);
+    assert_eq!(client.get("/v1/status").ok()["name"], "Mill");
+    assert_eq!(client.post("/v1/messages", &json!({"text": "x"})).created()["from"]["name"], "Mill");
+    assert_eq!(client.put("/v1/profile", &json!({"name": "x".repeat(65)})).problem(), "invalid_profile");
+    assert_eq!(
+        client.put("/v1/profile", &json!({"avatar": "http://evil.example/x.png"})).problem(),
+        "invalid_profile"
+    );
+    assert_eq!(client.put("/v1/profile", &json!({"nick": "x"})).problem(), "invalid_body");
+    assert_eq!(client.get("/v1/profile").ok()["name"], "Mill");
+}
+
+#[test]
+fn channels_are_joined_and_left() {
+    let server = Server::start();
+    let client = server.client();
+    let names = || -> Vec<String> {
+        let page = client.get("/v1/channels").ok();
+        page["items"].as_array().unwrap().iter().map(|c| c["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(), ["#mesh"]);
+    assert_eq!(client.post("/v1/channels", &json!({"name": "#camp"})).created()["name"], "#camp");
+    assert_eq!(client.post("/v1/channels", &json!({"name": "#camp"})).ok()["name"], "#camp");
+    client.post("/v1/channels", &json!({"name": "#boat"})).created();
+    assert_eq!(names(), ["#boat", "#camp", "#mesh"]);
+    assert_eq!(client.get("/v1/channels?limit=2").ok()["next"], "camp");
+    assert_eq!(client.get("/v1/channels?limit=2&cursor=camp").ok()["items"][0]["name"], "#mesh");
+    assert_eq!(client.delete("/v1/channels/%23camp").status, 204);
+    assert_eq!(client.delete("/v1/channels/boat").status, 204);
+    assert_eq!(names(), ["#mesh"]);
+    assert_eq!(client.delete("/v1/channels/boat").problem(), "not_found");
+    assert_eq!(client.delete("/v1/channels/mesh").problem(), "permanent_channel");
+    for name in ["camp", "#", "#Camp", "#a b", ""] {
+        assert_eq!(client.post("/v1/channels", &json!({"name": name})).problem(), "invalid_name", "{name:?}");
+    }
+}
+
+#[test]
+fn peers_are_blocked_and_unblocked() {
+    let server = Server::start();
+    let client = server.client();
+    let id = "b".repeat(32);
+    assert_eq!(client.get(&format!("/v1/peers/{id}")).problem(), "not_found");
+    assert_eq!(client.post_empty(&format!("/v1/peers/{id}/block")).ok()["blocked"], true);
+    assert_eq!(client.get(&format!("/v1/peers/{id}")).ok()["blocked"], true);
+    assert_eq!(client.get("/v1/peers").ok()["items"][0]["id"], id.as_str());
+    assert_eq!(client.post_empty(&format!("/v1/peers/{id}/unblock")).ok()["blocked"], false);
+    let own = client.get("/v1/status").ok()["node_id"].as_str().unwrap().to_owned();
+    assert_eq!(client.post_empty(&format!("/v1/peers/{own}/block")).problem(), "invalid_id");
+    for wrong in ["alice", "B1", &"b".repeat(33)] {
+        assert_eq!(client.get(&format!("/v1/peers/{wrong}")).problem(), "invalid_id", "{wrong}");
+    }
+    assert_eq!(client.get("/v1/links").ok(), json!({"items": [], "next": null}));
+}
+
+#[test]
+fn positions_are_kept_by_name() {
+    let server = Server::start();
+    let client = server.client();
+    let here = client.get("/v1/status").ok()["cursor"].clone();
+    assert_eq!(client.get("/v1/cursors/ui").problem(), "not_found");
+    assert_eq!(client.put("/v1/cursors/ui", &json!({"cursor": here})).ok()["cursor"], here);
+    assert_eq!(client.get("/v1/cursors/ui").ok()["cursor"], here);
+    for cursor in ["nonsense", "00000000-1", ""] {
+        assert_eq!(client.put("/v1/cursors/ui", &json!({"cursor": cursor})).problem(), "invalid_cursor");
+    }
+    for name in ["%2e%2e%2fx", "a%20b", &"n".repeat(65), "%C3%A4"] {
+        assert_eq!(
+            client.put(&format!("/v1/cursors/{name}"), &json!({"cursor": here})).problem(),
+            "invalid_name"
+        );
+    }
+}
+
+#[test]
+fn metrics_are_prometheus_text() {
+    let server = Server::start();
+    let client = server.client();
+    client.post("/v1/messages", &json!({"text": "hello"})).created();
+    client.get("/v1/nothing");
+    let answer = client.get("/metrics");
+    assert_eq!(answer.field("content-type"), "text/plain; version=0.0.4; charset=utf-8");
+    let text = answer.text();
+    for line in [
+        "meshlink_messages{status=\"pending\"} 1",
+        "meshlink_store_bundles{class=\"own\"} 1",
+        "meshlink_links{kind=\"relay\"} 0",
+        "meshlink_store_writable 1",
+        "meshlink_http_requests_total{method=\"POST\",route=\"/v1/messages\",status=\"201\"} 1",
+        "meshlink_http_requests_total{method=\"GET\",route=\"none\",status=\"404\"} 1",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
+    }
+    // Every sample belongs to a family that was announced before it.
+    let mut announced = std::collections::BTreeSet::new();
+    for line in text.lines() {
+        if let Some(rest) = line.strip_prefix("# TYPE ") {
+            assert!(announced.insert(rest.split(' ').next().unwrap()), "announced twice: {line}");
+        } else if !line.starts_with('#') {
+            let name = line.split(['{', ' ']).next().unwrap();
+            assert!(announced.contains(name), "{line}");
+            assert!(line.rsplit(' ').next().unwrap().parse::<f64>().is_ok(), "{line}");
+        }
+    }
+}
+
+#[test]
+fn routes_that_are_not_there_are_problems() {
+    let server = Server::start();
+    let client = server.client();
+    for path in
+        ["/v1", "/v1/", "/v1/nothing", "/v2/status", "/favicon.ico", "/metrics/x", "/v1/messages/a/b/c"]
+    {
+        let answer = client.get(path);
+        assert_eq!((answer.status, answer.problem().as_str()), (404, "no_route"), "{path}");
+    }
+}

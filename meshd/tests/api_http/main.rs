@@ -1,0 +1,13 @@
+//! The HTTP API over real sockets, with a real driver and a real store.
+
+mod attack_matrix;
+mod client;
+mod contract;
+mod document;
+mod guide;
+mod messages;
+mod pages;
+mod server;
+mod streams;
+mod tokens;
+mod wire;
