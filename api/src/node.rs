@@ -140,10 +140,10 @@ pub struct Profile {
     /// At most 64 bytes; not unique, proves nothing.
     #[serde(default)]
     pub name: Option<String>,
-    /// At most 512 bytes.
+    /// At most 1,024 bytes.
     #[serde(default)]
     pub about: Option<String>,
-    /// A `data:image/...;base64,` URL of at most 8,192 bytes.
+    /// A `data:image/...;base64,` URL of at most 12,288 bytes.
     #[serde(default)]
     pub avatar: Option<String>,
 }
@@ -225,7 +225,7 @@ pub struct Channel {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewChannel {
-    /// `#name`: 1 to 32 lower-case letters, digits, `-` or `_` after the `#`.
+    /// `#name`: after the `#` 1 to 63 bytes of lower-case letters, digits, `-`, `_` and `.`.
     pub name: String,
 }
 

@@ -61,13 +61,14 @@ export class Browser {
     });
   }
 
-  /** Opens a page in a tab of its own. */
-  async open(url) {
+  /** Opens a page in a tab of its own; `bypassCSP` takes its policy away, to see what the server does without it. */
+  async open(url, { bypassCSP = false } = {}) {
     const { targetId } = await this.call("Target.createTarget", { url: "about:blank" });
     const { sessionId } = await this.call("Target.attachToTarget", { targetId, flatten: true });
     const page = new Page(this, sessionId);
     this.#listeners.add((method, params, session) => session === sessionId && page.hear(method, params));
     for (const domain of ["Page", "Runtime", "Log", "Network"]) await this.call(`${domain}.enable`, {}, sessionId);
+    await this.call("Page.setBypassCSP", { enabled: bypassCSP }, sessionId);
     await page.goto(url);
     return page;
   }

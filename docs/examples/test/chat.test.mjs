@@ -69,7 +69,7 @@ const tests = {
       server.close();
     }
     // The page's own name now leads to the daemon: to the browser it is one origin.
-    const rebound = await browser.open(`http://evil.example:${port}/`);
+    const rebound = await browser.open(`http://evil.example:${port}/`, { bypassCSP: true });
     assert.match(await rebound.run("document.body.textContent"), /foreign_host/);
     for (const request of [
       `fetch("/v1/status", { headers: { Authorization: "Bearer ${daemon.token}" } })`,
