@@ -24,7 +24,7 @@ use crate::event::{Event, LoggedEvent, MessageStatus};
 use crate::id::{BundleId, NodeId};
 use crate::identity::Identity;
 use crate::limits::{self, Limits, percent};
-use crate::store::{Priority, Store, StoreError, StoredBundle};
+use crate::store::{Priority, Slot, Store, StoreError, StoredBundle};
 
 /// See the module's text.
 pub(crate) struct Custody<S> {
@@ -38,6 +38,9 @@ pub(crate) struct Custody<S> {
     /// The highest row held of each priority, so that a session knows at no cost whether there is news.
     newest_rows: [u64; 3],
     blocked: BTreeSet<NodeId>,
+    /// Dropped ids remembered, and whether the store has another number.
+    dropped: u64,
+    is_dropped_changed: bool,
     next_expiry_tl_ms: Option<u64>,
     swept_mono_ms: Option<u64>,
     /// What strangers may still make this node write.
@@ -65,6 +68,8 @@ impl<S: Store> Custody<S> {
             events: Vec::new(),
             newest_rows: [0; 3],
             blocked: BTreeSet::new(),
+            dropped: 0,
+            is_dropped_changed: false,
             next_expiry_tl_ms: None,
             swept_mono_ms: None,
             strangers: Bucket::new(hour_bytes(&limits, limits::HOUR_PERCENT), now),
@@ -90,6 +95,9 @@ impl<S: Store> Custody<S> {
             self.newest_rows[priority as usize] = self.store.newest_row(priority)?;
         }
         self.blocked = self.store.blocked()?.into_iter().collect();
+        let dropped = self.store.slot(Slot::Dropped)?.unwrap_or_default();
+        self.dropped = dropped.try_into().map_or(0, u64::from_be_bytes);
+        self.is_dropped_changed = false;
         self.next_expiry_tl_ms = self.store.next_expiry()?;
         Ok(())
     }
@@ -133,6 +141,31 @@ impl<S: Store> Custody<S> {
         Ok(())
     }
 
+    /// Drops a bundle, and remembers its id so that it is not taken again.
+    fn drop_and_remember(&mut self, id: &BundleId, until_tl_ms: u64) -> Result<(), StoreError> {
+        self.store.drop_bundle(id, until_tl_ms)?;
+        self.dropped += 1;
+        self.is_dropped_changed = true;
+        Ok(())
+    }
+
+    /// Forgets dropped ids: those whose time is over, and the ones nearest to it beyond what is remembered at
+    /// most. What was shown once is not shown again even so; there is its message.
+    fn forget_dropped(&mut self, now: Now) -> Result<(), StoreError> {
+        let most = self.limits.dropped_max();
+        let until_tl_ms = if self.dropped > most { i64::MAX as u64 } else { self.timeline.at(now) };
+        let excess = usize::try_from(self.dropped.saturating_sub(most)).unwrap_or(usize::MAX);
+        let limit = if excess > 0 { excess.min(limits::FORGET_MAX) } else { limits::FORGET_MAX };
+        let forgotten = self.store.forget_dropped(until_tl_ms, limit)?;
+        self.dropped = self.dropped.saturating_sub(forgotten as u64);
+        // An id that was dropped twice was counted twice.
+        if forgotten < limit && until_tl_ms == i64::MAX as u64 {
+            self.dropped = 0;
+        }
+        self.is_dropped_changed |= forgotten > 0;
+        Ok(())
+    }
+
     /// Moves an own message on, if that is forward.
     pub(crate) fn advance(
         &mut self,
@@ -159,6 +192,13 @@ impl<S: Store> Custody<S> {
         if self.peers_since_trim >= limits::TRIM_EVERY {
             self.store.trim_peers(self.limits.peers_kept)?;
             self.peers_since_trim = 0;
+        }
+        if self.dropped > self.limits.dropped_max() {
+            self.forget_dropped(now)?;
+        }
+        if self.is_dropped_changed {
+            self.store.set_slot(Slot::Dropped, &self.dropped.to_be_bytes())?;
+            self.is_dropped_changed = false;
         }
         let is_due = |saved: u64| now.mono_ms.saturating_sub(saved) >= limits::CLOCK_SAVE_MS;
         if self.clock_saved_mono_ms.is_none_or(is_due) {

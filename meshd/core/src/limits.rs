@@ -105,10 +105,13 @@ pub const HOUR_PERCENT: u64 = 50;
 /// What an hour's share is at least, in bytes, however small the store.
 pub const HOUR_BYTES_MIN: u64 = 16 * 1024 * 1024;
 
-/// Expired bundles dropped, or dropped ids forgotten, in one go.
+/// Expired bundles dropped in one go.
 pub const SWEEP_MAX: usize = 256;
-/// Sweeps are at least this far apart unless there is more to do at once, in milliseconds.
-pub const SWEEP_MS_MIN: u64 = 1_000;
+/// Dropped ids forgotten in one go: more than are dropped in one, so that they do not pile up.
+pub const FORGET_MAX: usize = 1024;
+/// Sweeps are at least this far apart unless there is more to do at once, in milliseconds: each is a commit,
+/// and flash wears out.
+pub const SWEEP_MS_MIN: u64 = 10_000;
 /// Events or peers are trimmed after this many were added.
 pub const TRIM_EVERY: u64 = 256;
 /// The clocks are saved with a commit if that was last done this long ago, in milliseconds.
@@ -147,6 +150,11 @@ impl Limits {
     /// Most bytes of bundles.
     pub fn bundle_bytes_max(&self) -> u64 {
         percent(self.store_bytes_max, BUNDLES_PERCENT)
+    }
+
+    /// Most dropped ids remembered (threat L-07): about as many as bundles fit, in a sixteenth of the space.
+    pub fn dropped_max(&self) -> u64 {
+        self.store_bytes_max / 1024
     }
 
     /// Most bytes of received messages.

@@ -182,6 +182,8 @@ pub enum Slot {
     Profile,
     /// Which links and neighbours the event log has as up.
     Links,
+    /// How many dropped ids are remembered.
+    Dropped,
 }
 
 impl Slot {
@@ -190,6 +192,7 @@ impl Slot {
         match self {
             Self::Profile => 0,
             Self::Links => 1,
+            Self::Dropped => 2,
         }
     }
 }

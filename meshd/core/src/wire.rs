@@ -12,6 +12,9 @@ use crate::limits::PREFIXES_MAX;
 /// The first tag that a node may not know and passes over (threat W-06).
 pub const OPTIONAL_TAGS_FROM: u64 = 32;
 
+/// How a frame begins whose session takes over: [`Message::Takeover`].
+pub(crate) const TAKEOVER: [u8; 2] = [0x81, 0x08];
+
 /// One message of a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Message<'b> {
@@ -280,6 +283,11 @@ mod tests {
         }
         assert_eq!(Message::read_all(&plain), Ok(examples()));
         assert_eq!(Message::read_all(&[]), Ok(vec![]));
+    }
+
+    #[test]
+    fn a_takeover_is_told_by_its_bytes() {
+        assert_eq!(written(&Message::Takeover), TAKEOVER);
     }
 
     #[test]

@@ -108,6 +108,28 @@ fn l03_the_least_urgent_and_oldest_gives_way_and_is_not_taken_again() {
 }
 
 #[test]
+fn l07_only_so_many_dropped_ids_are_remembered() {
+    let limits = Limits { store_bytes_max: 256 * 1024, ..Limits::default() };
+    let most = limits.dropped_max();
+    let mut net = Net::with_limits(1, limits);
+    let author = net.add(50, Limits::default());
+    net.join(0, author);
+    net.settle();
+    for n in 0..300 {
+        net.post(author, &format!("{n}"));
+        net.settle();
+    }
+    assert!(most < 280, "{most}");
+    assert_eq!(net.store(0).dropped_remembered() as u64, most);
+    let shown = net.texts(0).len();
+    net.crash(0);
+    net.join(0, author);
+    net.settle();
+    assert_eq!(net.store(0).dropped_remembered() as u64, most, "the count survives a restart");
+    assert_eq!(net.texts(0).len(), shown, "what was shown is not shown again, remembered or not");
+}
+
+#[test]
 fn what_is_less_urgent_than_all_that_is_held_is_refused() {
     let mut net = Net::with_limits(1, Limits { store_bundles_max: 5, ..Limits::default() });
     let author = net.add(50, Limits::default());

@@ -73,6 +73,9 @@ fn a_ble_link_does_not_stand_by() {
     net.settle();
     assert!(!net.is_up(again));
     assert_eq!(net.phases(0), [(LinkKind::Lan, LinkPhase::Live)]);
+    let log = net.log(0);
+    assert_eq!(count(&log, |event| matches!(event, Event::PeerUp { .. })), 1);
+    assert_eq!(count(&log, |event| matches!(event, Event::PeerDown { .. })), 0, "it was there all the time");
     net.post(1, "still there");
     net.settle();
     assert_eq!(net.texts(0), ["still there"]);

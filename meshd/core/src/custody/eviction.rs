@@ -83,7 +83,7 @@ impl<S: Store> Custody<S> {
     }
 
     fn evict(&mut self, victim: &Victim) -> Result<(), StoreError> {
-        self.store.drop_bundle(&victim.id, victim.expires_tl_ms.saturating_add(limits::DROPPED_MS))
+        self.drop_and_remember(&victim.id, victim.expires_tl_ms.saturating_add(limits::DROPPED_MS))
     }
 }
 

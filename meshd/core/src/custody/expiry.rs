@@ -18,7 +18,7 @@ impl<S: Store> Custody<S> {
             self.drop_expired(now)?;
         }
         if now.mono_ms >= self.next_clock_save_mono_ms() {
-            self.store.forget_dropped(self.timeline.at(now), SWEEP_MAX)?;
+            self.forget_dropped(now)?;
             self.save_clock(now)?;
         }
         Ok(())
@@ -31,9 +31,9 @@ impl<S: Store> Custody<S> {
             if self.store.message(id)?.is_some_and(|message| message.status == MessageStatus::Pending) {
                 self.advance(id, MessageStatus::Expired, Some(NOBODY_TOOK_IT), now)?;
             }
-            self.store.drop_bundle(id, now_tl_ms.saturating_add(DROPPED_MS))?;
+            self.drop_and_remember(id, now_tl_ms.saturating_add(DROPPED_MS))?;
         }
-        self.store.forget_dropped(now_tl_ms, SWEEP_MAX)?;
+        self.forget_dropped(now)?;
         self.renew_profile(now)?;
         self.next_expiry_tl_ms = self.store.next_expiry()?;
         self.swept_mono_ms = Some(now.mono_ms).filter(|_| expired.len() < SWEEP_MAX);

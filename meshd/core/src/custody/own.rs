@@ -101,7 +101,7 @@ impl<S: Store> Custody<S> {
     pub(crate) fn forget(&mut self, id: &BundleId) -> Result<bool, StoreError> {
         let Some(message) = self.store.message(id)? else { return Ok(false) };
         if message.own && message.status == MessageStatus::Pending {
-            self.store.drop_bundle(id, message.expires_tl_ms.saturating_add(DROPPED_MS))?;
+            self.drop_and_remember(id, message.expires_tl_ms.saturating_add(DROPPED_MS))?;
         }
         self.store.delete_message(id)
     }
@@ -166,7 +166,7 @@ impl<S: Store> Custody<S> {
         self.keep(&bundle, Class::Own, now)?;
         if let Some(older) = own.bundle {
             let until = self.timeline.at(now).saturating_add(LIFETIME_S_MAX * 1000 + DROPPED_MS);
-            self.store.drop_bundle(&older, until)?;
+            self.drop_and_remember(&older, until)?;
         }
         self.save_profile(&OwnProfile { revision, bundle: Some(bundle.id), ..own })?;
         Ok(())

@@ -93,7 +93,7 @@ impl<S: Store> Custody<S> {
             let carried = self.store.bundles_of_origin(peer, SWEEP_MAX)?;
             for id in &carried {
                 let expires_tl_ms = self.store.bundle(id)?.map_or(0, |bundle| bundle.expires_tl_ms);
-                self.store.drop_bundle(id, expires_tl_ms.saturating_add(DROPPED_MS))?;
+                self.drop_and_remember(id, expires_tl_ms.saturating_add(DROPPED_MS))?;
             }
             if carried.len() < SWEEP_MAX {
                 return Ok(true);

@@ -96,7 +96,7 @@ impl<S: Store> Custody<S> {
         }
         if !self.is_wanted(&stored, &content)? {
             let until = stored.expires_tl_ms.saturating_add(DROPPED_MS);
-            self.store.drop_bundle(&bundle.id, until)?;
+            self.drop_and_remember(&bundle.id, until)?;
             return Ok(Verdict::Refused(Refusal::Unwanted));
         }
         if !self.make_room(&stored)? {
@@ -160,7 +160,7 @@ impl<S: Store> Custody<S> {
         }
         if let (_, Some(older)) = self.compare_profile(&origin, &profile)? {
             let until = self.timeline.at(now).saturating_add(LIFETIME_S_MAX * 1000 + DROPPED_MS);
-            self.store.drop_bundle(&older, until)?;
+            self.drop_and_remember(&older, until)?;
         }
         self.insert(stored)?;
         self.learn_profile(&origin, stored.id, profile, now)

@@ -10,7 +10,7 @@ use crate::limits::{self, FRAME_BYTES_MAX, HALF_OPEN_MAX, HANDSHAKE_MS_MAX, LINK
 use crate::link::{Link, Open, Role, Stage};
 use crate::session::{Around, Session, Stop};
 use crate::store::{Slot, Store, StoreError};
-use crate::wire::Message;
+use crate::wire::TAKEOVER;
 
 use super::{CloseReason, Node};
 
@@ -197,8 +197,7 @@ impl<S: Store> Node<S> {
 
     /// The messages of a session.
     fn take_plain(&mut self, link: &mut Link, plain: &[u8], now: Now) -> Result<(), Stop> {
-        let takeover = takeover_bytes();
-        let plain = match plain.strip_prefix(&takeover[..]) {
+        let plain = match plain.strip_prefix(&TAKEOVER) {
             Some(rest) => {
                 self.take_over(link, now)?;
                 rest
@@ -232,7 +231,10 @@ impl<S: Store> Node<S> {
         Ok(())
     }
 
-    /// The handshake has proven who is there.
+    /// The handshake has proven who is there: the link does the work, stands by for another one to the same
+    /// neighbour, or goes.
+    ///
+    /// Both sides come to the same by what both know: the kinds of the links, then their handshake hashes.
     fn meet(&mut self, link: &mut Link, keys: PublicKeys, now: Now) -> Result<(), Stop> {
         let peer = keys.node_id();
         if peer == self.custody.id() {
@@ -248,40 +250,36 @@ impl<S: Store> Node<S> {
         let (out, tunnel) = handshake.finish(&self.custody.identity).map_err(Stop::Close)?;
         let role = Role::Standby { last_page: 0 };
         link.stage = Stage::Open(Box::new(Open { peer, tunnel, out, role }));
-        self.assign(link, &peer, now)?;
+        let worker = self.links_to(&peer).find(|other| other.session().is_some());
+        let worker = worker.map(|worker| (worker.id, worker.rank()));
+        let works = worker.is_none_or(|(_, rank)| link.rank() < rank);
+        if !works && link.kind == LinkKind::Ble {
+            return Err(Stop::Close(CloseReason::Duplicate));
+        }
+        if works {
+            self.begin_session(link, now);
+        }
         self.log_up(link, &peer, now)?;
+        if let Some((worse, _)) = worker.filter(|_| works) {
+            self.retire(worse, now)?;
+        }
         Ok(())
     }
 
-    /// Decides whether a link that has just opened does the work, stands by, or goes.
-    ///
-    /// Both sides decide by what both know: the kinds of the links, then their handshake hashes. A BLE link is
-    /// too dear to stand by.
-    fn assign(&mut self, link: &mut Link, peer: &NodeId, now: Now) -> Result<(), Stop> {
-        let worker = self.links_to(peer).find(|other| other.session().is_some());
-        let Some((worker_id, worker_kind, worker_rank)) =
-            worker.map(|other| (other.id, other.kind, other.rank()))
-        else {
-            self.begin_session(link, now);
-            return Ok(());
-        };
-        if link.rank() > worker_rank {
-            if link.kind == LinkKind::Ble {
-                return Err(Stop::Close(CloseReason::Duplicate));
-            }
-            return Ok(());
+    /// Takes the work from a link: another one to the same neighbour is better. A BLE link is too dear to
+    /// stand by.
+    fn retire(&mut self, id: LinkId, now: Now) -> Result<(), StoreError> {
+        self.wants.link_down(id);
+        let Some(mut link) = self.links.remove(&id) else { return Ok(()) };
+        if link.kind == LinkKind::Ble {
+            self.say_close(id, CloseReason::Duplicate);
+            return self.log_down(&link, now);
         }
-        self.wants.link_down(worker_id);
-        if worker_kind == LinkKind::Ble {
-            if let Some(worse) = self.links.remove(&worker_id) {
-                self.say_close(worker_id, CloseReason::Duplicate);
-                self.log_down(&worse, now)?;
-            }
-        } else if let Some(worse) = self.links.get_mut(&worker_id) {
-            self.custody.deal_with(peer, worse.session().map(|s| s.dealings).unwrap_or_default(), now)?;
-            worse.stand_by();
+        if let (Some(peer), Some(session)) = (link.peer(), link.session()) {
+            self.custody.deal_with(&peer, session.dealings, now)?;
         }
-        self.begin_session(link, now);
+        link.stand_by();
+        self.links.insert(id, link);
         Ok(())
     }
 
@@ -376,11 +374,4 @@ pub(super) fn link_deadline(link: &Link) -> Option<(u64, &'static str)> {
         }
         Stage::Open(open) => open.session().and_then(Session::deadline),
     }
-}
-
-/// How a frame begins whose session takes over.
-fn takeover_bytes() -> Vec<u8> {
-    let mut bytes = Vec::new();
-    Message::Takeover.write(&mut bytes);
-    bytes
 }
