@@ -355,4 +355,40 @@ mod tests {
         assert!(text.contains("x-content-type-options: nosniff\r\n"), "{text}");
         assert!(text.contains("\"code\":\"head_too_large\""), "{text}");
     }
+
+    /// Writes what a request's answer would be, to a client that takes `room` bytes and no more.
+    fn answer(room: usize) -> (Wire<tokio::io::DuplexStream>, tokio::io::DuplexStream) {
+        let (near, far) = tokio::io::duplex(room);
+        let turn = Turn::default();
+        turn.begin();
+        (Wire::new(near, turn), far)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a10_a_client_that_takes_nothing_is_cut() {
+        use tokio::io::AsyncWriteExt;
+        let (mut wire, _far) = answer(16);
+        let started = Instant::now();
+        let error = wire.write_all(&[b'x'; 64]).await.expect_err("nobody reads");
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(started.elapsed() >= limits::WRITE_STALL);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_reads_slowly_but_steadily_is_not_cut() {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let (mut wire, mut far) = answer(16);
+        let reading = tokio::spawn(async move {
+            let mut taken = Vec::new();
+            while taken.len() < 160 {
+                tokio::time::sleep(limits::WRITE_STALL - std::time::Duration::from_secs(1)).await;
+                let mut some = [0; 16];
+                let count = far.read(&mut some).await.unwrap();
+                taken.extend_from_slice(&some[..count]);
+            }
+            taken.len()
+        });
+        wire.write_all(&[b'x'; 160]).await.unwrap();
+        assert_eq!(reading.await.unwrap(), 160);
+    }
 }

@@ -4,10 +4,10 @@ use crate::client::Client;
 use crate::server::{Options, Server};
 
 fn with_pages() -> (tempfile::TempDir, Server) {
-    let ui = tempfile::tempdir().unwrap();
-    std::fs::write(ui.path().join("index.html"), "<h1>hello</h1>").unwrap();
-    std::fs::write(ui.path().join("app.js"), "1").unwrap();
-    std::os::unix::fs::symlink("/etc/passwd", ui.path().join("passwd")).unwrap();
+    let ui = tempfile::tempdir().expect("a temporary directory");
+    std::fs::write(ui.path().join("index.html"), "<h1>hello</h1>").expect("a fresh directory");
+    std::fs::write(ui.path().join("app.js"), "1").expect("a fresh directory");
+    std::os::unix::fs::symlink("/etc/passwd", ui.path().join("passwd")).expect("a fresh directory");
     let server = Server::with(Options { ui_dir: Some(ui.path().to_owned()), ..Options::default() });
     (ui, server)
 }
