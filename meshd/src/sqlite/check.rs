@@ -2,11 +2,9 @@
 //!
 //! | when | what |
 //! |---|---|
-//! | each open | header, owner, version, length of the file; the totals' row |
-//! | each open, up to [`WHOLE_BYTES`] | SQLite's `integrity_check`: all pages, all indexes, the words |
-//! | each open, larger | `quick_check` of one table after the other, what can't be had again first, for [`BUDGET`] |
-//! | the log was taken away | `integrity_check` of everything, however long it takes |
-//! | on demand ([`SqliteStore::check`]) | `integrity_check` of everything, and all totals counted anew |
+//! | each open | header, owner, version and length of the file; then SQLite's `quick_check` of one table after the other, what can't be had again first, for at most [`BUDGET`] |
+//! | the log was taken away | the same of all tables, however long it takes |
+//! | on demand ([`SqliteStore::check`]) | SQLite's `integrity_check` of everything (all indexes and words beside their tables), and all counts anew |
 //! | each read | structure of the pages read, types and lengths of the columns |
 //!
 //! A bundle's bytes need no check here: its id is their hash, and whoever gets it checks that.
@@ -20,15 +18,13 @@ use super::SqliteStore;
 use super::connection::Connection;
 use super::recount;
 
-/// Up to this size the whole file is checked on each open, in bytes. Measured: see docs/benchmarks.md.
-const WHOLE_BYTES: u64 = 16 * 1024 * 1024;
-/// How long the check of a larger file may take.
-const BUDGET: Duration = Duration::from_millis(250);
+/// How long the check of an open may take. It is enough for some 100 MB; see docs/benchmarks.md.
+const BUDGET: Duration = Duration::from_millis(200);
 /// The clock is looked at after so many steps: some tens of microseconds.
 const STEPS: i32 = 1000;
 
 /// The tables, what nobody else has first.
-const TABLES: [&str; 18] = [
+const TABLES: [&str; 21] = [
     "meta",
     "slot",
     "channel",
@@ -44,15 +40,18 @@ const TABLES: [&str; 18] = [
     "node",
     "event",
     "probe",
+    "message_words_config",
+    "message_words_idx",
     "bundle",
     "dropped",
+    "message_words_data",
     "body",
 ];
 
-/// How much was checked.
+/// How much was checked when a store was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Checked {
-    /// Every page.
+    /// Every table.
     Whole,
     /// As much as the time allowed.
     Partly,
@@ -64,24 +63,26 @@ impl SqliteStore {
     /// # Errors
     /// [`StoreError::Corrupt`] says what is wrong; others, that it can't be read.
     pub fn check(&self) -> Result<(), StoreError> {
-        whole(&self.db)?;
+        let sql = self.db.sql()?;
+        let found = sql.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0));
+        match found.map_err(|error| self.db.error(&error))?.as_str() {
+            "ok" => {}
+            detail => return Err(StoreError::Corrupt { detail: detail.replace('\n', " ") }),
+        }
         recount::verify(&self.db, &self.totals)
     }
 }
 
 /// What is checked when a store is opened.
-pub(super) fn on_open(db: &Connection, file_bytes: u64, is_suspect: bool) -> Result<Checked, StoreError> {
-    if file_bytes <= WHOLE_BYTES || is_suspect {
-        return whole(db).map(|()| Checked::Whole);
-    }
-    let deadline = Instant::now() + BUDGET;
+pub(super) fn on_open(db: &Connection, is_suspect: bool) -> Result<Checked, StoreError> {
     let sql = db.sql()?;
+    let deadline = Instant::now() + BUDGET;
     // Fails only on a connection that is not ours.
-    let _ = sql.progress_handler(STEPS, Some(move || Instant::now() >= deadline));
+    let _ = sql.progress_handler(STEPS, Some(move || !is_suspect && Instant::now() >= deadline));
     let checked = tables(sql);
     let _ = sql.progress_handler(0, None::<fn() -> bool>);
     match checked {
-        Ok(None) => Ok(Checked::Partly),
+        Ok(None) => Ok(Checked::Whole),
         Ok(Some(detail)) => Err(StoreError::Corrupt { detail }),
         Err(error) if error.sqlite_error_code() == Some(ErrorCode::OperationInterrupted) => {
             Ok(Checked::Partly)
@@ -94,16 +95,8 @@ fn tables(sql: &rusqlite::Connection) -> rusqlite::Result<Option<String>> {
     for table in TABLES {
         let found: String = sql.query_row(&format!("PRAGMA quick_check({table})"), [], |row| row.get(0))?;
         if found != "ok" {
-            return Ok(Some(found));
+            return Ok(Some(found.replace('\n', " ")));
         }
     }
     Ok(None)
-}
-
-fn whole(db: &Connection) -> Result<(), StoreError> {
-    let found = db.sql()?.query_row("PRAGMA integrity_check(1)", [], |row| row.get::<_, String>(0));
-    match found.map_err(|error| db.error(&error))?.as_str() {
-        "ok" => Ok(()),
-        detail => Err(StoreError::Corrupt { detail: detail.replace('\n', " ") }),
-    }
 }

@@ -13,7 +13,9 @@
 //! A commit that failed leaves its pages at the end of the log, perhaps whole. A process that then opened the
 //! database would take the transaction for a committed one, though its caller was told otherwise. So the log is
 //! cut back to what was committed and the connection opened again from the files (threat P-03; on what a failed
-//! sync leaves behind: Rebello et al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020).
+//! sync leaves behind: Rebello et al., "Can Applications Recover from fsync Failures?", USENIX ATC 2020). Until
+//! that has worked the connection stays closed. Only a process that ends on a disk that takes nothing at all
+//! leaves its last transaction in doubt: refused, and perhaps there.
 
 use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Write};
@@ -25,7 +27,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{ErrorCode, OpenFlags, OptionalExtension, Params, Row, ffi};
 
 /// A log that has grown to this is moved into the database, in bytes.
-const LOG_BYTES: u64 = 1024 * 1024;
+const LOG_BYTES: u64 = 2 * 1024 * 1024;
 /// A log this long takes no new transaction before it was moved into the database, in bytes.
 const LOG_BYTES_MAX: u64 = 4 * LOG_BYTES;
 /// Bytes written to find out whether the disk has room.

@@ -21,6 +21,11 @@
 //! It does not decide: what to admit, evict or expire is the core's business. It never shrinks its file: pages
 //! that become free are used again, and a node's store is as large as its cap sooner or later.
 
+#![allow(
+    clippy::wildcard_enum_match_arm,
+    reason = "the error kinds of SQLite and of the standard library are theirs, and grow"
+)]
+
 mod bundles;
 mod channels;
 mod check;

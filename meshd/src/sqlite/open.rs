@@ -123,8 +123,7 @@ impl SqliteStore {
         let log_missing = look(path)?;
         let mut db = Connection::open(path).map_err(|error| refusal(path, &error))?;
         let upgraded_from = upgrade(path, &mut db)?;
-        let (bytes, ..) = db.file_use().map_err(|error| failed(path, error))?;
-        let checked = check::on_open(&db, bytes, log_missing).map_err(|error| failed(path, error))?;
+        let checked = check::on_open(&db, log_missing).map_err(|error| failed(path, error))?;
         let (store_id, totals) = load(path, &mut db)?;
         let took_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
         let opened = Opened { created, upgraded_from, log_missing, checked, took_ms };
@@ -174,7 +173,7 @@ fn make_if_missing(path: &Path) -> Result<bool, OpenError> {
 fn fill(new: &Path) -> rusqlite::Result<()> {
     let mut sql = rusqlite::Connection::open_with_flags(new, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
     sql.execute_batch(&format!(
-        "PRAGMA page_size = 4096; PRAGMA application_id = {APPLICATION_ID}; PRAGMA synchronous = FULL;"
+        "PRAGMA page_size = 2048; PRAGMA application_id = {APPLICATION_ID}; PRAGMA synchronous = FULL;"
     ))?;
     MIGRATIONS.to_latest(&mut sql).map_err(migration_error)?;
     sql.execute(

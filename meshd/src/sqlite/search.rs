@@ -8,8 +8,11 @@
 const WORDS_MAX: usize = 32;
 /// Most bytes of a query; the rest is ignored.
 const QUERY_BYTES_MAX: usize = 1024;
-/// A last word of fewer letters is taken as a whole: half of all texts have a word that begins with `a`.
-const PREFIX_CHARS_MIN: usize = 2;
+/// A last word of fewer letters is taken as a whole: many texts have a word that begins with `a`, and the index
+/// of beginnings starts at three letters.
+const PREFIX_CHARS_MIN: usize = 3;
+/// From here on a letter is a syllable or a word (CJK and what follows), and says enough by itself.
+const IDEOGRAPHS: char = '\u{2e80}';
 
 /// The FTS5 expression for a query; `None` if it has no words.
 pub(super) fn expression(query: &str) -> Option<String> {
@@ -25,10 +28,14 @@ pub(super) fn expression(query: &str) -> Option<String> {
     }
     strings.truncate(WORDS_MAX);
     let is_prefix = !query.ends_with(|c: char| c == '"' || c.is_whitespace())
-        && query[..end].matches('"').count() % 2 == 0
-        && strings.last().is_some_and(|last| last.chars().count() >= PREFIX_CHARS_MIN + 2);
+        && query[..end].matches('"').count().is_multiple_of(2)
+        && strings.last().is_some_and(|last| may_be_a_start(last.trim_matches('"')));
     let all = strings.join(" ");
     (!strings.is_empty()).then(|| if is_prefix { format!("{all}*") } else { all })
+}
+
+fn may_be_a_start(word: &str) -> bool {
+    word.chars().count() >= PREFIX_CHARS_MIN || word.contains(|c| c >= IDEOGRAPHS)
 }
 
 /// A string of FTS5; `None` without a character that can be part of a word.
@@ -46,7 +53,8 @@ mod tests {
     fn words_are_quoted_and_the_last_is_a_prefix() {
         assert_eq!(expression("hello wor").as_deref(), Some(r#""hello" "wor"*"#));
         assert_eq!(expression("hello wor ").as_deref(), Some(r#""hello" "wor""#));
-        assert_eq!(expression("a").as_deref(), Some(r#""a""#));
+        assert_eq!(expression("ab").as_deref(), Some(r#""ab""#));
+        assert_eq!(expression("水").as_deref(), Some(r#""水"*"#));
         assert_eq!(
             expression(r#"see "side by side" now"#).as_deref(),
             Some(r#""see" "side by side" "now"*"#)
@@ -56,7 +64,7 @@ mod tests {
 
     #[test]
     fn operators_are_words() {
-        assert_eq!(expression("a OR b*").as_deref(), Some(r#""a" "OR" "b*"*"#));
+        assert_eq!(expression("a OR b*").as_deref(), Some(r#""a" "OR" "b*""#));
         assert_eq!(expression("text:x ^y -z (NEAR)").as_deref(), Some(r#""text:x" "^y" "-z" "(NEAR)"*"#));
         assert_eq!(expression("x\0y").as_deref(), Some(r#""x y"*"#));
     }
