@@ -21,8 +21,18 @@ fi
 [[ -z ${PEERS:-} ]] || relays+=("$PEERS")
 # Every client is a socket here and one in the relay.
 ulimit -n "$(ulimit -Hn)"
-fanout=("$target/release/examples/fanout" --rounds "$rounds" --seconds "$seconds")
-pin() { if command -v taskset >/dev/null && (($(nproc) > 1)); then taskset -c "$@"; else shift; "$@"; fi; }
-if command -v taskset >/dev/null && (($(nproc) > 1)); then relays=("${relays[@]/=/=taskset -c 0 }"); fi
-pin 1 "${fanout[@]}" --subscribers 10,100,999 --window 64 "${relays[@]}"
-pin 1 "${fanout[@]}" --subscribers 100 --rate 500 "${relays[@]}"
+fanout=("$target/release/examples/fanout" --seconds "$seconds")
+# With more than one core each side gets one.
+pin=()
+if command -v taskset >/dev/null && (($(nproc) > 1)); then
+  relays=("${relays[@]/=/=taskset -c 0 }")
+  pin=(taskset -c 1)
+fi
+"${pin[@]}" "${fanout[@]}" --rounds "$rounds" --subscribers 10,100,999 --window 64 "${relays[@]}"
+# Latency at a low rate: on a machine with other work, what counts is that work, unless both sides come first.
+if chrt -f 1 true 2>/dev/null; then
+  relays=("${relays[@]/=/=chrt -f 1 }")
+  pin=(chrt -f 1 "${pin[@]}")
+  echo "(next: with real-time priority)"
+fi
+"${pin[@]}" "${fanout[@]}" --rounds $((2 * rounds)) --subscribers 100 --rate 500 "${relays[@]}"
