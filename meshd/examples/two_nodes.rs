@@ -134,14 +134,19 @@ fn vitals(pid: u32) -> anyhow::Result<(f64, u64, u64)> {
     Ok(((ticks(11) + ticks(12)) / 100.0, number(&status, "VmRSS"), switches))
 }
 
+/// Sends one text.
+type Sender = Box<dyn FnMut(&[u8]) -> anyhow::Result<()> + Send>;
+/// Returns when so many more messages have come.
+type Receiver = Box<dyn FnMut(usize) -> anyhow::Result<()> + Send>;
+
 /// What both systems can do, seen from outside.
 trait Pair {
     fn name(&self) -> &'static str;
     fn pids(&self) -> Vec<u32>;
     /// A connection that sends, and how.
-    fn sender(&self) -> anyhow::Result<Box<dyn FnMut(&[u8]) -> anyhow::Result<()> + Send>>;
+    fn sender(&self) -> anyhow::Result<Sender>;
     /// A receiver that returns when `count` more messages have come.
-    fn receiver(&self) -> anyhow::Result<Box<dyn FnMut(usize) -> anyhow::Result<()> + Send>>;
+    fn receiver(&self) -> anyhow::Result<Receiver>;
 }
 
 struct MeshLink {
@@ -194,7 +199,7 @@ impl Pair for MeshLink {
         vec![self.nodes[0].0.id(), self.nodes[1].0.id(), self.relay.0.id()]
     }
 
-    fn sender(&self) -> anyhow::Result<Box<dyn FnMut(&[u8]) -> anyhow::Result<()> + Send>> {
+    fn sender(&self) -> anyhow::Result<Sender> {
         let (host, token) = &self.addresses[0];
         let mut connection = Connection::open(host, Some(token))?;
         Ok(Box::new(move |text| {
@@ -204,7 +209,7 @@ impl Pair for MeshLink {
         }))
     }
 
-    fn receiver(&self) -> anyhow::Result<Box<dyn FnMut(usize) -> anyhow::Result<()> + Send>> {
+    fn receiver(&self) -> anyhow::Result<Receiver> {
         let (host, token) = &self.addresses[1];
         let mut connection = Connection::open(host, Some(token))?;
         connection.send("GET", "/v1/events?types=message.new,status", b"")?;
@@ -257,7 +262,7 @@ impl Pair for Dtn7 {
         self.nodes.iter().map(|n| n.0.id()).collect()
     }
 
-    fn sender(&self) -> anyhow::Result<Box<dyn FnMut(&[u8]) -> anyhow::Result<()> + Send>> {
+    fn sender(&self) -> anyhow::Result<Sender> {
         let mut connection = Connection::open("127.0.0.1:13001", None)?;
         Ok(Box::new(move |text| {
             let (status, _) = connection.call("POST", "/send?dst=dtn://node2/in&lifetime=3600000", text)?;
@@ -266,7 +271,7 @@ impl Pair for Dtn7 {
         }))
     }
 
-    fn receiver(&self) -> anyhow::Result<Box<dyn FnMut(usize) -> anyhow::Result<()> + Send>> {
+    fn receiver(&self) -> anyhow::Result<Receiver> {
         let mut connection = Connection::open("127.0.0.1:13002", None)?;
         Ok(Box::new(move |count| {
             let mut got = 0;

@@ -159,6 +159,35 @@ fn config_file(args: &Args, env: Environment<'_>) -> Option<PathBuf> {
     named.or_else(|| places::config_files(env).into_iter().find(|path| path.exists()))
 }
 
+/// Every variable there is. `MESHD_ADAPTER` and `MESHD_LAN` are known so that they can be refused.
+const VARIABLES: [&str; 15] = [
+    "MESHD_ADAPTER",
+    "MESHD_ALLOW_ORIGIN",
+    "MESHD_CLOCK",
+    "MESHD_CONFIG",
+    "MESHD_LAN",
+    "MESHD_LISTEN",
+    "MESHD_LOG",
+    "MESHD_NAME",
+    "MESHD_NO_BLE",
+    "MESHD_NO_LAN",
+    "MESHD_NO_TCP",
+    "MESHD_RELAY",
+    "MESHD_SOCKET",
+    "MESHD_STATE_DIR",
+    "MESHD_UI",
+];
+
+/// Words about variables that look like ours and are not. Not an error: container platforms make up variables
+/// for each service they know, `MESHD_PORT` among them.
+pub fn unknown_variables(names: impl Iterator<Item = String>) -> Vec<String> {
+    let unknown = |name: &String| name.starts_with("MESHD_") && !VARIABLES.contains(&name.as_str());
+    names
+        .filter(unknown)
+        .map(|name| format!("environment variable {name} is no setting and changes nothing"))
+        .collect()
+}
+
 fn warnings(settings: &Settings) -> Vec<String> {
     let mut warnings = Vec::new();
     if let Some(address) = settings.listen.filter(|address| !address.ip().is_loopback()) {

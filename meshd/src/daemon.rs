@@ -21,7 +21,7 @@ use tokio::time::timeout;
 use crate::args::Args;
 use crate::banner::Banner;
 use crate::clock::Clock;
-use crate::config::{Configuration, DEFAULT_FILE, Settings};
+use crate::config::{Configuration, DEFAULT_FILE, Settings, unknown_variables};
 use crate::demo::{Demo, ScratchDir};
 use crate::driver::Driver;
 use crate::http::{self, App, Listener};
@@ -82,7 +82,8 @@ fn run(args: &Args) -> Result<(), Failure> {
         return Ok(print(&configuration.report)?);
     }
     crate::log::start(&configuration.settings.log);
-    for warning in &configuration.warnings {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for warning in configuration.warnings.into_iter().chain(unknown_variables(names)) {
         tracing::warn!("{warning}");
     }
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -168,7 +168,7 @@ pub fn write_address(
     };
     let mut text = serde_json::to_vec_pretty(&address).expect("two texts and a number");
     text.push(b'\n');
-    state.write_private(ADDRESS_FILE, &text)
+    state.write_passing(ADDRESS_FILE, &text)
 }
 
 /// The hash of the token in the state directory; a fresh token if there is none.

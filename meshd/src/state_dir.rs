@@ -164,7 +164,16 @@ impl StateDir {
     /// # Errors
     /// [`PrivateFileError::Io`]; an older file is then untouched.
     pub fn write_private(&self, name: &str, bytes: &[u8]) -> Result<(), PrivateFileError> {
-        self.replace(name, bytes).map_err(|e| self.io("write", name, e))
+        self.replace(name, bytes, true).map_err(|e| self.io("write", name, e))
+    }
+
+    /// Puts a file in place that is written anew at each start: whole at all times, but not synced, since
+    /// nothing is lost with it.
+    ///
+    /// # Errors
+    /// [`PrivateFileError::Io`].
+    pub fn write_passing(&self, name: &str, bytes: &[u8]) -> Result<(), PrivateFileError> {
+        self.replace(name, bytes, false).map_err(|e| self.io("write", name, e))
     }
 
     /// Removes a file, if it is there.
@@ -178,7 +187,7 @@ impl StateDir {
         }
     }
 
-    fn replace(&self, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+    fn replace(&self, name: &str, bytes: &[u8], sync: bool) -> std::io::Result<()> {
         let fresh = format!("{name}.new");
         // Left behind by a crash; the lock says that nobody is writing it now.
         match rustix::fs::unlinkat(&self.dir, &fresh, AtFlags::empty()) {
@@ -188,9 +197,13 @@ impl StateDir {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut file = File::from(rustix::fs::openat(&self.dir, &fresh, flags, PRIVATE)?);
         file.write_all(bytes)?;
-        file.sync_all()?;
+        if sync {
+            file.sync_all()?;
+        }
         rustix::fs::renameat(&self.dir, &fresh, &self.dir, name)?;
-        rustix::fs::fsync(&self.dir)?;
+        if sync {
+            rustix::fs::fsync(&self.dir)?;
+        }
         Ok(())
     }
 

@@ -150,3 +150,16 @@ fn a07_an_address_that_others_reach_is_warned_of() {
     assert!(load(&["--listen", "127.0.0.1:0"], &[]).warnings.is_empty());
     assert_eq!(load(&["--listen", "0.0.0.0:0"], &[]).warnings.len(), 1);
 }
+
+#[test]
+fn a_misspelt_variable_is_warned_of() {
+    let names = ["MESHD_RELAYS", "MESHD_RELAY", "PATH"].map(String::from);
+    let warnings = unknown_variables(names.into_iter());
+    assert_eq!(warnings.len(), 1);
+    assert!(warnings[0].contains("MESHD_RELAYS"));
+    // The list and the code that reads the environment know the same names.
+    for name in VARIABLES {
+        let code = include_str!("../config.rs").matches(&format!("\"{name}\"")).count();
+        assert!(code >= 2, "{name} is read nowhere");
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use meshlink_core::{Event, Input, LinkId, Node, Now, Output, Seq, Store, StoreError};
+use meshlink_core::{Event, Input, LinkId, Node, Now, Output, Seq, Store, StoreError, TransportState};
 use tokio::sync::{oneshot, watch};
 
 use super::lane::{Lane, LinkCommand};
@@ -272,6 +272,8 @@ fn log_event(event: &Event) {
         Event::LinkDown { link } => {
             tracing::debug!(link = link.id, kind = ?link.kind, sent = link.sent_bytes, received = link.received_bytes, "link is down");
         }
+        // Off is what the configuration says.
+        Event::Transport { status } if status.state == TransportState::Off => {}
         Event::Transport { status } => {
             tracing::info!(kind = ?status.kind, name = %status.name, state = ?status.state, "{}", status.detail);
         }

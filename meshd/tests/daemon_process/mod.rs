@@ -1,5 +1,6 @@
 //! A real `meshd` for a test: started on a state directory of its own, ended with it.
 
+#![allow(clippy::print_stderr, reason = "the log of a process whose test failed")]
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
 use std::io::{Read, Write};

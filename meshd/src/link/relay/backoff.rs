@@ -1,6 +1,6 @@
 //! When to try a relay again: jittered, exponential, capped; at once when there is a reason.
 //!
-//! The first retry comes within a second. A relay on this machine is tried every two seconds for ever: that
+//! The first retry comes within a second. A relay on this machine is tried every three seconds for ever: that
 //! costs nothing and whoever restarts it is looking. Others are left alone for longer and longer, up to five
 //! minutes (threat Y-14), unless the network changes or somebody writes a message: then a retry is worth it
 //! now, but not more often than every [`NUDGE_APART`].
@@ -12,7 +12,7 @@ const FIRST: Duration = Duration::from_secs(1);
 /// The longest delay for a relay elsewhere.
 const CAP: Duration = Duration::from_secs(300);
 /// The longest delay for a relay on this machine.
-const CAP_LOOPBACK: Duration = Duration::from_secs(2);
+const CAP_LOOPBACK: Duration = Duration::from_secs(3);
 /// A connection that held this long proves that the relay is well.
 const WELL_AFTER: Duration = Duration::from_secs(30);
 /// Between two retries for a reason.
@@ -59,10 +59,10 @@ mod tests {
     }
 
     #[test]
-    fn a_relay_on_this_machine_is_tried_every_two_seconds() {
+    fn a_relay_on_this_machine_is_tried_every_three_seconds() {
         let mut backoff = Backoff::new(true);
         let delays: Vec<_> = (0..5).map(|_| backoff.delay(u32::MAX).as_secs()).collect();
-        assert_eq!(delays, [1, 2, 2, 2, 2]);
+        assert_eq!(delays, [1, 2, 3, 3, 3]);
     }
 
     #[test]
