@@ -17,6 +17,7 @@ pub(crate) struct Banner {
     token: String,
     relays: String,
     /// How to call `meshctl` so that it finds this daemon.
+    bluetooth: String,
     meshctl: String,
     demo: bool,
 }
@@ -42,6 +43,7 @@ impl Banner {
             name,
             api: format!("{tcp}{}", addresses.socket.display()),
             token: state.path().join(TOKEN_FILE).display().to_string(),
+            bluetooth: bluetooth(settings),
             relays,
             meshctl: meshctl(addresses, state),
             demo,
@@ -50,10 +52,10 @@ impl Banner {
 
     /// For a person, on standard error.
     pub(crate) fn print(&self) {
-        let Self { node, name, api, token, relays, meshctl, demo } = self;
+        let Self { node, name, api, token, bluetooth, relays, meshctl, demo } = self;
         let name = name.as_deref().map_or("no name yet: --name".to_owned(), |name| format!("{name:?}"));
         let mut text = format!(
-            "\nNode {node} ({name})\n  API        {api}\n  token      {token}\n  Bluetooth  not in this version\n  relays     {relays}\n\nNext:\n  {meshctl} status\n  {meshctl} send \"hello\"\n  {meshctl} watch\n"
+            "\nNode {node} ({name})\n  API        {api}\n  token      {token}\n  Bluetooth  {bluetooth}\n  relays     {relays}\n\nNext:\n  {meshctl} status\n  {meshctl} send \"hello\"\n  {meshctl} watch\n"
         );
         if *demo {
             text += "\nA second node, Echo, lives in this process and answers what you send. Both meet at a relay of\nthis process, where `websocat URL` with the relay's URL above sees and says the same. Ctrl-C ends it all.\n";
@@ -65,6 +67,15 @@ impl Banner {
     /// For the log, at every start.
     pub(crate) fn log(&self) {
         tracing::info!(node = self.node, api = self.api, version = env!("CARGO_PKG_VERSION"), "meshd is up");
+    }
+}
+
+fn bluetooth(settings: &Settings) -> String {
+    let ble = &settings.ble;
+    match ble.adapters.as_slice() {
+        _ if !ble.enabled => "switched off".to_owned(),
+        [] => "on, with the first adapter there is; `status` says how it stands".to_owned(),
+        adapters => format!("on, with {}; `status` says how it stands", adapters.join(", ")),
     }
 }
 

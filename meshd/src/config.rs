@@ -16,6 +16,7 @@ use meshlink_core::Limits;
 
 use crate::args::{self, Args};
 use crate::clock::ClockPolicy;
+use crate::link::ble::{self, BleSettings};
 use crate::link::relay::{RelaySettings, RelayUrl};
 use crate::log::LogFilter;
 use crate::places::{self, Environment};
@@ -85,6 +86,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Relays to meet other nodes at.
     pub relays: Vec<RelaySettings>,
+    /// Bluetooth.
+    pub ble: BleSettings,
 }
 
 impl Default for Settings {
@@ -113,6 +116,9 @@ struct Layer {
     events_kept: Option<u64>,
     peers_kept: Option<u64>,
     relays: Option<Vec<RelaySettings>>,
+    ble: Option<bool>,
+    adapters: Option<Vec<String>>,
+    ble_profile: Option<ble::Profile>,
 }
 
 /// Settings and where each came from.
@@ -132,11 +138,6 @@ impl Configuration {
     /// # Errors
     /// [`ConfigError`], for the user.
     pub fn load(args: &Args, env: Environment<'_>) -> Result<Self, ConfigError> {
-        if !args.adapter.is_empty() || env("MESHD_ADAPTER").is_some() {
-            return Err(ConfigError::NotInThisVersion(
-                "--adapter: this version has no Bluetooth yet; leave it out",
-            ));
-        }
         if args.lan || env("MESHD_LAN").is_some() {
             let text =
                 "--lan: this version can't find nodes on the local network yet; leave it out, or use --relay";
@@ -184,6 +185,9 @@ impl Layer {
             allow_origins: (!args.allow_origin.is_empty()).then(|| args.allow_origin.clone()),
             ui: args.ui.clone(),
             relays: (!relays.is_empty()).then_some(relays),
+            // `--adapter` says that Bluetooth is wanted, whatever lower layers say.
+            ble: if args.no_ble { Some(false) } else { (!args.adapter.is_empty()).then_some(true) },
+            adapters: (!args.adapter.is_empty()).then(|| args.adapter.clone()),
             ..Self::default()
         }
     }
@@ -193,8 +197,9 @@ impl Layer {
         let listen = vars.parse_with("MESHD_LISTEN", args::socket_address)?;
         let no_tcp = vars.parse_with("MESHD_NO_TCP", truth)?;
         let relays = vars.list("MESHD_RELAY", RelayUrl::from_str)?;
-        // There is no Bluetooth and no LAN to switch off, but whether the values make sense can be said.
-        vars.parse_with("MESHD_NO_BLE", truth)?;
+        let no_ble = vars.parse_with("MESHD_NO_BLE", truth)?;
+        let adapters = vars.list("MESHD_ADAPTER", ble::adapter_name)?;
+        // There is no LAN to switch off, but whether the value makes sense can be said.
         vars.parse_with("MESHD_NO_LAN", truth)?;
         Ok(Self {
             source: "environment".to_owned(),
@@ -207,6 +212,8 @@ impl Layer {
             socket: vars.path("MESHD_SOCKET"),
             allow_origins: vars.list("MESHD_ALLOW_ORIGIN", args::origin)?,
             ui: vars.path("MESHD_UI"),
+            ble: no_ble.map(|no| !no).or(adapters.as_ref().map(|_| true)),
+            adapters,
             relays: relays.map(|urls| urls.into_iter().map(RelaySettings::new).collect()),
             ..Self::default()
         })
@@ -256,7 +263,7 @@ impl Settings {
     /// Each value from the first layer that has it.
     fn resolve(layers: &[Layer]) -> (Self, String) {
         let mut pick = Pick { layers, report: String::new() };
-        let limits = Limits::default();
+        let (limits, defaults) = (Limits::default(), BleSettings::default());
         let tcp = pick.value("api.tcp", |layer| layer.tcp, true);
         let listen =
             pick.value("api.listen", |layer| layer.listen, SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)));
@@ -283,6 +290,11 @@ impl Settings {
                 ),
                 events_kept: pick.value("store.events_kept", |layer| layer.events_kept, limits.events_kept),
                 peers_kept: pick.value("store.peers_kept", |layer| layer.peers_kept, limits.peers_kept),
+            },
+            ble: BleSettings {
+                enabled: pick.value("bluetooth.enabled", |layer| layer.ble, defaults.enabled),
+                adapters: pick.value("bluetooth.adapters", |layer| layer.adapters.clone(), defaults.adapters),
+                profile: pick.value("bluetooth.profile", |layer| layer.ble_profile, defaults.profile),
             },
             relays: pick.relays(),
         };

@@ -26,6 +26,7 @@ use crate::demo::{Demo, ScratchDir};
 use crate::driver::Driver;
 use crate::http::{self, App, Listener};
 use crate::identity_file::{self, system_entropy};
+use crate::link::ble;
 use crate::link::network::watch_network;
 use crate::link::relay;
 use crate::listen::{self, SocketFile};
@@ -117,6 +118,7 @@ async fn live(mut settings: Settings, with_demo: bool) -> Result<(), Failure> {
     report_missing_transports(&driver, &settings);
 
     let mut links = spawn_relays(&settings, &driver, &stopping);
+    links.spawn(ble::run(settings.ble.clone(), driver.clone(), stopping.clone()));
     let demo = match demo {
         Some(demo) => Some(demo.run(driver.clone(), stopping.clone()).await?),
         None => None,
@@ -227,7 +229,6 @@ fn report_missing_transports(driver: &Driver, settings: &Settings) {
         detail: detail.to_owned(),
         hint: hint.map(str::to_owned),
     };
-    port.report(off(LinkKind::Ble, "bluetooth", "not in this version", None));
     port.report(off(LinkKind::Lan, "lan", "not in this version", None));
     if settings.relays.is_empty() {
         let hint = "name one with --relay ws://host:8080, or in the configuration file";

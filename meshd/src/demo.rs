@@ -88,6 +88,7 @@ impl Demo {
             tracing::warn!("--demo keeps to itself: the configured relays are left out");
         }
         settings.relays = vec![RelaySettings::new(url.clone())];
+        settings.ble.enabled = false;
         let scratch = settings.state_dir.is_none().then(|| ScratchDir::new("demo")).transpose()?;
         if settings.name.is_none() && scratch.is_some() {
             settings.name = Some("You".to_owned());

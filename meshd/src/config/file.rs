@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 use super::{ConfigError, Layer};
 use crate::args;
 use crate::clock::ClockPolicy;
+use crate::link::ble;
 use crate::link::relay::{RelaySettings, RelayUrl};
 use crate::log::LogFilter;
 
@@ -30,6 +31,7 @@ struct File {
     clock: Option<ClockPolicy>,
     api: Api,
     store: Store,
+    bluetooth: Bluetooth,
     relay: Option<Vec<Relay>>,
 }
 
@@ -57,6 +59,15 @@ struct Store {
     events_kept: Option<u64>,
     #[serde(deserialize_with = "count")]
     peers_kept: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Bluetooth {
+    enabled: Option<bool>,
+    #[serde(deserialize_with = "adapters")]
+    adapters: Option<Vec<String>>,
+    profile: Option<ble::Profile>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -128,6 +139,9 @@ pub(super) fn parse(text: &str) -> Result<Layer, (usize, String)> {
         bundles_max: file.store.bundles_max,
         events_kept: file.store.events_kept,
         peers_kept: file.store.peers_kept,
+        ble: file.bluetooth.enabled,
+        adapters: file.bluetooth.adapters,
+        ble_profile: file.bluetooth.profile,
         relays: file.relay.map(|relays| relays.into_iter().map(|relay| relay.0).collect()),
     })
 }
@@ -161,6 +175,12 @@ fn origins<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Vec<String>>, D
     let texts = Vec::<String>::deserialize(value)?;
     let origins = texts.iter().map(|text| args::origin(text)).collect::<Result<_, _>>();
     origins.map(Some).map_err(serde::de::Error::custom)
+}
+
+fn adapters<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Vec<String>>, D::Error> {
+    let texts = Vec::<String>::deserialize(value)?;
+    let names = texts.iter().map(|text| ble::adapter_name(text)).collect::<Result<_, _>>();
+    names.map(Some).map_err(serde::de::Error::custom)
 }
 
 fn bytes<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u64>, D::Error> {

@@ -1,0 +1,249 @@
+//! One adapter at work: advertises, listens, dials and serves until something is wrong with it.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bluer::adv::{Advertisement, AdvertisementHandle};
+use bluer::{
+    Adapter, AdapterEvent, AdapterProperty, Address, DiscoveryFilter, DiscoveryTransport, Session,
+};
+use futures_util::stream::StreamExt;
+use meshlink_core::TransportState;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::super::beacon::{Beacon, EPOCH, Fingerprint};
+use super::super::candidates::Ours;
+use super::super::duty::{Duty, Profile};
+use super::super::report;
+use super::air::{Air, Next, dice};
+use super::fault::Fault;
+use super::lanes::{self, SERVICE};
+use super::{Heard, dial, privacy};
+use crate::driver::LinkPort;
+
+/// BlueZ answers in milliseconds; after this it hangs.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
+/// The advertisement is renewed this often at most.
+const RENEW_APART: Duration = Duration::from_secs(2);
+
+/// What an adapter's task needs to know.
+#[derive(Clone)]
+pub(super) struct Post {
+    pub(super) name: String,
+    pub(super) profile: Profile,
+    pub(super) port: LinkPort,
+    pub(super) fingerprint: watch::Receiver<Fingerprint>,
+    pub(super) stopping: crate::stop::Stopping,
+}
+
+/// Runs an adapter until something is wrong with it, or until the daemon stops: then there is no fault.
+pub(super) async fn run(session: &Session, post: &Post, was_on: &mut bool) -> Option<Fault> {
+    match work(session, post, was_on).await {
+        Ok(()) => None,
+        Err(fault) => Some(fault),
+    }
+}
+
+/// Asks BlueZ something.
+pub(super) async fn ask<T>(call: impl Future<Output = bluer::Result<T>>) -> Result<T, Fault> {
+    let answer = timeout(ANSWER_TIME_MAX, call).await.map_err(|_| Fault::Hung)?;
+    answer.map_err(|error| Fault::of(&error))
+}
+
+async fn work(session: &Session, post: &Post, was_on: &mut bool) -> Result<(), Fault> {
+    let adapter = session.adapter(&post.name).map_err(|error| Fault::of(&error))?;
+    let mut events = Box::pin(ask(adapter.events()).await?);
+    switch_on(&adapter, was_on).await?;
+    let random = dice().to_be_bytes();
+    let held = *post.fingerprint.borrow();
+    let ours = Ours { beacon: Beacon::new(random, held), held };
+    let air = Air::new(adapter, post.port.clone(), ours);
+    let _ends = EndLinks(Arc::clone(&air));
+    // Kept while we serve.
+    let _services = timeout(ANSWER_TIME_MAX, lanes::register(&air))
+        .await
+        .map_err(|_| Fault::Hung)?
+        .map_err(|error| Fault::NoServices(error.to_string()))?;
+    let mut stopping = post.stopping.clone();
+    let ended = tokio::select! {
+        () = stopping.heard() => Ok(()),
+        fault = advertise(&air, post, random) => Err(fault),
+        fault = seek(&air, post.profile) => Err(fault),
+        fault = power_off(&mut events) => Err(fault),
+    };
+    if ended.is_ok() {
+        air.cut_all();
+        while air.links() > 0 {
+            air.wake.notified().await;
+        }
+    }
+    ended
+}
+
+/// Links do not outlive their adapter's task.
+struct EndLinks(Arc<Air>);
+
+impl Drop for EndLinks {
+    fn drop(&mut self) {
+        self.0.abort_all();
+    }
+}
+
+/// Switches the adapter on, once: who switches it off afterwards means it.
+async fn switch_on(adapter: &Adapter, was_on: &mut bool) -> Result<(), Fault> {
+    if !ask(adapter.is_powered()).await? {
+        if *was_on {
+            return Err(Fault::SwitchedOff);
+        }
+        ask(adapter.set_powered(true)).await.map_err(|fault| match fault {
+            Fault::Other(_) => Fault::Blocked,
+            fault => fault,
+        })?;
+    }
+    *was_on = true;
+    Ok(())
+}
+
+async fn power_off(events: &mut (impl futures_util::Stream<Item = AdapterEvent> + Unpin)) -> Fault {
+    loop {
+        match events.next().await {
+            Some(AdapterEvent::PropertyChanged(AdapterProperty::Powered(false))) => return Fault::SwitchedOff,
+            Some(_) => {}
+            None => return Fault::Absent,
+        }
+    }
+}
+
+/// Keeps the advertisement up and true.
+async fn advertise(air: &Arc<Air>, post: &Post, mut random: [u8; 4]) -> Fault {
+    let mut fingerprint = post.fingerprint.clone();
+    let mut epoch_ends = Instant::now() + EPOCH;
+    let mut on_air: Option<AdvertisementHandle> = None;
+    loop {
+        let held = *fingerprint.borrow_and_update();
+        let beacon = Beacon::new(random, held);
+        air.ours_changed(Ours { beacon, held });
+        // The old one goes first: adapters have few.
+        drop(on_air.take());
+        let advertising = air.adapter.advertise(advertisement(beacon, post.profile));
+        on_air = match timeout(ANSWER_TIME_MAX, advertising).await {
+            Err(_) => return Fault::Hung,
+            Ok(Err(error)) => return Fault::NoAdvertisement(error.to_string()),
+            Ok(Ok(handle)) => Some(handle),
+        };
+        say_up(air, post).await;
+        sleep_until(Instant::now() + RENEW_APART).await;
+        tokio::select! {
+            changed = fingerprint.changed() => if changed.is_err() {
+                // The daemon stops.
+                std::future::pending::<()>().await;
+            },
+            () = sleep_until(epoch_ends) => {
+                random = dice().to_be_bytes();
+                epoch_ends = Instant::now() + EPOCH;
+            }
+        }
+    }
+}
+
+fn advertisement(beacon: Beacon, profile: Profile) -> Advertisement {
+    let every = profile.advertise_every();
+    Advertisement {
+        service_data: BTreeMap::from([(SERVICE, beacon.bytes().to_vec())]),
+        discoverable: Some(true),
+        min_interval: Some(every),
+        max_interval: Some(every + every / 2),
+        ..Default::default()
+    }
+}
+
+async fn say_up(air: &Arc<Air>, post: &Post) {
+    let hint = privacy::hint().await;
+    let detail = format!("advertising and listening ({:?})", post.profile).to_lowercase();
+    report(&air.port, &post.name, TransportState::Up, &detail, hint);
+}
+
+/// Listens, dials whoever is due, rests.
+async fn seek(air: &Arc<Air>, profile: Profile) -> Fault {
+    let mut duty = Duty::new(profile, air.now());
+    loop {
+        if let Err(fault) = listen(air, &mut duty).await {
+            return fault;
+        }
+        while let Next::Dial(address) = air.next() {
+            dial::dial(air, Address(address)).await;
+        }
+        let rest_ends = Instant::now() + duty.pause(air.now());
+        tracing::trace!(adapter = air.adapter.name(), in_range = air.in_range(), links = air.links(), "resting");
+        rest(air, rest_ends).await;
+    }
+}
+
+/// Listens for as long as the profile says, or until somebody is due.
+async fn listen(air: &Arc<Air>, duty: &mut Duty) -> Result<(), Fault> {
+    let ends = Instant::now() + duty.scan();
+    let filter =
+        DiscoveryFilter { transport: DiscoveryTransport::Le, duplicate_data: false, ..Default::default() };
+    ask(air.adapter.set_discovery_filter(filter)).await?;
+    // Dropped before anybody is dialled: that ends the discovery.
+    let mut events = Box::pin(ask(air.adapter.discover_devices_with_changes()).await?);
+    loop {
+        let due = match air.next() {
+            Next::Dial(_) => return Ok(()),
+            Next::At(at) => air.instant(at).min(ends),
+            Next::Nobody => ends,
+        };
+        tokio::select! {
+            event = events.next() => match event {
+                Some(AdapterEvent::DeviceAdded(address)) => {
+                    if look_at(air, address).await? == Heard::New {
+                        duty.something_new(air.now());
+                    }
+                }
+                Some(_) => {}
+                // Somebody else has ended all discovery, or the adapter is gone, which the next call tells.
+                None => return Ok(()),
+            },
+            () = air.wake.notified() => {}
+            () = sleep_until(due) => if due == ends { return Ok(()) },
+        }
+    }
+}
+
+/// Reads the beacon of a device that is here now.
+async fn look_at(air: &Arc<Air>, address: Address) -> Result<Heard, Fault> {
+    let Ok(device) = air.adapter.device(address) else { return Ok(Heard::Nothing) };
+    let seen = async {
+        // A device that is only remembered has no signal.
+        let Some(_) = device.rssi().await? else { return Ok(None) };
+        Ok(device.service_data().await?.and_then(|data| Beacon::read(data.get(&SERVICE)?)))
+    };
+    match timeout(ANSWER_TIME_MAX, seen).await {
+        Err(_) => Err(Fault::Hung),
+        Ok(Ok(Some(beacon))) if air.heard(address.0, beacon) => Ok(Heard::New),
+        Ok(Ok(Some(_))) => Ok(Heard::Known),
+        Ok(Ok(None)) => Ok(Heard::Nothing),
+        Ok(Err(error)) => {
+            let error: bluer::Error = error;
+            tracing::trace!(%address, %error, "heard and gone");
+            Ok(Heard::Nothing)
+        }
+    }
+}
+
+/// Rests, unless somebody is due.
+async fn rest(air: &Arc<Air>, ends: Instant) {
+    loop {
+        let due = match air.next() {
+            Next::Dial(_) => return,
+            Next::At(at) => air.instant(at).min(ends),
+            Next::Nobody => ends,
+        };
+        tokio::select! {
+            () = air.wake.notified() => {}
+            () = sleep_until(due) => if due == ends { return },
+        }
+    }
+}

@@ -1,0 +1,23 @@
+# Two nodes find each other over Bluetooth and swap what each wrote before the other was there.
+# limit: 180
+# needs: meshd meshctl
+has_ble_link() { ctl "$1" --json status | jq -e '[.neighbours[]?, .links[]?] | any(.. | .kind? == "ble")'; }
+
+air_up one
+start_bluetoothd
+start_node a --adapter "$(adapter_of one 1)" --log info,meshd=debug
+id=$(send a "hello from a")
+start_node b --adapter "$(adapter_of one 2)" --log info,meshd=debug
+wait_for 'has b "hello from a"' 30
+figure meet_ms "$WAITED_MS"
+wait_for "[[ \$(status_of a $id) == synced ]]" 10
+
+say "the other way, on the link that is up"
+id=$(send b "hello from b")
+wait_for 'has a "hello from b"' 10
+figure push_ms "$WAITED_MS"
+wait_for "[[ \$(status_of b $id) == synced ]]" 10
+for name in a b; do
+  ctl "$name" --json status >"$LOGS/$name-status.json"
+  jq -e '.links | any(.kind == "ble" and .state == "up")' "$LOGS/$name-status.json" >/dev/null || fail "$name shows no link: $(<"$LOGS/$name-status.json")"
+done
