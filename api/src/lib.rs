@@ -16,11 +16,12 @@ pub mod token;
 
 pub use event::{Event, EventType};
 pub use message::{
-    Conversation, HandOver, HandOverStep, Message, MessageStatus, NewMessage, Priority, Protection, Sender, Trace,
+    Conversation, HandOver, HandOverStep, Message, MessageStatus, NewMessage, Priority, Protection, Sender,
+    Trace,
 };
 pub use node::{
-    ApiAddress, Channel, ClockState, Health, Link, LinkKind, MessageCounts, NewChannel, Peer, Profile, Status,
-    StoreUse, TransportState, TransportStatus,
+    ApiAddress, Channel, ClockState, Health, Link, LinkKind, MessageCounts, NewChannel, Peer, Profile,
+    Status, StoreUse, TransportState, TransportStatus,
 };
 pub use problem::Problem;
 pub use token::{Cursor, NewCursor, NewToken, Scope, Ticket, Token, TokenCreated};

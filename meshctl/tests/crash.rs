@@ -3,6 +3,7 @@
 //! 50 rounds by default; `MESHLINK_CRASH_ROUNDS=1000` for a long run. The seed is printed; `MESHLINK_SEED`
 //! repeats a run's kill times.
 
+#[allow(dead_code, reason = "each test program uses a part of it")]
 mod machine;
 
 use std::collections::BTreeSet;
@@ -25,7 +26,13 @@ fn next_random(state: &mut u64) -> u64 {
 }
 
 /// Posts numbered texts until the daemon dies; the ones answered 201.
-fn write_until_it_dies(address: &str, token: &str, round: u64, writer: u64, dead: &AtomicBool) -> Vec<String> {
+fn write_until_it_dies(
+    address: &str,
+    token: &str,
+    round: u64,
+    writer: u64,
+    dead: &AtomicBool,
+) -> Vec<String> {
     let mut acknowledged = Vec::new();
     for n in 0.. {
         if dead.load(Ordering::Relaxed) {
@@ -70,7 +77,11 @@ fn p01_what_was_acknowledged_survives_a_kill_at_any_moment() {
         slowest = slowest.max(node.restart());
         if let Some(last) = acknowledged.last() {
             let found = node.get(&format!("/v1/messages?q={last}"));
-            assert_eq!(found["items"].as_array().expect("a list").len(), 1, "round {round}: {last} of {found}");
+            assert_eq!(
+                found["items"].as_array().expect("a list").len(),
+                1,
+                "round {round}: {last} of {found}"
+            );
         }
         promised.extend(acknowledged);
     }
@@ -90,7 +101,10 @@ fn all_texts(node: &Node) -> BTreeSet<String> {
     loop {
         let page = node.get(&format!("/v1/messages?limit=500{cursor}"));
         for message in page["items"].as_array().expect("a list") {
-            assert!(texts.insert(message["text"].as_str().expect("text").to_owned()), "shown twice: {message}");
+            assert!(
+                texts.insert(message["text"].as_str().expect("text").to_owned()),
+                "shown twice: {message}"
+            );
         }
         match page["next"].as_str() {
             Some(next) => cursor = format!("&cursor={next}"),

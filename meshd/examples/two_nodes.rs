@@ -83,7 +83,8 @@ impl Connection {
     }
 
     fn send(&mut self, method: &str, path: &str, body: &[u8]) -> anyhow::Result<()> {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n", self.host, body.len());
+        let mut head =
+            format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n", self.host, body.len());
         if let Some(token) = &self.token {
             head += &format!("Authorization: Bearer {token}\r\nAccept: application/x-ndjson\r\n");
         }
@@ -154,9 +155,12 @@ impl MeshLink {
     fn start(bin: &Path) -> anyhow::Result<Self> {
         let dir = tempfile::tempdir()?;
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let relay = start(
-            Command::new(bin.join("meshlink-relay")).args(["--listen", &format!("127.0.0.1:{port}"), "--max-rate", "0"]),
-        )?;
+        let relay = start(Command::new(bin.join("meshlink-relay")).args([
+            "--listen",
+            &format!("127.0.0.1:{port}"),
+            "--max-rate",
+            "0",
+        ]))?;
         drop(Connection::open(&format!("127.0.0.1:{port}"), None)?);
         let node = |name: &str| -> anyhow::Result<(Running, (String, String))> {
             let state = dir.path().join(name);
@@ -232,7 +236,9 @@ impl Dtn7 {
         let dir = tempfile::tempdir()?;
         let node = |name: &str, web: &str, extra: &[&str]| {
             let mut command = Command::new(bin.join("dtnd"));
-            command.current_dir(dir.path()).args(["-n", name, "-w", web, "-e", "in", "-r", "epidemic", "-W", name]);
+            command
+                .current_dir(dir.path())
+                .args(["-n", name, "-w", web, "-e", "in", "-r", "epidemic", "-W", name]);
             start(command.args(["-j", "2s", "--disable_nd", "-i", "0"]).args(extra))
         };
         let b = node("node2", "13002", &["-C", "mtcp:port=16202:bind=127.0.0.1"])?;
@@ -313,7 +319,13 @@ fn one_at_a_time(pair: &dyn Pair) -> anyhow::Result<()> {
     }
     times.sort();
     let at = |q: f64| times[((times.len() - 1) as f64 * q) as usize].as_secs_f64() * 1e3;
-    println!("{} one at a time: p50 {:.2} ms, p90 {:.2} ms, max {:.2} ms", pair.name(), at(0.5), at(0.9), at(1.0));
+    println!(
+        "{} one at a time: p50 {:.2} ms, p90 {:.2} ms, max {:.2} ms",
+        pair.name(),
+        at(0.5),
+        at(0.9),
+        at(1.0)
+    );
     Ok(())
 }
 
@@ -341,10 +353,14 @@ fn sustained(pair: &dyn Pair, messages: usize, senders: usize) -> anyhow::Result
     for thread in threads {
         thread.join().expect("a sender does not panic")?;
     }
-    let mut line = format!("{} sustained, {senders} senders: {:.0} messages/s;", pair.name(), messages as f64 / seconds);
+    let mut line =
+        format!("{} sustained, {senders} senders: {:.0} messages/s;", pair.name(), messages as f64 / seconds);
     for (pid, (cpu, _, _)) in pair.pids().into_iter().zip(before) {
         let (cpu_after, rss, _) = vitals(pid)?;
-        line += &format!(" pid {pid} {:.0} us CPU/message, {rss} KiB;", (cpu_after - cpu) * 1e6 / messages as f64);
+        line += &format!(
+            " pid {pid} {:.0} us CPU/message, {rss} KiB;",
+            (cpu_after - cpu) * 1e6 / messages as f64
+        );
     }
     println!("{line}");
     Ok(())

@@ -31,12 +31,12 @@ const PORT: u16 = 6374;
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The file can't be read.
-    #[error("can't read the configuration file {}: {source}", path.display())]
+    #[error("can't read the configuration file {}: {why}", path.display())]
     Unreadable {
         /// Which one.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        why: std::io::Error,
     },
     /// Something in the file is wrong.
     #[error("{}:{line}: {problem}", path.display())]

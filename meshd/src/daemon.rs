@@ -322,7 +322,7 @@ impl Api {
         .await
         .map_err(|error| match error {
             http::StartError::Ui { .. } => Failure::Usage(error.into()),
-            error => Failure::Failed(error.into()),
+            http::StartError::Gone | http::StartError::Store(_) => Failure::Failed(error.into()),
         })?;
         let server = tokio::spawn(http::serve(app, self.listeners, async move { stopping.heard().await }));
         let Addresses { tcp, socket } = &self.addresses;

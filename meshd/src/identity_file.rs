@@ -166,7 +166,7 @@ mod tests {
     fn c12_a_key_that_is_gone_is_not_made_anew() {
         let (temp, state) = state();
         std::fs::write(temp.path().join("meshd.db"), "").unwrap();
-        let error = load(&state).err().expect("refused").to_string();
+        let error = load(&state).expect_err("refused").to_string();
         assert!(error.contains("is gone"), "{error}");
         assert!(!temp.path().join(IDENTITY_FILE).exists());
     }
@@ -175,7 +175,7 @@ mod tests {
     fn c20_without_entropy_nothing_is_made() {
         let (temp, state) = state();
         for broken in [&(|_: &mut [u8]| Err("injected".to_owned())) as Entropy<'_>, &|_: &mut [u8]| Ok(())] {
-            let error = load_or_make(&state, "meshd.db", broken).err().expect("refused");
+            let error = load_or_make(&state, "meshd.db", broken).expect_err("refused");
             assert!(matches!(error, IdentityError::NoEntropy { .. }), "{error}");
             assert!(!temp.path().join(IDENTITY_FILE).exists());
         }
@@ -189,7 +189,7 @@ mod tests {
         let path = temp.path().join(IDENTITY_FILE);
         let text = std::fs::read_to_string(&path).unwrap().replace(LABEL, "meshlink-identity-2");
         std::fs::write(&path, text).unwrap();
-        let error = load(&state).err().expect("refused");
+        let error = load(&state).expect_err("refused");
         assert!(!format!("{error} {error:?}").contains(&secret[..16]));
     }
 }

@@ -31,12 +31,12 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 #[derive(Debug, thiserror::Error)]
 pub enum ListenError {
     /// The TCP address is not free or not of this machine.
-    #[error("can't listen on {address}: {}", tcp_in_words(source))]
+    #[error("can't listen on {address}: {}", tcp_in_words(why))]
     Tcp {
         /// Which address.
         address: SocketAddr,
         /// Why.
-        source: std::io::Error,
+        why: std::io::Error,
     },
     /// The Unix socket can't be made.
     #[error("can't listen on the socket {}: {problem}", path.display())]
@@ -66,6 +66,7 @@ pub enum ListenError {
     },
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "the list is the standard library's, and grows")]
 fn tcp_in_words(error: &std::io::Error) -> String {
     match error.kind() {
         ErrorKind::AddrInUse => {
@@ -83,7 +84,7 @@ fn tcp_in_words(error: &std::io::Error) -> String {
 /// # Errors
 /// [`ListenError::Tcp`].
 pub async fn bind_tcp(address: SocketAddr) -> Result<TcpListener, ListenError> {
-    TcpListener::bind(address).await.map_err(|source| ListenError::Tcp { address, source })
+    TcpListener::bind(address).await.map_err(|why| ListenError::Tcp { address, why })
 }
 
 /// A Unix socket that goes with its owner.

@@ -5,7 +5,7 @@
 
 use std::io::IsTerminal;
 
-use tracing_subscriber::filter::{ParseError, Targets};
+use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -39,11 +39,17 @@ impl std::str::FromStr for LogFilter {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let targets = text.parse().map_err(|e: ParseError| {
+        let bad = |what: &dyn std::fmt::Display| {
             format!(
-                "{e}; write a level (error, warn, info, debug, trace) or target=level, separated by commas"
+                "{what}; write a level (error, warn, info, debug, trace, off) or target=level, separated by commas"
             )
-        })?;
+        };
+        // `Targets` takes a word that is no level for the name of a target.
+        let is_level = |word: &str| !word.is_empty() && word.parse::<LevelFilter>().is_ok();
+        if let Some(word) = text.split(',').find(|part| !part.contains('=') && !is_level(part)) {
+            return Err(bad(&format_args!("{word:?} is no level")));
+        }
+        let targets = text.parse().map_err(|e: ParseError| bad(&e))?;
         Ok(Self { text: text.to_owned(), targets })
     }
 }
@@ -69,7 +75,9 @@ mod tests {
         for good in ["info", "warn,meshd::link=debug", "off", "meshd=trace"] {
             assert!(good.parse::<LogFilter>().is_ok(), "{good}");
         }
-        let error = "meshd=loud".parse::<LogFilter>().expect_err("no such level");
-        assert!(error.contains("error, warn, info, debug, trace"), "{error}");
+        for bad in ["meshd=loud", "loud", "", "info,meshd"] {
+            let error = bad.parse::<LogFilter>().expect_err(bad);
+            assert!(error.contains("error, warn, info, debug, trace"), "{error}");
+        }
     }
 }

@@ -26,12 +26,12 @@ const PID_BYTES_MAX: u64 = 20;
 #[derive(Debug, thiserror::Error)]
 pub enum StateDirError {
     /// It is not there and can't be made, or can't be written to.
-    #[error("can't use the state directory {}: {source}; choose another with --state-dir, or make it this user's own", path.display())]
+    #[error("can't use the state directory {}: {why}; choose another with --state-dir, or make it this user's own", path.display())]
     Unusable {
         /// Which one.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        why: std::io::Error,
     },
     /// Others could swap the files in it.
     #[error(
@@ -62,14 +62,14 @@ pub enum StateDirError {
 #[derive(Debug, thiserror::Error)]
 pub enum PrivateFileError {
     /// The system said no.
-    #[error("can't {action} {}: {source}", path.display())]
+    #[error("can't {action} {}: {why}", path.display())]
     Io {
         /// `read`, `write` or `remove`.
         action: &'static str,
         /// Which file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        why: std::io::Error,
     },
     /// Its content can't be believed.
     #[error("{} {problem}; {remedy}", path.display())]
@@ -98,7 +98,7 @@ impl StateDir {
     /// # Errors
     /// [`StateDirError`], in words for the user.
     pub fn open(path: &Path) -> Result<Self, StateDirError> {
-        let unusable = |source: std::io::Error| StateDirError::Unusable { path: path.to_owned(), source };
+        let unusable = |why: std::io::Error| StateDirError::Unusable { path: path.to_owned(), why };
         if !path.exists() {
             let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
             made.map_err(unusable)?;
@@ -194,8 +194,8 @@ impl StateDir {
         Ok(())
     }
 
-    fn io(&self, action: &'static str, name: &str, source: std::io::Error) -> PrivateFileError {
-        PrivateFileError::Io { action, path: self.path.join(name), source }
+    fn io(&self, action: &'static str, name: &str, why: std::io::Error) -> PrivateFileError {
+        PrivateFileError::Io { action, path: self.path.join(name), why }
     }
 
     fn not_private(&self, name: &str, problem: &'static str, remedy: &'static str) -> PrivateFileError {
@@ -206,7 +206,7 @@ impl StateDir {
 /// A directory that others may write to, or a link that others may turn, is no place for keys. systemd's
 /// `DynamicUser=` makes a link owned by root, which is fine.
 fn check_owner(path: &Path) -> Result<(), StateDirError> {
-    let unusable = |source: std::io::Error| StateDirError::Unusable { path: path.to_owned(), source };
+    let unusable = |why: std::io::Error| StateDirError::Unusable { path: path.to_owned(), why };
     let not_private = |problem| StateDirError::NotPrivate { path: path.to_owned(), problem };
     let me = rustix::process::geteuid().as_raw();
     let link = path.symlink_metadata().map_err(unusable)?;
@@ -230,7 +230,7 @@ fn check_owner(path: &Path) -> Result<(), StateDirError> {
 }
 
 fn lock(path: &Path, dir: &OwnedFd) -> Result<File, StateDirError> {
-    let unusable = |source: std::io::Error| StateDirError::Unusable { path: path.to_owned(), source };
+    let unusable = |why: std::io::Error| StateDirError::Unusable { path: path.to_owned(), why };
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file =
         File::from(rustix::fs::openat(dir, LOCK_FILE, flags, PRIVATE).map_err(|e| unusable(e.into()))?);

@@ -66,7 +66,20 @@ fn crates_import_only_along_the_arrows() {
 
 #[test]
 fn the_core_does_no_io() {
-    let banned = ["tokio", "rusqlite", "mio", "hyper", "axum", "getrandom", "rand", "tracing", "log", "chrono", "jiff", "uuid"];
+    let banned = [
+        "tokio",
+        "rusqlite",
+        "mio",
+        "hyper",
+        "axum",
+        "getrandom",
+        "rand",
+        "tracing",
+        "log",
+        "chrono",
+        "jiff",
+        "uuid",
+    ];
     let names = dependencies("meshd/core/Cargo.toml");
     for name in banned {
         assert!(!names.contains(name), "meshd/core must not depend on {name}");
@@ -116,6 +129,16 @@ fn every_crate_forbids_unsafe_code() {
     assert!(read("Cargo.toml").contains("unsafe_code = \"forbid\""));
     for manifest in ["api", "meshd", "meshd/core", "meshd/sim", "meshctl", "relay"] {
         let text = read(&format!("{manifest}/Cargo.toml"));
-        assert!(text.contains("[lints]\nworkspace = true"), "{manifest}/Cargo.toml does not take the workspace's lints");
+        assert!(
+            text.contains("[lints]\nworkspace = true"),
+            "{manifest}/Cargo.toml does not take the workspace's lints"
+        );
     }
+}
+
+#[test]
+fn the_configuration_reference_is_the_file_compiled_in() {
+    let reference = read("docs/configuration.md");
+    let block = reference.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
+    assert_eq!(block, Some(read("meshd/src/default.toml").as_str()), "copy meshd/src/default.toml into it");
 }

@@ -87,7 +87,8 @@ fn a_port_in_use_is_said() {
 fn an_address_of_another_machine_is_said() {
     let dir = tempfile::tempdir().unwrap();
     // TEST-NET-1 of RFC 5737 belongs to nobody.
-    let said = refusal(&["--state-dir", &state(dir.path()), "--listen", "192.0.2.1:6374"], 1);
+    let said =
+        refusal(&["--state-dir", &state(dir.path()), "--listen", "192.0.2.1:6374", "--log", "error"], 1);
     assert_has(&said, &["192.0.2.1:6374", "no such address"]);
 }
 

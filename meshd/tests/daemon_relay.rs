@@ -66,7 +66,9 @@ fn a_message_arrives_and_its_sender_learns_so() {
     let links = b.get("/v1/links");
     assert_eq!(links["items"][0]["kind"], "relay");
     assert_eq!(links["items"][0]["peer"], a.get("/v1/status")["node_id"]);
-    assert_eq!(a.relay()["detail"], "connected, 1 other node present");
+    wait_for("the status", PATIENCE, || {
+        (a.relay()["detail"] == "connected, 1 other node present").then_some(())
+    });
 }
 
 #[test]

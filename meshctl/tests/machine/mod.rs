@@ -3,6 +3,8 @@
 //!
 //! The binaries are the ones Cargo built beside `meshctl`, so `cargo test --workspace` is enough.
 
+#![allow(clippy::print_stderr, reason = "a test that fails shows what its processes logged")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
@@ -13,17 +15,17 @@ use serde_json::Value;
 
 /// Longest a test waits for anything, generous because machines are noisy; the rules under test name their
 /// own, shorter times.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Where Cargo put a binary of this workspace.
-pub fn binary(name: &str) -> PathBuf {
+pub(crate) fn binary(name: &str) -> PathBuf {
     let path = Path::new(env!("CARGO_BIN_EXE_meshctl")).with_file_name(name);
     assert!(path.exists(), "{} is missing: run the tests with `cargo test --workspace`", path.display());
     path
 }
 
 /// Asks `found` again until it has an answer.
-pub fn wait_for<T>(what: &str, patience: Duration, mut found: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn wait_for<T>(what: &str, patience: Duration, mut found: impl FnMut() -> Option<T>) -> T {
     let deadline = Instant::now() + patience;
     loop {
         if let Some(answer) = found() {
@@ -35,12 +37,12 @@ pub fn wait_for<T>(what: &str, patience: Duration, mut found: impl FnMut() -> Op
 }
 
 /// A port nobody listens on right now.
-pub fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").expect("loopback has free ports").local_addr().expect("bound").port()
 }
 
 /// A process that ends with its owner.
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
     log: PathBuf,
 }
@@ -53,25 +55,26 @@ impl Process {
         Self { child, log: log.to_owned() }
     }
 
-    pub fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
 
     /// SIGKILL, and waits for the end.
-    pub fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().expect("process of this test");
         self.child.wait().expect("process of this test");
     }
 
     /// SIGTERM; its exit code.
-    pub fn stop(&mut self) -> Option<i32> {
+    pub(crate) fn stop(&mut self) -> Option<i32> {
         let pid = self.pid().to_string();
         let status = Command::new("kill").args(["-TERM", &pid]).status().expect("kill runs");
         assert!(status.success());
-        wait_for("the process to stop", PATIENCE, || self.child.try_wait().expect("process of this test")).code()
+        wait_for("the process to stop", PATIENCE, || self.child.try_wait().expect("process of this test"))
+            .code()
     }
 
-    pub fn log(&self) -> String {
+    pub(crate) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 }
@@ -87,13 +90,13 @@ impl Drop for Process {
 }
 
 /// A relay on a port that stays its own over restarts.
-pub struct Relay {
-    pub process: Process,
-    pub port: u16,
+pub(crate) struct Relay {
+    pub(crate) process: Process,
+    pub(crate) port: u16,
 }
 
 impl Relay {
-    pub fn start(dir: &Path, port: u16) -> Self {
+    pub(crate) fn start(dir: &Path, port: u16) -> Self {
         let mut command = Command::new(binary("meshlink-relay"));
         command.args(["--listen", &format!("127.0.0.1:{port}")]);
         let process = Process::start(command, &dir.join("relay.log"));
@@ -101,20 +104,20 @@ impl Relay {
         Self { process, port }
     }
 
-    pub fn url(port: u16) -> String {
+    pub(crate) fn url(port: u16) -> String {
         format!("ws://127.0.0.1:{port}")
     }
 }
 
 /// A daemon with its own state.
-pub struct Node {
-    pub process: Process,
-    pub state: PathBuf,
+pub(crate) struct Node {
+    pub(crate) process: Process,
+    pub(crate) state: PathBuf,
     flags: Vec<String>,
 }
 
 impl Node {
-    pub fn start(dir: &Path, name: &str, flags: &[&str]) -> Self {
+    pub(crate) fn start(dir: &Path, name: &str, flags: &[&str]) -> Self {
         let state = dir.join(name);
         let flags: Vec<String> = flags.iter().map(|&f| f.to_owned()).collect();
         let process = Self::spawn(&state, name, &flags);
@@ -147,16 +150,16 @@ impl Node {
     }
 
     /// `host:port` of its API.
-    pub fn address(&self) -> String {
+    pub(crate) fn address(&self) -> String {
         self.api().expect("api.json of a running daemon").url
     }
 
-    pub fn token(&self) -> String {
+    pub(crate) fn token(&self) -> String {
         std::fs::read_to_string(self.state.join("api-token")).expect("token file").trim().to_owned()
     }
 
     /// Starts it again on the same state, after a kill or a stop.
-    pub fn restart(&mut self) -> Duration {
+    pub(crate) fn restart(&mut self) -> Duration {
         let started = Instant::now();
         let name = self.state.file_name().expect("named").to_str().expect("plain name").to_owned();
         self.process = Self::spawn(&self.state, &name, &self.flags);
@@ -165,18 +168,24 @@ impl Node {
     }
 
     /// A request with the file token.
-    pub fn request(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> std::io::Result<Answer> {
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> std::io::Result<Answer> {
         http(&self.address(), Some(&self.token()), method, path, headers, body.as_bytes())
     }
 
-    pub fn get(&self, path: &str) -> Value {
+    pub(crate) fn get(&self, path: &str) -> Value {
         let answer = self.request("GET", path, &[], "").expect("the daemon answers");
         assert_eq!(answer.status, 200, "GET {path}: {}", answer.body);
         answer.json()
     }
 
     /// Sends a text to `#mesh` over the API; the message.
-    pub fn post(&self, text: &str) -> Value {
+    pub(crate) fn post(&self, text: &str) -> Value {
         let body = serde_json::json!({ "text": text }).to_string();
         let answer = self
             .request("POST", "/v1/messages", &[("Content-Type", "application/json")], &body)
@@ -186,20 +195,25 @@ impl Node {
     }
 
     /// Texts of all messages, oldest first.
-    pub fn texts(&self) -> Vec<String> {
+    pub(crate) fn texts(&self) -> Vec<String> {
         let page = self.get("/v1/messages?order=asc&limit=500");
-        page["items"].as_array().expect("a list").iter().map(|m| m["text"].as_str().expect("text").to_owned()).collect()
+        page["items"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|m| m["text"].as_str().expect("text").to_owned())
+            .collect()
     }
 
     /// `meshctl` aimed at this node.
-    pub fn meshctl(&self, args: &[&str]) -> Command {
+    pub(crate) fn meshctl(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_meshctl"));
         command.args(["--state-dir", self.state.to_str().expect("plain path")]).args(args);
         command.env_remove("MESHLINK_URL").stdin(Stdio::null());
         command
     }
 
-    pub fn run(&self, args: &[&str]) -> Output {
+    pub(crate) fn run(&self, args: &[&str]) -> Output {
         self.meshctl(args).output().expect("meshctl runs")
     }
 }
@@ -210,14 +224,14 @@ struct Address {
 }
 
 /// An answer, read to its end.
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: String,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: String,
 }
 
 impl Answer {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.body))
     }
 }
@@ -231,7 +245,9 @@ fn write_head(
     headers: &[(&str, &str)],
     length: usize,
 ) -> std::io::Result<()> {
-    let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n");
+    let mut head = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\nContent-Length: {length}\r\n"
+    );
     if let Some(token) = token {
         head += &format!("Authorization: Bearer {token}\r\n");
     }
@@ -242,7 +258,7 @@ fn write_head(
 }
 
 /// One request on a connection of its own.
-pub fn http(
+pub(crate) fn http(
     address: &str,
     token: Option<&str>,
     method: &str,
@@ -260,7 +276,11 @@ pub fn http(
     let broken = || std::io::Error::new(std::io::ErrorKind::UnexpectedEof, "answer cut short");
     let (head, body) = text.split_once("\r\n\r\n").ok_or_else(broken)?;
     let status = head.split(' ').nth(1).and_then(|s| s.parse().ok()).ok_or_else(broken)?;
-    let body = if head.to_ascii_lowercase().contains("transfer-encoding: chunked") { dechunk(body) } else { body.to_owned() };
+    let body = if head.to_ascii_lowercase().contains("transfer-encoding: chunked") {
+        dechunk(body)
+    } else {
+        body.to_owned()
+    };
     Ok(Answer { status, head: head.to_owned(), body })
 }
 
@@ -278,23 +298,24 @@ fn dechunk(mut body: &str) -> String {
 }
 
 /// An open `GET /v1/events` as NDJSON, line by line.
-pub struct Events {
+pub(crate) struct Events {
     reader: BufReader<TcpStream>,
 }
 
 impl Events {
     /// Opens the stream; `after` is sent as `Last-Event-ID`.
-    pub fn open(node: &Node, after: Option<&str>) -> Self {
+    pub(crate) fn open(node: &Node, after: Option<&str>) -> Self {
         let mut stream = TcpStream::connect(node.address()).expect("the daemon listens");
         stream.set_read_timeout(Some(PATIENCE)).expect("a socket");
         let mut headers = vec![("Accept", "application/x-ndjson")];
         headers.extend(after.map(|id| ("Last-Event-ID", id)));
-        write_head(&mut stream, &node.address(), Some(&node.token()), "GET", "/v1/events", &headers, 0).expect("sent");
+        write_head(&mut stream, &node.address(), Some(&node.token()), "GET", "/v1/events", &headers, 0)
+            .expect("sent");
         Self { reader: BufReader::new(stream) }
     }
 
     /// The next event; `None` when the daemon went away.
-    pub fn next(&mut self) -> Option<Value> {
+    pub(crate) fn next(&mut self) -> Option<Value> {
         loop {
             let mut line = String::new();
             match self.reader.read_line(&mut line) {

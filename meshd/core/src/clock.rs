@@ -38,16 +38,18 @@ pub struct Timeline {
 
 impl Timeline {
     /// The longest time between two runs that is believed, in milliseconds: 30 days, the longest lifetime.
-    /// More expires the same bundles, and a clock that is wrong by years then costs no more than that.
+    /// More is more likely a wrong clock than a long sleep, and counts for nothing: keeping old bundles for
+    /// another round costs little, expiring all of them because a clock jumped costs them (threat R-06).
     pub const DOWNTIME_MS_MAX: u64 = 30 * 24 * 3600 * 1000;
 
     /// Continues from what was saved. The time between counts if both ends of it were trusted.
     pub fn resume(saved: SavedClock, now: Now) -> Self {
         let downtime_ms = match (saved.unix_ms, now.unix_ms) {
-            (Some(before), Some(after)) => after.saturating_sub(before).min(Self::DOWNTIME_MS_MAX),
+            (Some(before), Some(after)) => after.saturating_sub(before),
             (None, _) | (_, None) => 0,
         };
-        Self { start_ms: saved.timeline_ms.saturating_add(downtime_ms), start_mono_ms: now.mono_ms }
+        let believed_ms = if downtime_ms <= Self::DOWNTIME_MS_MAX { downtime_ms } else { 0 };
+        Self { start_ms: saved.timeline_ms.saturating_add(believed_ms), start_mono_ms: now.mono_ms }
     }
 
     /// The position at `now`.
@@ -84,10 +86,12 @@ mod tests {
     }
 
     #[test]
-    fn r06_a_wall_clock_that_jumps_moves_the_timeline_by_a_bounded_step() {
+    fn r06_a_wall_clock_that_jumps_does_not_move_the_timeline() {
         let saved = SavedClock { timeline_ms: 1_000, unix_ms: Some(10 * YEAR_MS) };
         let ahead = Now { mono_ms: 0, unix_ms: Some(20 * YEAR_MS) };
-        assert_eq!(Timeline::resume(saved, ahead).at(ahead), 1_000 + Timeline::DOWNTIME_MS_MAX);
+        assert_eq!(Timeline::resume(saved, ahead).at(ahead), 1_000);
+        let month = Now { mono_ms: 0, unix_ms: Some(10 * YEAR_MS + Timeline::DOWNTIME_MS_MAX) };
+        assert_eq!(Timeline::resume(saved, month).at(month), 1_000 + Timeline::DOWNTIME_MS_MAX);
         let back = Now { mono_ms: 0, unix_ms: Some(9 * YEAR_MS) };
         let timeline = Timeline::resume(saved, back);
         assert_eq!(timeline.at(back), 1_000);

@@ -6,6 +6,8 @@
 //!
 //! [`node::Node`] is the door in, [`node::Outbox`] the door out; `docs/protocol.md` is the specification.
 
+#[cfg(test)]
+mod abuse;
 pub mod bridged;
 mod bucket;
 pub mod bundle;
@@ -30,6 +32,8 @@ mod noise;
 pub mod post;
 pub mod profile;
 mod reconcile;
+#[cfg(test)]
+mod rogue;
 mod session;
 mod spelling;
 pub mod store;

@@ -54,6 +54,16 @@ pub struct Carried<'b> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Prefixes<'b>(&'b [u8]);
 
+/// What a list of id prefixes is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum List {
+    News,
+    Get,
+    Stored,
+    Refused(Refusal),
+    Gone,
+}
+
 /// Why a bundle is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Refusal {
@@ -153,6 +163,19 @@ impl<'b> Message<'b> {
             Self::Unknown => &mut writer,
         };
         *plain = writer.finish();
+    }
+}
+
+impl List {
+    /// The message that says it.
+    pub(crate) fn message<'b>(self, prefixes: Prefixes<'b>) -> Message<'b> {
+        match self {
+            Self::News => Message::News(prefixes),
+            Self::Get => Message::Get(prefixes),
+            Self::Stored => Message::Stored(prefixes),
+            Self::Refused(why) => Message::Refused(why, prefixes),
+            Self::Gone => Message::Gone(prefixes),
+        }
     }
 }
 

@@ -1,2 +1,87 @@
-//! Placeholder for the first build.
-fn main() {}
+//! `meshsim`: repeats a claim about MeshLink's mesh engine on any machine.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Parser, Subcommand};
+use meshsim::{Scenario, World};
+
+/// Runs the real node of MeshLink under a virtual clock.
+#[derive(Parser)]
+#[command(name = "meshsim", version)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs one world of a scenario and checks that nothing acknowledged is lost and nothing shown twice.
+    World {
+        /// A TOML file; see meshd/sim/scenarios.
+        scenario: PathBuf,
+        /// Chooses one of the scenario's runs.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Prints one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Runs worlds drawn from consecutive seeds; stops at the first bad one.
+    Worlds {
+        /// How many.
+        #[arg(long, default_value_t = 100)]
+        count: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Prints one JSON object a world.
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+#[allow(clippy::print_stdout, reason = "the report is the program's result")]
+fn run(args: Args) -> anyhow::Result<bool> {
+    let print = |report: &meshsim::Report, json: bool| -> anyhow::Result<()> {
+        if json {
+            println!("{}", serde_json::to_string(report)?);
+        } else {
+            println!("{report}");
+        }
+        Ok(())
+    };
+    match args.command {
+        Command::World { scenario, seed, json } => {
+            let text = std::fs::read_to_string(&scenario)
+                .with_context(|| format!("can't read the scenario {}", scenario.display()))?;
+            let plan = Scenario::parse(&text).with_context(|| format!("in {}", scenario.display()))?;
+            let report = World::new(plan, seed).run();
+            print(&report, json)?;
+            Ok(report.is_good())
+        }
+        Command::Worlds { count, seed, json } => {
+            for seed in seed..seed.saturating_add(count) {
+                let report = World::new(Scenario::random(seed), seed).run();
+                print(&report, json)?;
+                if !report.is_good() {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
+        }
+    }
+}
+
+#[allow(clippy::print_stderr, reason = "the one line that says what is wrong")]
+fn main() -> ExitCode {
+    match run(Args::parse()) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("meshsim: {error:#}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -97,7 +97,7 @@ impl TryFrom<RelayKeys> for Relay {
 
 /// Reads a configuration file.
 pub(super) fn read(path: &Path) -> Result<Layer, ConfigError> {
-    let unreadable = |source| ConfigError::Unreadable { path: path.to_owned(), source };
+    let unreadable = |why| ConfigError::Unreadable { path: path.to_owned(), why };
     let size = path.metadata().map_err(unreadable)?.len();
     if size > FILE_BYTES_MAX {
         return Err(unreadable(std::io::Error::other("it is too large for a configuration file")));

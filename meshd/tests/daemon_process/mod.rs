@@ -1,6 +1,6 @@
 //! A real `meshd` for a test: started on a state directory of its own, ended with it.
 
-#![allow(dead_code, reason = "each test file uses a part")]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;

@@ -125,6 +125,7 @@ impl Operation {
     }
 
     /// Does it, and says what came of it.
+    #[allow(clippy::unit_arg, reason = "that nothing came of it is said too")]
     fn apply(&self, store: &mut impl Store) -> String {
         match self {
             Self::Insert { n, priority, class, origin, ingress, more } => {

@@ -90,7 +90,11 @@ impl<S: Store> Custody<S> {
             Ok(content) => content,
             Err(bad) => return Ok(Verdict::Bad(bad)),
         };
-        if !self.is_wanted(&stored, &content, arrival.hops)? {
+        // A claim of this carrier, not of the bundle: with another carrier it may come again (threat S-08).
+        if stored.expires_tl_ms <= stored.received_tl_ms || arrival.hops >= u64::from(HOPS_MAX) {
+            return Ok(Verdict::Refused(Refusal::Unwanted));
+        }
+        if !self.is_wanted(&stored, &content)? {
             let until = stored.expires_tl_ms.saturating_add(DROPPED_MS);
             self.store.drop_bundle(&bundle.id, until)?;
             return Ok(Verdict::Refused(Refusal::Unwanted));
@@ -136,10 +140,7 @@ impl<S: Store> Custody<S> {
         }
     }
 
-    fn is_wanted(&self, stored: &StoredBundle, content: &Content, hops: u64) -> Result<bool, StoreError> {
-        if stored.expires_tl_ms <= stored.received_tl_ms || hops >= u64::from(HOPS_MAX) {
-            return Ok(false);
-        }
+    fn is_wanted(&self, stored: &StoredBundle, content: &Content) -> Result<bool, StoreError> {
         let Some(origin) = stored.origin else { return Ok(true) };
         if self.is_blocked(&origin) {
             return Ok(false);

@@ -8,7 +8,7 @@ use crate::event::LinkKind;
 use crate::id::{BundleId, IdPrefix};
 use crate::limits::{HOPS_MAX, PREFIXES_MAX, PUSH_BYTES_MAX, SLOW_FRAME_BYTES};
 use crate::store::{Class, Offer, OfferKey, Priority, Store, StoreError, StoredBundle};
-use crate::wire::{Carried, Message, Prefixes, join};
+use crate::wire::{Carried, List, Message, Prefixes, join};
 
 use super::{Around, Flight, Session};
 
@@ -64,14 +64,14 @@ impl Session {
         if take(&mut self.say_again) {
             Message::Again.write(frame.plain);
         }
-        frame.write_list(&mut self.stored, |prefixes| Message::Stored(prefixes));
+        frame.write_list(&mut self.stored, List::Stored);
         for (why, list) in &mut self.refused {
-            frame.write_list(list, |prefixes| Message::Refused(*why, prefixes));
+            frame.write_list(list, List::Refused(*why));
         }
         self.refused.retain(|_, list| !list.is_empty());
-        frame.write_list(&mut self.gone, |prefixes| Message::Gone(prefixes));
+        frame.write_list(&mut self.gone, List::Gone);
         let mut gets = around.wants.take_gets(self.link, frame.room_for_prefixes());
-        frame.write_list(&mut gets, |prefixes| Message::Get(prefixes));
+        frame.write_list(&mut gets, List::Get);
         debug_assert!(gets.is_empty(), "no more was taken than there was room for");
     }
 
@@ -219,7 +219,7 @@ impl Session {
 
     fn write_news(&mut self, frame: &mut Frame<'_>) {
         let waiting = self.news.len();
-        frame.write_list(&mut self.news, |prefixes| Message::News(prefixes));
+        frame.write_list(&mut self.news, List::News);
         self.announced += (waiting - self.news.len()) as u64;
     }
 }
@@ -242,13 +242,13 @@ impl Frame<'_> {
     }
 
     /// Writes as many of the prefixes as there is room for, and takes them out of the list.
-    fn write_list(&mut self, list: &mut Vec<IdPrefix>, message: impl Fn(Prefixes<'_>) -> Message<'_>) {
+    fn write_list(&mut self, list: &mut Vec<IdPrefix>, about: List) {
         while !list.is_empty() {
             let count = self.room_for_prefixes().min(list.len());
             let portion: Vec<IdPrefix> = list.drain(..count).collect();
             let bytes = join(&portion);
             let Some(prefixes) = Prefixes::new(&bytes) else { return };
-            message(prefixes).write(self.plain);
+            about.message(prefixes).write(self.plain);
         }
     }
 }

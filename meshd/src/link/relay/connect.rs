@@ -89,6 +89,7 @@ impl ConnectError {
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "the list is the standard library's, and grows")]
 fn in_words(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::ConnectionRefused => "connection refused".to_owned(),
@@ -130,6 +131,7 @@ impl From<ConnectError> for Handshake {
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "the list is another crate's, and grows")]
 async fn handshake(
     relay: &RelaySettings,
     device_id: &str,

@@ -129,9 +129,11 @@ impl Supervisor {
         let session = Session::new(connection, self.driver.clone(), &self.relay, device_id, &mut self.status);
         let ended = session.run(&mut self.outgoing, stopping).await;
         self.backoff.connected(connected.elapsed());
-        match ended {
+        match &ended {
             Ended::Stopping => None,
-            ended => Some((ended.to_string(), None)),
+            Ended::Closed(_) | Ended::Lost(_) | Ended::Silent | Ended::Stuck | Ended::Nonsense(_) => {
+                Some((ended.to_string(), None))
+            }
         }
     }
 

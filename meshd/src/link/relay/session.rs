@@ -330,6 +330,7 @@ impl<'a> Session<'a> {
     }
 }
 
+#[allow(clippy::wildcard_enum_match_arm, reason = "the list is another crate's, and grows")]
 fn in_words(error: WsError) -> Ended {
     match error {
         WsError::ConnectionClosed | WsError::AlreadyClosed => Ended::Closed(String::new()),

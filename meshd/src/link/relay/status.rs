@@ -51,9 +51,11 @@ impl StatusLine {
         if let Some(status) = self.next.take()
             && self.said.as_ref() != Some(&status)
         {
+            // What follows a change of the state belongs to it: who is present, right after connecting.
+            let news = self.said.as_ref().is_none_or(|said| said.state != status.state);
+            self.not_before = if news { now } else { now + APART };
             self.port.report(status.clone());
             self.said = Some(status);
-            self.not_before = now + APART;
         }
     }
 }

@@ -1,0 +1,563 @@
+//! The command line: what can be typed. It only parses; [`crate::place`] finds the daemon, `commands` act.
+//!
+//! The texts here are the program's reference: `--help`, the man pages and the committed snapshot of the whole
+//! help tree come from them.
+
+use crate::limits::TTL_S;
+use clap::builder::{PossibleValue, StyledStr};
+use clap::{Args as ArgGroup, Parser, Subcommand, ValueEnum, ValueHint};
+use meshlink_api::{MessageStatus, Priority, Scope};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Everything on one command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "meshctl",
+    version,
+    about = "Send and read messages through MeshLink's daemon, meshd",
+    max_term_width = 100,
+    arg_required_else_help = true,
+    after_help = "`meshctl COMMAND --help` shows examples; `meshctl --help` also exit codes and environment.",
+    after_long_help = after_long_help()
+)]
+pub(crate) struct Args {
+    /// Where the daemon is and how to talk.
+    #[command(flatten)]
+    pub(crate) global: Global,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+fn after_long_help() -> StyledStr {
+    StyledStr::from(
+        "Finding the daemon, the first that is given:
+  1. --socket, --url or --state-dir
+  2. MESHLINK_SOCKET, MESHLINK_URL or MESHLINK_STATE_DIR
+  3. the user's: $XDG_RUNTIME_DIR/meshlink/meshd.sock, or as api.json in the state directory says
+  4. the system's: /run/meshlink/meshd.sock
+  5. http://127.0.0.1:6374
+  The state directory is $XDG_STATE_HOME/meshlink, or ~/.local/state/meshlink.
+
+Environment:
+  MESHLINK_SOCKET, MESHLINK_URL, MESHLINK_STATE_DIR, MESHLINK_TOKEN_FILE: as the flags
+  NO_COLOR, CLICOLOR, CLICOLOR_FORCE: colours
+
+Exit codes:
+  0  done
+  1  failed
+  2  usage: the command line makes no sense
+  3  no daemon reachable
+  4  not authorised
+  5  not found
+  6  timed out waiting
+  130  interrupted",
+    )
+}
+
+/// Options every command takes.
+#[derive(Debug, Clone, Default, ArgGroup)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct Global {
+    /// The daemon's URL, such as http://127.0.0.1:6374
+    ///
+    /// Plain HTTP only. For a daemon on another machine forward its port or socket with ssh, or its token and every
+    /// message cross the network readable.
+    #[arg(long, global = true, value_name = "URL", conflicts_with = "socket", value_hint = ValueHint::Url)]
+    pub(crate) url: Option<String>,
+    /// The daemon's Unix socket
+    #[arg(long, global = true, value_name = "PATH", value_hint = ValueHint::FilePath)]
+    pub(crate) socket: Option<PathBuf>,
+    /// File with the API token, for --url
+    ///
+    /// Default: api-token in the state directory, and only towards this machine.
+    #[arg(long, global = true, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) token_file: Option<PathBuf>,
+    /// State directory of the daemon to talk to
+    #[arg(long, global = true, value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub(crate) state_dir: Option<PathBuf>,
+    /// Print JSON, of version 1: one object, a list as an array, `watch` as one object a line
+    #[arg(
+        long,
+        global = true,
+        value_name = "VERSION",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "1",
+        value_parser = ["1"]
+    )]
+    pub(crate) json: Option<String>,
+    /// Print results and errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub(crate) quiet: bool,
+    /// Say more on standard error
+    #[arg(short, long, global = true)]
+    pub(crate) verbose: bool,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Send a message
+    Send(Sending),
+    /// Print messages as they come in
+    Watch(Watch),
+    /// List messages, newest first
+    List(List),
+    /// Show one message
+    Show(OneMessage),
+    /// Show where a message is and what it waits for
+    Trace(OneMessage),
+    /// Find messages by the words in them
+    Search(Search),
+    /// Mark messages as read
+    Read(SomeMessages),
+    /// Remove messages from this node; other nodes keep theirs
+    Forget(SomeMessages),
+    /// List conversations
+    Conversations,
+    /// List nodes heard of, or block one
+    Peers {
+        /// List them if absent.
+        #[command(subcommand)]
+        action: Option<PeersAction>,
+    },
+    /// List live links
+    Links,
+    /// Show how the node is: transports, store, clock, messages
+    Status,
+    /// List, join or leave channels
+    Channel {
+        /// List them if absent.
+        #[command(subcommand)]
+        action: Option<ChannelAction>,
+    },
+    /// List, make or revoke API tokens for other programs
+    Token {
+        /// List them if absent.
+        #[command(subcommand)]
+        action: Option<TokenAction>,
+    },
+    /// Show or change how this node introduces itself
+    Profile {
+        /// Show it if absent.
+        #[command(subcommand)]
+        action: Option<ProfileAction>,
+    },
+    /// Print a completion script for a shell
+    #[command(after_help = "Examples:
+  meshctl completions bash > ~/.local/share/bash-completion/completions/meshctl
+  meshctl completions fish > ~/.config/fish/completions/meshctl.fish")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the man page
+    #[command(after_help = "Examples:
+  meshctl man | man -l -
+  meshctl man --dir /usr/local/share/man/man1")]
+    Man {
+        /// Write one page for each command into this directory instead
+        #[arg(long, value_name = "DIR", value_hint = ValueHint::DirPath)]
+        dir: Option<PathBuf>,
+    },
+}
+
+/// `meshctl send`.
+#[derive(Debug, ArgGroup)]
+#[command(
+    after_help = "Prints the message's id and status. A message that was printed is stored: it goes out when a
+neighbour is there, today or next week.
+
+Examples:
+  meshctl send 'Water at the school'
+  meshctl send --to '#medics' --priority sos 'Two injured at the bridge'
+  uptime | meshctl send -
+  meshctl send --wait synced --timeout 5m 'hello'   # exit code 6 if nobody came by
+  meshctl send -- '-5 degrees here'"
+)]
+pub(crate) struct Sending {
+    /// The text, 1 to 16384 bytes; `-` reads it from standard input
+    ///
+    /// Without TEXT it is read from standard input too, if that is no terminal. One line end at the end is left out.
+    pub(crate) text: Option<String>,
+    /// Where to: #channel, a contact's name, a node id or group:ID
+    #[arg(long, value_name = "WHERE", default_value = "#mesh")]
+    pub(crate) to: String,
+    /// Wait until the message is that far
+    #[arg(long, value_name = "STATUS", value_enum, default_value_t = Wait::Stored, hide_default_value = true)]
+    pub(crate) wait: Wait,
+    /// Give up waiting after this time, with exit code 6
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, default_value = "60s")]
+    pub(crate) timeout: Duration,
+    /// How urgent it is; a more urgent message overtakes on every link
+    #[arg(long, value_parser = parse_priority(), default_value = "normal")]
+    pub(crate) priority: PriorityArg,
+    /// How long carriers keep it, 60s to 30d [default: 7d]
+    #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
+    pub(crate) ttl: Option<u64>,
+    /// Id of the message it answers
+    #[arg(long, value_name = "ID")]
+    pub(crate) reply_to: Option<String>,
+}
+
+/// How far a message shall be before `send` returns.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Wait {
+    /// This node has it safely on disk (the default)
+    Stored,
+    /// At least one other node holds it
+    Synced,
+    /// The recipient has it
+    Delivered,
+    /// The recipient has read it
+    Read,
+}
+
+/// `meshctl watch`.
+#[derive(Debug, ArgGroup)]
+#[command(after_help = "Goes on by itself when the daemon restarts, and shows every message once.
+
+--exec runs `sh -c CMD` for each message. The message is on standard input as JSON, and in
+MESHLINK_ID, MESHLINK_FROM, MESHLINK_FROM_NAME, MESHLINK_AUTHENTICATED, MESHLINK_TO,
+MESHLINK_CONVERSATION, MESHLINK_TEXT, MESHLINK_PROTECTION, MESHLINK_PRIORITY. Use them in quotes,
+as \"$MESHLINK_TEXT\". Nothing of a message becomes part of the command.
+
+Examples:
+  meshctl watch
+  meshctl watch -n 1 --timeout 30s --json
+  meshctl watch --cursor my-bot --exec './answer \"$MESHLINK_TEXT\"'   # misses nothing while away")]
+pub(crate) struct Watch {
+    /// End after this many messages
+    #[arg(short = 'n', long, value_name = "COUNT", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) count: Option<u64>,
+    /// End after this time, with exit code 6
+    #[arg(long, value_name = "TIME", value_parser = parse_duration)]
+    pub(crate) timeout: Option<Duration>,
+    /// Start after this position: the `cursor` of a message or of `meshctl status`
+    #[arg(long, value_name = "CURSOR", conflicts_with = "cursor")]
+    pub(crate) since: Option<String>,
+    /// Go on where the last watch with this NAME stopped; the daemon remembers
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cursor: Option<String>,
+    /// Only messages from: an id, its beginning (4 characters or more), a name, or `me`
+    ///
+    /// Names are not unique and prove nothing: use ids where it matters.
+    #[arg(long, value_name = "WHO")]
+    pub(crate) from: Option<String>,
+    /// Only messages to: #channel, a node id or group:ID
+    #[arg(long, value_name = "WHERE")]
+    pub(crate) to: Option<String>,
+    /// Also messages that this node sent
+    #[arg(long)]
+    pub(crate) own: bool,
+    /// Run a shell command for each message instead of printing it
+    #[arg(long, value_name = "CMD", value_hint = ValueHint::CommandString)]
+    pub(crate) exec: Option<String>,
+}
+
+/// How much of a list of messages is wanted.
+#[derive(Debug, ArgGroup)]
+pub(crate) struct Extent {
+    /// Only this conversation: #channel, a node id or group:ID
+    #[arg(long, visible_alias = "to", value_name = "WHERE")]
+    pub(crate) conversation: Option<String>,
+    /// At most this many
+    #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = parse_count)]
+    pub(crate) limit: usize,
+    /// All there are
+    #[arg(long, conflicts_with = "limit")]
+    pub(crate) all: bool,
+    /// Oldest first
+    #[arg(long)]
+    pub(crate) oldest_first: bool,
+}
+
+/// `meshctl list`.
+#[derive(Debug, ArgGroup)]
+#[command(after_help = "Examples:
+  meshctl list
+  meshctl list --status pending
+  meshctl list --conversation '#medics' --all --json")]
+pub(crate) struct List {
+    /// How much.
+    #[command(flatten)]
+    pub(crate) extent: Extent,
+    /// Only messages that stand there
+    #[arg(long, value_parser = parse_status())]
+    pub(crate) status: Option<StatusArg>,
+    /// Only what came after this position: the `cursor` of a message or of `meshctl status`
+    #[arg(long, value_name = "CURSOR")]
+    pub(crate) since: Option<String>,
+}
+
+/// `meshctl search`.
+#[derive(Debug, ArgGroup)]
+#[command(after_help = "Examples:
+  meshctl search water
+  meshctl search --conversation '#mesh' bridge closed")]
+pub(crate) struct Search {
+    /// Words that all occur in the message
+    #[arg(required = true, value_name = "WORDS")]
+    pub(crate) words: Vec<String>,
+    /// How much.
+    #[command(flatten)]
+    pub(crate) extent: Extent,
+}
+
+/// A command about one message.
+#[derive(Debug, ArgGroup)]
+pub(crate) struct OneMessage {
+    /// The message's id, or its beginning (4 characters or more)
+    pub(crate) id: String,
+}
+
+/// A command about some messages.
+#[derive(Debug, ArgGroup)]
+pub(crate) struct SomeMessages {
+    /// The messages' ids, or their beginnings (4 characters or more)
+    #[arg(required = true, value_name = "ID")]
+    pub(crate) ids: Vec<String>,
+}
+
+/// What to do about peers.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PeersAction {
+    /// List nodes heard of
+    List,
+    /// Show one node
+    Show(OnePeer),
+    /// Have nothing more to do with a node: no links, no display, nothing carried for it
+    Block(OnePeer),
+    /// Undo a block
+    Unblock(OnePeer),
+}
+
+/// A node.
+#[derive(Debug, ArgGroup)]
+pub(crate) struct OnePeer {
+    /// The node's id, or its beginning (4 characters or more)
+    pub(crate) id: String,
+}
+
+/// What to do about channels.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ChannelAction {
+    /// List the channels this node shows
+    List,
+    /// Show a channel's messages from now on
+    Join(OneChannel),
+    /// No longer show a channel
+    Leave(OneChannel),
+}
+
+/// A channel.
+#[derive(Debug, ArgGroup)]
+pub(crate) struct OneChannel {
+    /// Its name, with or without #
+    pub(crate) name: String,
+}
+
+/// What to do about tokens.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TokenAction {
+    /// List tokens; their secrets are never shown again
+    List,
+    /// Make a token and print its secret, once
+    #[command(after_help = "Examples:
+  meshctl token create --scope read --out ~/dashboard.token dashboard")]
+    Create {
+        /// What it is for, 1 to 64 bytes
+        name: String,
+        /// What it may do; each includes the ones before it
+        #[arg(long, value_parser = parse_scope(), default_value = "read")]
+        scope: ScopeArg,
+        /// Write the secret to this new file, readable by you alone, instead of printing it
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        out: Option<PathBuf>,
+    },
+    /// Make a token void
+    Revoke {
+        /// The token's id
+        id: String,
+    },
+}
+
+/// What to do about the profile.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ProfileAction {
+    /// Show how this node introduces itself
+    Show,
+    /// Change it; every node may carry it, so everyone may read it
+    #[command(after_help = "Examples:
+  meshctl profile set --name 'Ana, school' --about 'Water and first aid'
+  meshctl profile set --about ''   # no longer say anything about yourself")]
+    Set(ProfileChange),
+}
+
+/// `meshctl profile set`. What is absent stays as it is; an empty text removes it.
+#[derive(Debug, ArgGroup)]
+#[group(required = true, multiple = true)]
+pub(crate) struct ProfileChange {
+    /// Name, at most 64 bytes; '' for none
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// What to say about yourself, at most 512 bytes; '' for nothing
+    #[arg(long)]
+    pub(crate) about: Option<String>,
+    /// A PNG, JPEG or WebP file of at most 6000 bytes; '' for none
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) avatar: Option<OsString>,
+}
+
+/// An API word as an argument's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Word<T>(pub(crate) T);
+/// `--priority`.
+pub(crate) type PriorityArg = Word<Priority>;
+/// `--status`.
+pub(crate) type StatusArg = Word<MessageStatus>;
+/// `--scope`.
+pub(crate) type ScopeArg = Word<Scope>;
+
+/// A parser for the values an API word can have, so that help and completions name them all.
+#[derive(Debug, Clone)]
+struct WordParser<T: 'static>(&'static [(&'static str, T)]);
+
+impl<T: Copy + std::fmt::Debug + Send + Sync + 'static> clap::builder::TypedValueParser for WordParser<T> {
+    type Value = Word<T>;
+
+    fn parse_ref(
+        &self,
+        command: &clap::Command,
+        arg: Option<&clap::Arg>,
+        value: &std::ffi::OsStr,
+    ) -> Result<Self::Value, clap::Error> {
+        let names = clap::builder::PossibleValuesParser::new(self.0.iter().map(|(name, _)| *name));
+        let name = names.parse_ref(command, arg, value)?;
+        let word =
+            self.0.iter().find(|(word, _)| *word == name).expect("the parser above lets only these pass");
+        Ok(Word(word.1))
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        Some(Box::new(self.0.iter().map(|(name, _)| PossibleValue::new(*name))))
+    }
+}
+
+fn parse_priority() -> WordParser<Priority> {
+    WordParser(&[("sos", Priority::Sos), ("normal", Priority::Normal), ("bulk", Priority::Bulk)])
+}
+
+fn parse_status() -> WordParser<MessageStatus> {
+    WordParser(&[
+        ("pending", MessageStatus::Pending),
+        ("synced", MessageStatus::Synced),
+        ("delivered", MessageStatus::Delivered),
+        ("read", MessageStatus::Read),
+        ("expired", MessageStatus::Expired),
+        ("failed", MessageStatus::Failed),
+    ])
+}
+
+fn parse_scope() -> WordParser<Scope> {
+    WordParser(&[("read", Scope::Read), ("send", Scope::Send), ("admin", Scope::Admin)])
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) => Err("at least 1".into()),
+        Ok(count) => Ok(count),
+        Err(_) => Err("a whole number, such as 50".into()),
+    }
+}
+
+/// Reads `90`, `90s`, `5m`, `2h`, `7d` or `500ms`; a bare number counts seconds.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit_ms: u64 = match unit {
+        "ms" => 1,
+        "" | "s" => 1_000,
+        "m" => 60_000,
+        "h" => 3_600_000,
+        "d" => 86_400_000,
+        _ => return Err("a number and s, m, h or d, such as 90s or 7d".into()),
+    };
+    let ms = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit_ms));
+    match ms {
+        Some(0) => Err("more than no time at all".into()),
+        Some(ms) if ms <= 365 * 86_400_000 => Ok(Duration::from_millis(ms)),
+        Some(_) => Err("at most 365d".into()),
+        None => Err("a number and s, m, h or d, such as 90s or 7d".into()),
+    }
+}
+
+fn parse_ttl(text: &str) -> Result<u64, String> {
+    let seconds = parse_duration(text)?.as_secs();
+    if TTL_S.contains(&seconds) { Ok(seconds) } else { Err("60s to 30d".into()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_whole_help_tree_is_as_published() {
+        // Every command takes the global options; the tree names them once.
+        fn write_tree(command: &clap::Command, is_root: bool, out: &mut String) {
+            let hide = |arg: clap::Arg| arg.clone().hide(!is_root && arg.is_global_set());
+            let help = command.clone().mut_args(hide).render_long_help().to_string();
+            let lines: String = help.lines().map(|line| format!("{}\n", line.trim_end())).collect();
+            out.push_str(&format!("$ {} --help\n{lines}\n", command.get_bin_name().unwrap_or("meshctl")));
+            for child in command.get_subcommands() {
+                write_tree(child, false, out);
+            }
+        }
+        let mut command = Args::command().term_width(100).disable_help_subcommand(true);
+        command.build();
+        let mut tree = String::new();
+        write_tree(&command, true, &mut tree);
+        insta::assert_snapshot!("help", tree);
+    }
+
+    #[test]
+    fn durations_are_numbers_with_a_unit() {
+        assert_eq!(parse_duration("90"), Ok(Duration::from_secs(90)));
+        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(parse_duration("5m"), Ok(Duration::from_secs(300)));
+        assert_eq!(parse_duration("2h"), Ok(Duration::from_secs(7200)));
+        assert_eq!(parse_ttl("7d"), Ok(604_800));
+        for text in ["", "s", "-5", "1.5h", "5 m", "0", "366d", "99999999999999999999", "7w"] {
+            assert!(parse_duration(text).is_err(), "{text}");
+        }
+        assert!(parse_ttl("59s").is_err());
+        assert!(parse_ttl("31d").is_err());
+    }
+
+    #[test]
+    fn json_versions_are_checked() {
+        let parse = |args: &[&str]| Args::try_parse_from(args).map(|args| args.global.json);
+        assert_eq!(parse(&["meshctl", "status"]).unwrap(), None);
+        assert_eq!(parse(&["meshctl", "--json", "status"]).unwrap().as_deref(), Some("1"));
+        assert_eq!(parse(&["meshctl", "status", "--json=1"]).unwrap().as_deref(), Some("1"));
+        assert!(parse(&["meshctl", "status", "--json=2"]).is_err());
+    }
+
+    #[test]
+    fn e05_no_option_takes_a_secret() {
+        fn check(command: &clap::Command) {
+            for arg in command.get_arguments() {
+                let id = arg.get_id().as_str();
+                let secret =
+                    ["token", "secret", "password", "passphrase", "key"].iter().any(|word| id.contains(word));
+                assert!(!secret || id.ends_with("_file"), "{id} would put a secret on the command line");
+            }
+            command.get_subcommands().for_each(check);
+        }
+        check(&Args::command());
+    }
+}

@@ -1,0 +1,414 @@
+//! What neighbours that do not keep to the protocol achieve: nothing but being cut.
+
+use crate::bundle::{BundleBytes, NewBundle};
+use crate::canonical::{Extensions, Writer};
+use crate::clock::Now;
+use crate::draft::Draft;
+use crate::event::{LinkKind, MessageStatus};
+use crate::header::{Header, Kind};
+use crate::id::IdPrefix;
+use crate::id::Seq;
+use crate::identity::Identity;
+use crate::limits::{self, Limits, OFFENCES_MAX, PREFIXES_MAX, STALL_MS_MAX, WALK_MS_MIN};
+use crate::node::{CloseReason, Input};
+use crate::post::Post;
+use crate::rogue::{NEW_YEAR_MS, Rogue};
+use crate::store::{Known, Priority, Store};
+use crate::wire::{Carried, Message, Prefixes, join};
+
+fn post_of(identity: &Identity, text: &str, header: impl FnOnce(&mut Header)) -> NewBundle {
+    let post = Post {
+        channel: "#mesh".to_owned(),
+        text: text.to_owned(),
+        reply_to: None,
+        extensions: Extensions::default(),
+    };
+    let mut head = Header {
+        kind: Kind::Post,
+        created_unix_ms: None,
+        lifetime_s: 3_600,
+        priority: Priority::Normal,
+        payload_bytes: 0,
+        origin: None,
+        salt: Some([0; 8]),
+        extensions: Extensions::default(),
+    };
+    header(&mut head);
+    NewBundle::sign(head, post.encode(), identity)
+}
+
+fn post(text: &str) -> NewBundle {
+    post_of(&Identity::from_bytes(&[5; 64]), text, |_| {})
+}
+
+fn carried(bundle: &NewBundle) -> Message<'_> {
+    Message::Bundle(Carried { age_ms: 0, hops: 0, copies: 8, bytes: bundle.bytes() })
+}
+
+fn draft(text: &str) -> Draft {
+    let channel = "#mesh".to_owned();
+    Draft { channel, text: text.to_owned(), lifetime_s: None, priority: Priority::Normal, reply_to: None }
+}
+
+fn shown(rogue: &Rogue) -> usize {
+    rogue.node.store().messages_after(Seq(0), 10_000).unwrap().len()
+}
+
+/// A page of a reconciliation as the protocol writes it.
+fn page(number: u64, is_last: bool, prefixes: &[IdPrefix]) -> Vec<u8> {
+    let mut writer = Writer::default();
+    writer.array(4).uint(0).uint(number).uint(u64::from(is_last)).bytes(&join(prefixes));
+    writer.finish()
+}
+
+/// Answers the node's first page, which is empty, so that it waits for nothing.
+fn answer_page(rogue: &mut Rogue) {
+    rogue.hear();
+    let mut writer = Writer::default();
+    writer.array(3).uint(1).uint(1).bytes(&[]);
+    rogue.say(&[Message::Reconcile(&writer.finish())]);
+}
+
+fn prefixes(count: usize, tag: u8) -> Vec<IdPrefix> {
+    (0..count).map(|n| IdPrefix([tag, n as u8, (n >> 8) as u8, 0, 0, 0, 0, 0, 0, 0, 0, 0])).collect()
+}
+
+#[test]
+fn a_post_pushed_unasked_is_stored_then_acknowledged() {
+    let mut rogue = Rogue::meet();
+    rogue.hear();
+    let bundle = post("hello");
+    rogue.say(&[carried(&bundle)]);
+    assert_eq!(rogue.hear_words(), ["stored 1"]);
+    assert_eq!(shown(&rogue), 1);
+    rogue.say(&[carried(&bundle), carried(&bundle)]);
+    assert_eq!(rogue.hear_words(), ["stored 2"], "a second copy is stored once and acknowledged again");
+    assert_eq!(shown(&rogue), 1);
+}
+
+#[test]
+fn c01_s02_bad_signatures_are_refused_counted_and_end_the_link() {
+    let mut rogue = Rogue::meet();
+    rogue.hear();
+    for n in 1..=OFFENCES_MAX {
+        let mut bundle = post(&format!("forged {n}"));
+        bundle.auth[3] ^= 1;
+        rogue.say(&[carried(&bundle)]);
+        if n < OFFENCES_MAX {
+            assert_eq!(rogue.hear_words(), ["refused Bad 1"], "{n}");
+        }
+    }
+    assert_eq!(rogue.closed(), Some(CloseReason::InvalidBundles));
+    assert_eq!(shown(&rogue), 0);
+}
+
+#[test]
+fn c01_a_bad_copy_does_not_keep_the_good_one_out() {
+    let mut rogue = Rogue::meet();
+    rogue.hear();
+    let good = post("hello");
+    let mut bad = good.clone();
+    bad.auth[0] ^= 1;
+    rogue.say(&[carried(&bad)]);
+    assert_eq!(rogue.hear_words(), ["refused Bad 1"]);
+    rogue.say(&[carried(&good)]);
+    assert_eq!(rogue.hear_words(), ["stored 1"]);
+    assert_eq!(shown(&rogue), 1);
+}
+
+#[test]
+fn w06_w07_nonsense_in_a_session_ends_it() {
+    for plain in
+        [&[0xff][..], &[0x81, 0x09], &[0x82, 0x03, 0x40], &[0x98, 0x01, 0x07], &[0x81, 0x08, 0x81, 0x08]]
+    {
+        let mut rogue = Rogue::meet();
+        rogue.hear();
+        rogue.say_bytes(plain);
+        assert!(matches!(rogue.closed(), Some(CloseReason::Protocol(_))), "{plain:x?}");
+    }
+    let mut rogue = Rogue::meet();
+    rogue.hear();
+    rogue.give(&vec![0; limits::FRAME_BYTES_MAX + 1]);
+    assert!(matches!(rogue.closed(), Some(CloseReason::Protocol(_))));
+    let mut rogue = Rogue::meet();
+    rogue.hear();
+    rogue.give(&[1, 2, 3]);
+    assert!(matches!(rogue.closed(), Some(CloseReason::Protocol(_))));
+}
+
+#[test]
+fn w06_what_a_later_version_says_optionally_is_passed_over() {
+    let mut rogue = Rogue::meet();
+    rogue.hear();
+    rogue.say_bytes(&[0x82, 0x18, 0x20, 0x41, 0x00]);
+    assert_eq!(rogue.closed(), None);
+}
+
+#[test]
+fn s02_ids_offered_and_never_delivered_end_the_link_without_a_storm() {
+    let mut rogue = Rogue::meet();
+    rogue.hear();
+    rogue.say(&[Message::Reconcile(&page(1, true, &prefixes(100, 1)))]);
+    let words = rogue.hear_words();
+    assert_eq!(words, ["reconcile"], "one answer");
+    // The rogue answers the node's own page, so that only its debt counts.
+    rogue.pass(STALL_MS_MAX - 1);
+    assert_eq!(rogue.closed(), None);
+    assert_eq!(rogue.hear_words(), Vec::<String>::new(), "nothing is asked for twice");
+    rogue.pass(1);
+    assert_eq!(rogue.closed(), Some(CloseReason::Stalled));
+}
+
+#[test]
+fn s02_another_bundle_than_asked_for_settles_no_debt() {
+    let mut rogue = Rogue::meet();
+    rogue.hear();
+    rogue.say(&[Message::Reconcile(&page(1, true, &prefixes(1, 1)))]);
+    rogue.hear();
+    rogue.pass(STALL_MS_MAX / 2);
+    rogue.say(&[carried(&post("not what you asked for"))]);
+    rogue.pass(STALL_MS_MAX / 2);
+    assert_eq!(rogue.closed(), Some(CloseReason::Stalled));
+}
+
+#[test]
+fn s02_large_bundles_nobody_asked_for_are_offences() {
+    let mut rogue = Rogue::meet();
+    rogue.hear();
+    rogue.say(&[Message::Reconcile(&page(1, true, &[]))]);
+    answer_page(&mut rogue);
+    rogue.hear();
+    rogue.pass(STALL_MS_MAX + 1);
+    let large = post(&"x".repeat(4_000));
+    rogue.say(&[carried(&large)]);
+    assert_eq!(rogue.hear_words(), ["refused Bad 1"]);
+    for _ in 0..OFFENCES_MAX {
+        rogue.say(&[carried(&large)]);
+    }
+    assert_eq!(rogue.closed(), Some(CloseReason::InvalidBundles));
+    assert_eq!(shown(&rogue), 0);
+}
+
+#[test]
+fn s01_a_page_that_is_too_long_ends_the_link() {
+    let mut rogue = Rogue::meet();
+    rogue.hear();
+    rogue.say(&[Message::Reconcile(&page(1, true, &prefixes(limits::PAGE_IDS_MAX + 1, 1)))]);
+    assert!(matches!(rogue.closed(), Some(CloseReason::Protocol(_))));
+}
+
+#[test]
+fn s01_pages_wait_while_much_is_owed() {
+    let mut rogue = Rogue::meet();
+    rogue.hear();
+    rogue.say(&[Message::Reconcile(&page(1, false, &prefixes(1_024, 1)))]);
+    assert_eq!(rogue.hear_words(), ["reconcile"]);
+    rogue.say(&[Message::Reconcile(&page(2, true, &prefixes(1_024, 2)))]);
+    assert_eq!(rogue.hear_words(), Vec::<String>::new(), "the next page is not answered yet");
+    let gone: Vec<IdPrefix> = prefixes(600, 1);
+    rogue.say(&[Message::Gone(Prefixes::new(&join(&gone)).unwrap())]);
+    assert_eq!(rogue.hear_words(), ["reconcile"]);
+}
+
+#[test]
+fn s03_asking_for_what_was_not_offered_ends_the_link() {
+    let mut rogue = Rogue::meet();
+    let id = rogue.node.submit(draft("mine"), rogue.now).unwrap();
+    rogue.hear();
+    rogue.node.handle(Input::LinkDown { link: rogue.link }, rogue.now).unwrap();
+    rogue.reconnect(LinkKind::Lan);
+    rogue.hear();
+    let bytes = join(&[id.prefix()]);
+    rogue.say(&[Message::Get(Prefixes::new(&bytes).unwrap())]);
+    assert_eq!(rogue.closed(), None, "it was offered once");
+    rogue.say(&[Message::Get(Prefixes::new(&bytes).unwrap())]);
+    assert!(matches!(rogue.closed(), Some(CloseReason::Protocol(_))), "not twice");
+}
+
+#[test]
+fn s03_a_new_walk_is_given_once_a_minute() {
+    let mut rogue = Rogue::meet();
+    answer_page(&mut rogue);
+    for _ in 0..100 {
+        rogue.say(&[Message::Again]);
+    }
+    assert_eq!(rogue.hear_words(), Vec::<String>::new());
+    rogue.pass(WALK_MS_MIN);
+    assert_eq!(rogue.hear_words(), ["reconcile"]);
+}
+
+#[test]
+fn s05_a_silent_neighbour_is_cut_when_it_owes_and_not_before() {
+    let mut rogue = Rogue::meet();
+    assert_eq!(rogue.hear_words(), ["reconcile"], "the node's first page waits for an answer");
+    rogue.pass(STALL_MS_MAX - 1);
+    assert_eq!(rogue.closed(), None);
+    rogue.pass(1);
+    assert_eq!(rogue.closed(), Some(CloseReason::Stalled));
+    let mut rogue = Rogue::meet();
+    answer_page(&mut rogue);
+    rogue.pass(100 * STALL_MS_MAX);
+    assert_eq!(rogue.closed(), None, "whoever owes nothing may be silent");
+}
+
+#[test]
+fn s06_fields_that_change_on_the_way_are_clamped() {
+    let mut rogue = Rogue::meet();
+    rogue.hear();
+    let bundle = post_of(&Identity::from_bytes(&[5; 64]), "clamped", |header| header.lifetime_s = u32::MAX);
+    let message = Carried { age_ms: 0, hops: 3, copies: u64::MAX, bytes: bundle.bytes() };
+    rogue.say(&[Message::Bundle(message)]);
+    let stored = rogue.node.store().bundle(&bundle.id).unwrap().unwrap();
+    assert_eq!((stored.hops, stored.copies), (4, limits::COPIES_MAX));
+    let lifetime_ms = stored.expires_tl_ms - stored.received_tl_ms;
+    assert_eq!(lifetime_ms, limits::LIFETIME_S_STRANGER_MAX * 1000);
+    let far = post("too far");
+    rogue.say(&[Message::Bundle(Carried {
+        hops: u64::from(limits::HOPS_MAX),
+        bytes: far.bytes(),
+        ..message
+    })]);
+    let ancient = post("too old");
+    rogue.say(&[Message::Bundle(Carried { age_ms: u64::MAX, bytes: ancient.bytes(), ..message })]);
+    for refused in [far, ancient] {
+        assert_eq!(rogue.node.store().known(&refused.id.prefix()), Ok(Known::Dropped));
+    }
+    assert_eq!(shown(&rogue), 1);
+}
+
+#[test]
+fn s08_a_claim_to_hold_something_removes_nothing_and_counts_only_if_it_was_sent() {
+    let mut rogue = Rogue::meet();
+    answer_page(&mut rogue);
+    let id = rogue.node.submit(draft("mine"), rogue.now).unwrap();
+    let prefix = join(&[id.prefix()]);
+    let claim = Message::Stored(Prefixes::new(&prefix).unwrap());
+    rogue.say(&[claim]);
+    let status = |rogue: &Rogue| rogue.node.store().message(&id).unwrap().unwrap().status;
+    assert_eq!(status(&rogue), MessageStatus::Pending, "it was not sent yet");
+    assert_eq!(rogue.hear_words(), ["bundle 0 0"]);
+    rogue.say(&[claim]);
+    assert_eq!(status(&rogue), MessageStatus::Synced);
+    assert!(rogue.node.store().bundle(&id).unwrap().is_some());
+}
+
+#[test]
+fn s11_own_messages_played_back_are_recognised() {
+    let mut rogue = Rogue::meet();
+    let id = rogue.node.submit(draft("mine"), rogue.now).unwrap();
+    rogue.hear();
+    let stored = rogue.node.store().bundle(&id).unwrap().unwrap();
+    let bytes = BundleBytes { header: &stored.header, payload: &stored.payload, auth: &stored.auth };
+    rogue.say(&[Message::Bundle(Carried { age_ms: 9, hops: 1, copies: 1, bytes })]);
+    assert_eq!(rogue.hear_words(), ["stored 1"]);
+    assert_eq!(shown(&rogue), 1);
+    assert_eq!(rogue.node.store().bundle(&id).unwrap().unwrap(), stored);
+    // Whoever holds it is another node.
+    assert_eq!(rogue.node.store().message(&id).unwrap().unwrap().status, MessageStatus::Synced);
+    rogue.node.forget(&id, rogue.now).unwrap();
+    rogue.say(&[Message::Bundle(Carried { age_ms: 9, hops: 1, copies: 1, bytes })]);
+    assert_eq!(shown(&rogue), 0, "what was forgotten stays so");
+}
+
+#[test]
+fn s12_few_handshakes_may_be_half_open_and_slow_ones_are_cut() {
+    let mut rogue = Rogue::meet();
+    let mut refused = 0;
+    for n in 100..200 {
+        let link = crate::id::LinkId(n);
+        let up = Input::LinkUp { link, kind: LinkKind::Lan, address: "flood".to_owned(), dialled: false };
+        rogue.node.handle(up, rogue.now).unwrap();
+    }
+    let mut outbox = rogue.node.commit(rogue.now).unwrap();
+    while let Some(output) = outbox.next_output() {
+        refused +=
+            usize::from(matches!(output, crate::node::Output::Close { why: CloseReason::TooManyLinks, .. }));
+    }
+    assert_eq!(refused, 100 - limits::HALF_OPEN_MAX);
+    rogue.pass(limits::HANDSHAKE_MS_MAX);
+    assert_eq!(rogue.node.links().count(), 1, "only the one that said who it is");
+}
+
+#[test]
+fn l08_strangers_make_the_node_write_only_so_much_an_hour() {
+    let mut rogue = Rogue::meet_with(Limits { store_bytes_max: 64 * 1024 * 1024, ..Limits::default() });
+    answer_page(&mut rogue);
+    let identity = Identity::from_bytes(&[5; 64]);
+    let (mut stored, mut refused) = (0u64, 0u64);
+    let text = "x".repeat(16_000);
+    let most = limits::HOUR_BYTES_MIN / text.len() as u64;
+    for n in 0..most + 20 {
+        let bundle = post_of(&identity, &text, |header| header.salt = Some(n.to_be_bytes()));
+        rogue.say(&[carried(&bundle)]);
+        match rogue.hear_words().as_slice() {
+            [one] if one == "stored 1" => stored += bundle.bytes().size_bytes(),
+            [one] if one == "refused Busy 1" => refused += 1,
+            other => panic!("{other:?}"),
+        }
+    }
+    assert!(refused > 0);
+    assert!(stored <= limits::HOUR_BYTES_MIN, "{stored}");
+    assert_eq!(rogue.closed(), None, "being eager is no offence");
+    rogue.pass(WALK_MS_MIN);
+    assert_eq!(rogue.hear_words(), ["again"], "and it is told when there is room");
+}
+
+#[test]
+fn r05_clocks_years_off_neither_expire_nor_favour_a_message() {
+    let mut rogue = Rogue::meet();
+    rogue.hear();
+    let year_ms = 365 * 24 * 3_600_000;
+    let identity = Identity::from_bytes(&[5; 64]);
+    for (created, left_s) in [
+        (Some(NEW_YEAR_MS + 5 * year_ms), 3_600),
+        (Some(0), 3_600),
+        (None, 3_600),
+        (Some(NEW_YEAR_MS - 1_000), 3_600),
+        (Some(NEW_YEAR_MS - limits::SKEW_MS_MAX - 600_000), 3_000),
+    ] {
+        let bundle = post_of(&identity, "when", |header| {
+            header.created_unix_ms = created;
+            header.salt = Some(created.unwrap_or(7).to_be_bytes());
+        });
+        rogue.say(&[carried(&bundle)]);
+        let stored = rogue.node.store().bundle(&bundle.id).unwrap().expect("it is accepted");
+        assert_eq!((stored.expires_tl_ms - stored.received_tl_ms) / 1000, left_s, "created {created:?}");
+    }
+}
+
+#[test]
+fn r01_r04_age_decides_what_is_too_old_not_the_clock_alone() {
+    let day_ms = 24 * 3_600_000;
+    let identity = Identity::from_bytes(&[5; 64]);
+    let six_days = post_of(&identity, "six days by foot", |header| {
+        header.lifetime_s = 7 * 24 * 3_600;
+        header.created_unix_ms = Some(NEW_YEAR_MS - 6 * day_ms);
+    });
+    let month = post_of(&identity, "a month old", |header| {
+        header.lifetime_s = 7 * 24 * 3_600;
+        header.created_unix_ms = Some(NEW_YEAR_MS - 30 * day_ms);
+    });
+    let mut rogue = Rogue::meet();
+    rogue.hear();
+    // The carrier says that it is fresh.
+    rogue.say(&[carried(&six_days), carried(&month)]);
+    assert_eq!(rogue.hear_words(), ["stored 1", "refused Unwanted 1"]);
+    // Without a trusted clock the carrier's word is all there is.
+    let mut rogue = Rogue::meet();
+    rogue.now = Now { unix_ms: None, ..rogue.now };
+    rogue.hear();
+    rogue.say(&[carried(&month)]);
+    assert_eq!(rogue.hear_words(), ["stored 1"]);
+}
+
+#[test]
+fn prefixes_beyond_a_message_are_refused() {
+    let mut rogue = Rogue::meet();
+    rogue.hear();
+    let mut plain = vec![0x82, 0x04, 0x59];
+    let length = (PREFIXES_MAX + 1) * IdPrefix::BYTES;
+    plain.extend_from_slice(&(length as u16).to_be_bytes());
+    plain.resize(5 + length, 0);
+    rogue.say_bytes(&plain);
+    assert!(matches!(rogue.closed(), Some(CloseReason::Protocol(_))));
+}
