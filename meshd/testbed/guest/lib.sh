@@ -4,7 +4,7 @@
 # /tmp stays the host's, read-only in effect: a developer's programs may be there.
 export RUN=/run/testbed TMPDIR=/run/testbed
 mkdir -p "$RUN"
-declare -A AIR_PID AIR_REPEAT_PID AIR_ADAPTERS NODE_PID NODE_PORT
+declare -A AIR_PID=() AIR_REPEAT_PID=() AIR_ADAPTERS=() NODE_PID=() NODE_PORT=()
 BLUETOOTHD_PID='' BTMON_PID='' WAITED_MS=0
 # Reading from it waits without starting a process.
 mkfifo "$RUN/never" && exec {NEVER}<>"$RUN/never"

@@ -20,7 +20,7 @@ use super::super::report;
 use super::air::{Air, Next, dice};
 use super::fault::Fault;
 use super::lanes::{self, SERVICE};
-use super::{Heard, dial, privacy};
+use super::{Heard, dial, privacy, rfkill};
 use crate::driver::LinkPort;
 
 /// BlueZ answers in milliseconds; after this it hangs.
@@ -71,7 +71,7 @@ async fn work(session: &Session, post: &Post, was_on: &mut bool) -> Result<(), F
         () = stopping.heard() => Ok(()),
         fault = advertise(&air, post, random) => Err(fault),
         fault = seek(&air, post.profile) => Err(fault),
-        fault = power_off(&mut events) => Err(fault),
+        fault = power_off(&post.name, &mut events) => Err(fault),
     };
     if ended.is_ok() {
         air.cut_all();
@@ -94,22 +94,24 @@ impl Drop for EndLinks {
 /// Switches the adapter on, once: who switches it off afterwards means it.
 async fn switch_on(adapter: &Adapter, was_on: &mut bool) -> Result<(), Fault> {
     if !ask(adapter.is_powered()).await? {
-        if *was_on {
-            return Err(Fault::SwitchedOff);
+        if *was_on || rfkill::is_blocked(adapter.name()).await {
+            return Err(off(adapter.name()).await);
         }
-        ask(adapter.set_powered(true)).await.map_err(|fault| match fault {
-            Fault::Other(_) => Fault::Blocked,
-            fault => fault,
-        })?;
+        ask(adapter.set_powered(true)).await?;
     }
     *was_on = true;
     Ok(())
 }
 
-async fn power_off(events: &mut (impl futures_util::Stream<Item = AdapterEvent> + Unpin)) -> Fault {
+/// Why an adapter has no power.
+async fn off(name: &str) -> Fault {
+    if rfkill::is_blocked(name).await { Fault::Blocked } else { Fault::SwitchedOff }
+}
+
+async fn power_off(name: &str, events: &mut (impl futures_util::Stream<Item = AdapterEvent> + Unpin)) -> Fault {
     loop {
         match events.next().await {
-            Some(AdapterEvent::PropertyChanged(AdapterProperty::Powered(false))) => return Fault::SwitchedOff,
+            Some(AdapterEvent::PropertyChanged(AdapterProperty::Powered(false))) => return off(name).await,
             Some(_) => {}
             None => return Fault::Absent,
         }

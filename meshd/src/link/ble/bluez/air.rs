@@ -93,7 +93,7 @@ impl Air {
 
     /// What is next. When somebody is due and no slot is free, a link that had its time is cut.
     pub(super) fn next(&self) -> Next {
-        let (mut state, now) = (self.lock(), self.now());
+        let (state, now) = (self.lock(), self.now());
         match state.candidates.due(now) {
             Some(address) if state.slots.may_dial() => Next::Dial(address),
             Some(_) => {

@@ -11,6 +11,7 @@ mod dial;
 mod fault;
 mod lanes;
 mod privacy;
+mod rfkill;
 
 use std::time::Duration;
 
