@@ -136,10 +136,10 @@ fn what_this_version_lacks_is_refused_and_switching_it_off_is_fine() {
 
 #[test]
 fn asking_for_an_adapter_asks_for_bluetooth() {
-    let (_dir, path) =
-        written("[bluetooth]\nenabled = false\nadapters = [\"hci3\"]\nprofile = \"saver\"\n");
+    let (_dir, path) = written("[bluetooth]\nenabled = false\nadapters = [\"hci3\"]\nprofile = \"saver\"\n");
     let config = ["--config", path.as_str()];
-    let ble = |words: &[&str], pairs: &[(&str, &str)]| load(&[&config[..], words].concat(), pairs).settings.ble;
+    let ble =
+        |words: &[&str], pairs: &[(&str, &str)]| load(&[&config[..], words].concat(), pairs).settings.ble;
     let from_file = ble(&[], &[]);
     assert!(!from_file.enabled);
     assert_eq!((from_file.adapters, from_file.profile), (vec!["hci3".to_owned()], ble::Profile::Saver));

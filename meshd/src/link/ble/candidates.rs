@@ -49,6 +49,9 @@ pub(crate) struct Ours {
     pub(crate) beacon: Beacon,
     /// What we hold.
     pub(crate) held: Fingerprint,
+    /// Whether own messages wait for a neighbour to confirm that it has them. It may have confirmed, and the
+    /// link broke: then equal stores have something to say to each other yet.
+    pub(crate) unsettled: bool,
 }
 
 impl Candidates {
@@ -128,7 +131,10 @@ impl Candidates {
 
     /// How many were heard of late.
     pub(crate) fn in_range(&self, now: Duration) -> usize {
-        self.table.values().filter(|candidate| candidate.beacon.is_some() && candidate.heard + HEARD_FOR >= now).count()
+        self.table
+            .values()
+            .filter(|candidate| candidate.beacon.is_some() && candidate.heard + HEARD_FOR >= now)
+            .count()
     }
 
     fn entry(&mut self, address: Address, now: Duration) -> &mut Candidate {
@@ -152,7 +158,7 @@ impl Candidates {
 impl Candidate {
     fn judge(&mut self, ours: Ours, now: Duration, dice: u32) {
         let Some(theirs) = self.beacon else { return };
-        self.dial_at = if theirs.holds_the_same(ours.held) {
+        self.dial_at = if theirs.holds_the_same(ours.held) && !ours.unsettled {
             None
         } else if ours.beacon < theirs {
             Some(now)
@@ -178,7 +184,7 @@ mod tests {
     const B: Address = [2; 6];
 
     fn ours(first: u8) -> Ours {
-        Ours { beacon: Beacon::new([first, 0, 0, 0], HELD), held: HELD }
+        Ours { beacon: Beacon::new([first, 0, 0, 0], HELD), held: HELD, unsettled: false }
     }
 
     fn theirs(first: u8) -> Beacon {
@@ -214,8 +220,15 @@ mod tests {
         let mut candidates = Candidates::default();
         candidates.heard(A, Beacon::new([7; 4], HELD), ours(1), START, 0);
         assert_eq!(candidates.next_due(START), None);
-        let changed = Ours { beacon: Beacon::new([1; 4], OTHER), held: OTHER };
+        let changed = Ours { beacon: Beacon::new([1; 4], OTHER), held: OTHER, unsettled: false };
         candidates.ours_changed(changed, START, 0);
+        assert_eq!(candidates.due(START), Some(A));
+    }
+
+    #[test]
+    fn who_waits_for_a_confirmation_dials_who_holds_the_same() {
+        let mut candidates = Candidates::default();
+        candidates.heard(A, Beacon::new([7; 4], HELD), Ours { unsettled: true, ..ours(1) }, START, 0);
         assert_eq!(candidates.due(START), Some(A));
     }
 

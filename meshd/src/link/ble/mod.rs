@@ -59,7 +59,13 @@ impl Default for BleSettings {
 /// Meets neighbours over Bluetooth until the daemon stops.
 pub async fn run(settings: BleSettings, driver: Driver, stopping: Stopping) {
     if !settings.enabled {
-        report(&driver.links(), NAME, TransportState::Off, "switched off by --no-ble or the configuration", None);
+        report(
+            &driver.links(),
+            NAME,
+            TransportState::Off,
+            "switched off by --no-ble or the configuration",
+            None,
+        );
         return;
     }
     #[cfg(target_os = "linux")]

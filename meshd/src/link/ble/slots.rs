@@ -65,6 +65,11 @@ impl Slots {
         self.links.keys().any(|key| key.address == *address)
     }
 
+    /// Whether there is another link to that address than this one.
+    pub(crate) fn has_besides(&self, key: &Key) -> bool {
+        self.links.keys().any(|other| other.address == key.address && other != key)
+    }
+
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.links.len()
@@ -81,8 +86,10 @@ impl Slots {
     /// a caller's link helps.
     pub(crate) fn victim(&self, for_caller: bool, now: Duration) -> Option<Key> {
         let eligible = || self.links.iter().filter(move |(key, _)| !for_caller || !key.dialled);
-        let idle = eligible().filter(|(_, link)| link.moved + IDLE_FOR <= now).min_by_key(|(_, link)| link.moved);
-        let had_turn = || eligible().filter(|(_, link)| link.since + TURN <= now).min_by_key(|(_, link)| link.since);
+        let idle =
+            eligible().filter(|(_, link)| link.moved + IDLE_FOR <= now).min_by_key(|(_, link)| link.moved);
+        let had_turn =
+            || eligible().filter(|(_, link)| link.since + TURN <= now).min_by_key(|(_, link)| link.since);
         idle.or_else(had_turn).map(|(key, _)| *key)
     }
 

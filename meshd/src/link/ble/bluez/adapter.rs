@@ -5,22 +5,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bluer::adv::{Advertisement, AdvertisementHandle};
-use bluer::{
-    Adapter, AdapterEvent, AdapterProperty, Address, DiscoveryFilter, DiscoveryTransport, Session,
-};
+use bluer::{Adapter, AdapterEvent, AdapterProperty, Address, DiscoveryFilter, DiscoveryTransport, Session};
 use futures_util::stream::StreamExt;
 use meshlink_core::TransportState;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::super::beacon::{Beacon, EPOCH, Fingerprint};
+use super::super::beacon::{Beacon, EPOCH};
 use super::super::candidates::Ours;
 use super::super::duty::{Duty, Profile};
 use super::super::report;
 use super::air::{Air, Next, dice};
 use super::fault::Fault;
 use super::lanes::{self, SERVICE};
-use super::{Heard, dial, privacy, rfkill};
+use super::{Heard, Held, dial, privacy, rfkill};
 use crate::driver::LinkPort;
 
 /// BlueZ answers in milliseconds; after this it hangs.
@@ -34,7 +32,7 @@ pub(super) struct Post {
     pub(super) name: String,
     pub(super) profile: Profile,
     pub(super) port: LinkPort,
-    pub(super) fingerprint: watch::Receiver<Fingerprint>,
+    pub(super) held: watch::Receiver<Held>,
     pub(super) stopping: crate::stop::Stopping,
 }
 
@@ -57,9 +55,7 @@ async fn work(session: &Session, post: &Post, was_on: &mut bool) -> Result<(), F
     let mut events = Box::pin(ask(adapter.events()).await?);
     switch_on(&adapter, was_on).await?;
     let random = dice().to_be_bytes();
-    let held = *post.fingerprint.borrow();
-    let ours = Ours { beacon: Beacon::new(random, held), held };
-    let air = Air::new(adapter, post.port.clone(), ours);
+    let air = Air::new(adapter, post.port.clone(), ours(random, *post.held.borrow()));
     let _ends = EndLinks(Arc::clone(&air));
     // Kept while we serve.
     let _services = timeout(ANSWER_TIME_MAX, lanes::register(&air))
@@ -108,7 +104,10 @@ async fn off(name: &str) -> Fault {
     if rfkill::is_blocked(name).await { Fault::Blocked } else { Fault::SwitchedOff }
 }
 
-async fn power_off(name: &str, events: &mut (impl futures_util::Stream<Item = AdapterEvent> + Unpin)) -> Fault {
+async fn power_off(
+    name: &str,
+    events: &mut (impl futures_util::Stream<Item = AdapterEvent> + Unpin),
+) -> Fault {
     loop {
         match events.next().await {
             Some(AdapterEvent::PropertyChanged(AdapterProperty::Powered(false))) => return off(name).await,
@@ -120,13 +119,11 @@ async fn power_off(name: &str, events: &mut (impl futures_util::Stream<Item = Ad
 
 /// Keeps the advertisement up and true.
 async fn advertise(air: &Arc<Air>, post: &Post, mut random: [u8; 4]) -> Fault {
-    let mut fingerprint = post.fingerprint.clone();
+    let mut held = post.held.clone();
     let mut epoch_ends = Instant::now() + EPOCH;
     let mut on_air: Option<AdvertisementHandle> = None;
     loop {
-        let held = *fingerprint.borrow_and_update();
-        let beacon = Beacon::new(random, held);
-        air.ours_changed(Ours { beacon, held });
+        let Ours { beacon, .. } = air.ours_changed(ours(random, *held.borrow_and_update()));
         // The old one goes first: adapters have few.
         drop(on_air.take());
         let advertising = air.adapter.advertise(advertisement(beacon, post.profile));
@@ -138,7 +135,7 @@ async fn advertise(air: &Arc<Air>, post: &Post, mut random: [u8; 4]) -> Fault {
         say_up(air, post).await;
         sleep_until(Instant::now() + RENEW_APART).await;
         tokio::select! {
-            changed = fingerprint.changed() => if changed.is_err() {
+            changed = held.changed() => if changed.is_err() {
                 // The daemon stops.
                 std::future::pending::<()>().await;
             },
@@ -148,6 +145,11 @@ async fn advertise(air: &Arc<Air>, post: &Post, mut random: [u8; 4]) -> Fault {
             }
         }
     }
+}
+
+fn ours(random: [u8; 4], held: Held) -> Ours {
+    let Held { fingerprint, unsettled } = held;
+    Ours { beacon: Beacon::new(random, fingerprint), held: fingerprint, unsettled }
 }
 
 fn advertisement(beacon: Beacon, profile: Profile) -> Advertisement {
@@ -178,7 +180,12 @@ async fn seek(air: &Arc<Air>, profile: Profile) -> Fault {
             dial::dial(air, Address(address)).await;
         }
         let rest_ends = Instant::now() + duty.pause(air.now());
-        tracing::trace!(adapter = air.adapter.name(), in_range = air.in_range(), links = air.links(), "resting");
+        tracing::trace!(
+            adapter = air.adapter.name(),
+            in_range = air.in_range(),
+            links = air.links(),
+            "resting"
+        );
         rest(air, rest_ends).await;
     }
 }

@@ -83,12 +83,14 @@ impl Air {
         state.candidates.heard(address, beacon, ours, self.now(), dice())
     }
 
-    pub(super) fn ours_changed(&self, ours: Ours) {
+    /// What we hold or say is now this; returns it.
+    pub(super) fn ours_changed(&self, ours: Ours) -> Ours {
         let mut state = self.lock();
         state.ours = ours;
         state.candidates.ours_changed(ours, self.now(), dice());
         drop(state);
         self.wake.notify_one();
+        ours
     }
 
     /// What is next. When somebody is due and no slot is free, a link that had its time is cut.
@@ -127,6 +129,11 @@ impl Air {
 
     pub(super) fn free_lane(&self, lane: u8) {
         self.lock().lanes.free(lane);
+    }
+
+    /// Whether there is another link to that link's address.
+    pub(super) fn is_linked_besides(&self, key: &Key) -> bool {
+        self.lock().slots.has_besides(key)
     }
 
     /// Whether there is a link to that address.

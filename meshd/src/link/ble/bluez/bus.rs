@@ -34,8 +34,9 @@ impl From<dbus::Error> for NoBus {
 
 impl Bus {
     pub(super) async fn connect() -> Result<Self, NoBus> {
-        let (resource, connection) =
-            tokio::task::spawn_blocking(dbus_tokio::connection::new_system_sync).await.map_err(|_| NoBus)??;
+        let (resource, connection) = tokio::task::spawn_blocking(dbus_tokio::connection::new_system_sync)
+            .await
+            .map_err(|_| NoBus)??;
         let (sender, owner) = watch::channel(None);
         let sender = Arc::new(sender);
         // The watch ends with the connection: whoever waits learns that the bus is gone.
@@ -48,14 +49,15 @@ impl Bus {
         .abort_handle();
         let rule = MatchRule::new_signal(BUS, "NameOwnerChanged").with_sender(BUS);
         let news = Arc::downgrade(&sender);
-        let signals = connection.add_match(rule).await?.cb(move |_, (name, _, new): (String, String, String)| {
-            if name == NAME
-                && let Some(sender) = news.upgrade()
-            {
-                sender.send_replace(Some(new).filter(|new| !new.is_empty()));
-            }
-            true
-        });
+        let signals =
+            connection.add_match(rule).await?.cb(move |_, (name, _, new): (String, String, String)| {
+                if name == NAME
+                    && let Some(sender) = news.upgrade()
+                {
+                    sender.send_replace(Some(new).filter(|new| !new.is_empty()));
+                }
+                true
+            });
         let now = owner_now(&connection).await;
         sender.send_if_modified(|known| {
             let is_news = known.is_none() && now.is_some();

@@ -11,6 +11,8 @@ use crate::driver::LinkEnd;
 
 /// A frame that is not whole, or a window without credit, for this long: the other side is gone or hostile.
 const STALL: Duration = Duration::from_secs(30);
+/// A value that others have overtaken comes within this long, or was lost.
+const GAP: Duration = Duration::from_secs(3);
 /// What BlueZ's sockets promise and do not carry (docs/ble.md, 2).
 const LOST_BYTES: usize = 3;
 
@@ -27,6 +29,8 @@ pub(super) enum Ended {
     Gone,
     #[error("nothing moved for {} s", STALL.as_secs())]
     Stalled,
+    #[error("a value was lost")]
+    Lost,
     #[error(transparent)]
     Nonsense(#[from] ChunkError),
     #[error("the socket failed: {0}")]
@@ -51,7 +55,7 @@ pub(super) async fn carry(
         Err(why) => why,
     };
     match why {
-        Ended::ByNode | Ended::Cut | Ended::Stalled | Ended::Nonsense(_) => {
+        Ended::ByNode | Ended::Cut | Ended::Stalled | Ended::Lost | Ended::Nonsense(_) => {
             // If it is not heard, the neighbour notices the end of the connection.
             let _ = writer.try_send(&chunks.close());
         }
@@ -70,7 +74,9 @@ async fn pump(
     let cut = std::sync::Arc::clone(&slot.cut);
     let mut pending = None;
     let mut moved = Instant::now();
+    let mut gap_ends = None;
     loop {
+        gap_ends = chunks.has_gap().then(|| gap_ends.unwrap_or_else(|| Instant::now() + GAP));
         if pending.is_none() {
             pending = chunks.cut();
         }
@@ -79,7 +85,7 @@ async fn pump(
             () = cut.notified() => return Err(Ended::Cut),
             value = reader.recv() => {
                 moved = Instant::now();
-                take_in(slot, end, writer, chunks, &value?).await?;
+                take_in(slot, end, writer, chunks, value?).await?;
             }
             sent = send(writer, pending.as_deref()), if pending.is_some() => {
                 sent?;
@@ -95,6 +101,7 @@ async fn pump(
                 return Err(Ended::Gone);
             }
             () = sleep_until(moved + STALL), if waits => return Err(Ended::Stalled),
+            () = sleep_until(gap_ends.unwrap_or(moved)), if gap_ends.is_some() => return Err(Ended::Lost),
         }
     }
 }
@@ -111,18 +118,21 @@ async fn take_in(
     end: &LinkEnd,
     writer: &CharacteristicWriter,
     chunks: &mut Chunks,
-    value: &[u8],
+    value: Vec<u8>,
 ) -> Result<(), Ended> {
     if value.is_empty() {
         return Err(Ended::Gone);
     }
-    match chunks.take_in(value)? {
-        Arrival::Frame(frame) => {
-            slot.received();
-            end.send(frame).await.map_err(|_| Ended::ByNode)?;
+    chunks.take_in(value)?;
+    while let Some(arrival) = chunks.arrival()? {
+        match arrival {
+            Arrival::Frame(frame) => {
+                slot.received();
+                end.send(frame).await.map_err(|_| Ended::ByNode)?;
+            }
+            Arrival::Close => return Err(Ended::ByPeer),
+            Arrival::Piece | Arrival::Credit => {}
         }
-        Arrival::Close => return Err(Ended::ByPeer),
-        Arrival::Piece | Arrival::Credit => {}
     }
     // After the node has taken the frame: a node that is busy slows its neighbours down.
     if let Some(credit) = chunks.credit() {

@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::super::chunk::Chunks;
 use super::super::offer::{Offer, OfferError};
 use super::super::slots::Key;
-use super::air::Air;
+use super::air::{Air, Slot};
 use super::carry::{carry, value_bytes};
 use super::lanes::{LANE, SERVICE, handle};
 
@@ -58,13 +58,14 @@ pub(super) async fn dial(air: &Arc<Air>, address: Address) {
         Ok(taken) => {
             tracing::debug!(%address, ms = started.elapsed().as_millis(), "dialled");
             let rssi = device.rssi().await.ok().flatten();
-            air.spawn(link(Arc::clone(air), device, taken, rssi));
+            let slot = air.open(Key { address: address.0, dialled: true });
+            air.spawn(link(Arc::clone(air), slot, device, taken, rssi));
         }
         Err(DialError::Met) => tracing::debug!(%address, "called by whom we dialled"),
         Err(error) => {
             tracing::debug!(%address, %error, ms = started.elapsed().as_millis(), "a dial came to nothing");
+            leave(air, &Key { address: address.0, dialled: true }, &device).await;
             air.dial_failed(address.0);
-            leave(air, &device).await;
             if matches!(error, DialError::NotOurs) {
                 // What BlueZ remembers of it may be old.
                 let _ = air.adapter.remove_device(address).await;
@@ -128,9 +129,8 @@ async fn wait_until_quiet(air: &Arc<Air>) {
     let _ = timeout(QUIET_TIME_MAX, quiet).await;
 }
 
-async fn link(air: Arc<Air>, device: Device, taken: Taken, rssi: Option<i16>) {
+async fn link(air: Arc<Air>, mut slot: Slot, device: Device, taken: Taken, rssi: Option<i16>) {
     let address = device.address();
-    let mut slot = air.open(Key { address: address.0, dialled: true });
     let Taken { reader, writer, offer } = taken;
     let end = air.port.open(LinkKind::Ble, address.to_string(), true);
     if let Some(dbm) = rssi {
@@ -139,13 +139,14 @@ async fn link(air: Arc<Air>, device: Device, taken: Taken, rssi: Option<i16>) {
     let chunks = Chunks::new(value_bytes(&writer), offer.window_bytes());
     let why = carry(&mut slot, &end, &reader, &writer, chunks).await;
     tracing::debug!(%address, reason = %why, "a dialled link ended");
-    drop((slot, end, reader, writer));
-    leave(&air, &device).await;
+    drop((end, reader, writer));
+    // The slot is kept until then: BlueZ takes 2 s, and a dial meanwhile would get the dying connection.
+    leave(&air, &slot.key, &device).await;
 }
 
 /// Ends the connection, unless the neighbour's own link to us is on it.
-async fn leave(air: &Arc<Air>, device: &Device) {
-    if air.is_linked(&device.address().0) {
+async fn leave(air: &Arc<Air>, key: &Key, device: &Device) {
+    if air.is_linked_besides(key) {
         return;
     }
     if let Ok(Err(error)) = timeout(STEP_TIME_MAX, device.disconnect()).await {

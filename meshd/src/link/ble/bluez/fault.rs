@@ -38,7 +38,9 @@ impl Fault {
     pub(super) fn hint(&self) -> Option<&'static str> {
         Some(match self {
             Self::NoBus => "start dbus, or run with --no-ble",
-            Self::NoBluez => "install bluez and start it: systemctl enable --now bluetooth; or run with --no-ble",
+            Self::NoBluez => {
+                "install bluez and start it: systemctl enable --now bluetooth; or run with --no-ble"
+            }
             Self::Hung => "restart it: systemctl restart bluetooth",
             Self::NoAdapter => "plug one in; `rfkill list` shows whether one is blocked",
             Self::Absent => "plug it in, or name another one with --adapter (ls /sys/class/bluetooth)",
@@ -95,7 +97,9 @@ mod tests {
 
     #[test]
     fn whatever_a_user_can_change_has_a_hint() {
-        for fault in [Fault::NoBus, Fault::NoBluez, Fault::Hung, Fault::NoAdapter, Fault::Absent, Fault::Blocked] {
+        for fault in
+            [Fault::NoBus, Fault::NoBluez, Fault::Hung, Fault::NoAdapter, Fault::Absent, Fault::Blocked]
+        {
             assert!(fault.hint().is_some(), "{fault}");
         }
     }

@@ -8,13 +8,13 @@ use std::num::NonZeroU16;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bluer::Uuid;
 use bluer::gatt::local::{
     Application, ApplicationHandle, Characteristic, CharacteristicControl, CharacteristicControlEvent,
     CharacteristicNotify, CharacteristicNotifyMethod, CharacteristicRead, CharacteristicWrite,
     CharacteristicWriteMethod, ReqError, Service, characteristic_control,
 };
 use bluer::gatt::{CharacteristicReader, CharacteristicWriter};
+use bluer::{Device, Uuid};
 use futures_util::future::FutureExt;
 use futures_util::stream::StreamExt;
 use meshlink_core::LinkKind;
@@ -36,8 +36,8 @@ const FIRST_HANDLE: u16 = 0xe000;
 const HANDLES_EACH: u16 = 8;
 /// Who subscribes has to write within this long (threat B-04).
 const FIRST_WORD: Duration = Duration::from_secs(10);
-/// The caller ends the connection within this long after the link; else we do.
-const LEAVE: Duration = Duration::from_secs(1);
+/// The caller ends the connection within this long after the link, of which BlueZ takes 2 s; else we do.
+const LEAVE: Duration = Duration::from_secs(4);
 
 /// The handle of a lane's service.
 pub(super) fn handle(lane: u8) -> u16 {
@@ -56,8 +56,13 @@ pub(super) async fn register(air: &Arc<Air>) -> bluer::Result<ApplicationHandle>
                 read: true,
                 fun: Box::new(move |request| {
                     let offer = readers.offer_to(request.device_address.0).encode();
-                    async move { offer.get(usize::from(request.offset)..).map(<[u8]>::to_vec).ok_or(ReqError::InvalidOffset) }
-                        .boxed()
+                    async move {
+                        offer
+                            .get(usize::from(request.offset)..)
+                            .map(<[u8]>::to_vec)
+                            .ok_or(ReqError::InvalidOffset)
+                    }
+                    .boxed()
                 }),
                 ..Default::default()
             }),
@@ -120,8 +125,9 @@ async fn serve(air: Arc<Air>, lane: u8, mut control: CharacteristicControl) {
             }
             Ok(None) | Err(_) => tracing::debug!(lane, "a caller subscribed and said nothing"),
         }
+        // The slot is kept until the connection is gone: who called again on a dying connection would lose it.
+        see_off(&air, &slot.key, writer).await;
         drop(slot);
-        see_off(&air, &writer).await;
         air.free_lane(lane);
     }
 }
@@ -137,7 +143,9 @@ async fn first_word(
             _ = writer.closed() => return None,
         };
         match event {
-            CharacteristicControlEvent::Write(request) if request.device_address() == writer.device_address() => {
+            CharacteristicControlEvent::Write(request)
+                if request.device_address() == writer.device_address() =>
+            {
                 return request.accept().ok();
             }
             event => refuse(event),
@@ -154,16 +162,27 @@ fn refuse(event: CharacteristicControlEvent) {
 }
 
 /// After the link: the caller ends the connection, or we do, so that no slot of the controller is held.
-async fn see_off(air: &Arc<Air>, writer: &CharacteristicWriter) {
-    let _ = timeout(LEAVE, writer.closed()).await;
+async fn see_off(air: &Arc<Air>, key: &Key, writer: CharacteristicWriter) {
     let address = writer.device_address();
-    if air.is_linked(&address.0) {
+    drop(writer);
+    let Ok(device) = air.adapter.device(address) else { return };
+    if air.is_linked_besides(key) || timeout(LEAVE, disconnected(&device)).await.is_ok() {
         return;
     }
-    if let Ok(device) = air.adapter.device(address)
-        && device.is_connected().await.unwrap_or(false)
+    if !air.is_linked_besides(key)
         && let Err(error) = device.disconnect().await
     {
         tracing::debug!(%error, %address, "the caller stays connected");
+    }
+}
+
+/// Waits until a device is not connected, or nobody knows.
+async fn disconnected(device: &Device) {
+    let Ok(events) = device.events().await else { return };
+    let mut events = std::pin::pin!(events);
+    while device.is_connected().await.unwrap_or(false) {
+        if events.next().await.is_none() {
+            return;
+        }
     }
 }

@@ -16,7 +16,7 @@ mod rfkill;
 use std::time::Duration;
 
 use bluer::Session;
-use meshlink_core::TransportState;
+use meshlink_core::{MessageStatus, TransportState};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
@@ -37,6 +37,14 @@ const LOOK_APART: Duration = Duration::from_millis(500);
 /// Bundles that are only carried make no event: look this often anyway.
 const LOOK_ANYWAY: Duration = Duration::from_secs(10);
 
+/// What the node holds, as far as neighbours care.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Held {
+    fingerprint: Fingerprint,
+    /// Own messages wait for a neighbour to confirm that it has them.
+    unsettled: bool,
+}
+
 /// What a look at a device came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Heard {
@@ -50,9 +58,10 @@ enum Heard {
 
 /// Keeps Bluetooth going until the daemon stops.
 pub(super) async fn run(settings: BleSettings, driver: Driver, stopping: Stopping) {
-    let (sender, fingerprint) = watch::channel(Fingerprint::default());
+    let (sender, held) = watch::channel(Held::default());
     let mut ended = stopping.clone();
-    let mut radio = Radio { settings, port: driver.links(), fingerprint, stopping, said: None, adapters: Vec::new() };
+    let mut radio =
+        Radio { settings, port: driver.links(), held, stopping, said: None, adapters: Vec::new() };
     tokio::select! {
         () = watch_holdings(&driver, &sender) => {}
         () = radio.run() => {}
@@ -65,7 +74,7 @@ pub(super) async fn run(settings: BleSettings, driver: Driver, stopping: Stoppin
 const GOODBYE: Duration = Duration::from_millis(400);
 
 /// Keeps the fingerprint of what is held true.
-async fn watch_holdings(driver: &Driver, fingerprint: &watch::Sender<Fingerprint>) {
+async fn watch_holdings(driver: &Driver, held: &watch::Sender<Held>) {
     let mut newest = driver.newest();
     let mut holdings = Holdings::default();
     loop {
@@ -73,15 +82,17 @@ async fn watch_holdings(driver: &Driver, fingerprint: &watch::Sender<Fingerprint
         let walked = driver
             .read(move |node, _| {
                 let outcome = walk.walk(node.store());
-                (walk, outcome)
+                let pending = node.store().counts().own_with(MessageStatus::Pending);
+                (walk, outcome, pending > 0)
             })
             .await;
-        let Ok((walk, outcome)) = walked else { return };
+        let Ok((walk, outcome, unsettled)) = walked else { return };
         holdings = walk;
         match outcome {
             Ok(Walk::Unfinished | Walk::Stale) => continue,
-            Ok(Walk::Whole(now)) => {
-                fingerprint.send_if_modified(|before| std::mem::replace(before, now) != now);
+            Ok(Walk::Whole(fingerprint)) => {
+                let now = Held { fingerprint, unsettled };
+                held.send_if_modified(|before| std::mem::replace(before, now) != now);
             }
             Err(error) => tracing::debug!(%error, "what is held can't be read"),
         }
@@ -97,7 +108,7 @@ async fn watch_holdings(driver: &Driver, fingerprint: &watch::Sender<Fingerprint
 struct Radio {
     settings: BleSettings,
     port: LinkPort,
-    fingerprint: watch::Receiver<Fingerprint>,
+    held: watch::Receiver<Held>,
     stopping: Stopping,
     /// The fault that was reported last for the whole.
     said: Option<Fault>,
@@ -171,7 +182,7 @@ impl Radio {
                 name,
                 profile: self.settings.profile,
                 port: self.port.clone(),
-                fingerprint: self.fingerprint.clone(),
+                held: self.held.clone(),
                 stopping: self.stopping.clone(),
             };
             adapters.spawn(keep(session.clone(), post, self.settings.adapters.is_empty()));

@@ -2,8 +2,7 @@
 //! address names this machine wherever it goes, whatever the beacon does.
 
 const FILE: &str = "/etc/bluetooth/main.conf";
-const HINT: &str =
-    "the adapter's own address is on the air and names this machine; to rotate it, set `Privacy = device` in /etc/bluetooth/main.conf";
+const HINT: &str = "the adapter's own address is on the air and names this machine; to rotate it, set `Privacy = device` in /etc/bluetooth/main.conf";
 
 /// What to tell, if it is not rotated.
 pub(super) async fn hint() -> Option<&'static str> {
@@ -15,7 +14,8 @@ pub(super) async fn hint() -> Option<&'static str> {
 }
 
 fn is_private(text: &str) -> bool {
-    let privacy = text.lines().filter_map(|line| line.split_once('=')).find(|(key, _)| key.trim() == "Privacy");
+    let privacy =
+        text.lines().filter_map(|line| line.split_once('=')).find(|(key, _)| key.trim() == "Privacy");
     privacy.is_some_and(|(_, value)| !matches!(value.trim(), "off" | ""))
 }
 

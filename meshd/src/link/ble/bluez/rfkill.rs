@@ -14,9 +14,9 @@ pub(super) async fn is_blocked(adapter: &str) -> bool {
 fn has_switch_on(adapter: &Path) -> bool {
     let Ok(entries) = std::fs::read_dir(adapter) else { return false };
     let switches = entries.flatten().map(|entry| entry.path()).filter(|path| is_switch(path));
-    switches.flat_map(|path| [path.join("soft"), path.join("hard")]).any(|file: PathBuf| {
-        std::fs::read_to_string(file).is_ok_and(|text| text.trim() == "1")
-    })
+    switches
+        .flat_map(|path| [path.join("soft"), path.join("hard")])
+        .any(|file: PathBuf| std::fs::read_to_string(file).is_ok_and(|text| text.trim() == "1"))
 }
 
 fn is_switch(path: &Path) -> bool {
