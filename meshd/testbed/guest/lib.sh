@@ -238,6 +238,9 @@ start_node() {
 
 node_is_up() { kill -0 "${NODE_PID[$1]}" 2>/dev/null; }
 
+# memory_of NAME: what a node has in memory, in KiB.
+memory_of() { awk '/VmRSS/ { print $2 }' "/proc/${NODE_PID[$1]}/status"; }
+
 # stop_node NAME [SIGNAL]: TERM unless told; waits for its end.
 stop_node() { kill_and_reap "${NODE_PID[$1]}" "${2:-TERM}"; }
 

@@ -21,3 +21,4 @@ for name in a b; do
   jq -se 'flatten | any(.kind == "ble" and .peer != null)' "$LOGS/$name-links.json" >/dev/null \
     || fail "$name shows no link: $(<"$LOGS/$name-links.json")"
 done
+figure ble_memory_kib "$(memory_of a)"
