@@ -21,8 +21,10 @@ use super::lanes::{self, SERVICE};
 use super::{Heard, Held, dial, privacy, rfkill};
 use crate::driver::LinkPort;
 
-/// BlueZ answers in milliseconds; after this it hangs.
-const ANSWER_TIME_MAX: Duration = Duration::from_secs(5);
+/// BlueZ answers in milliseconds, on a busy machine in seconds; after this it hangs.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
+/// For the end of an advertisement to be over.
+const REMOVAL: Duration = Duration::from_millis(500);
 /// The advertisement is renewed this often at most.
 const RENEW_APART: Duration = Duration::from_secs(2);
 
@@ -37,8 +39,15 @@ pub(super) struct Post {
 }
 
 /// Runs an adapter until something is wrong with it, or until the daemon stops: then there is no fault.
-pub(super) async fn run(session: &Session, post: &Post, was_on: &mut bool) -> Option<Fault> {
-    match work(session, post, was_on).await {
+///
+/// Every run has a connection to the bus of its own. With its end BlueZ drops whatever was registered on it, also
+/// what was half registered when a call was given up.
+pub(super) async fn run(post: &Post, was_on: &mut bool) -> Option<Fault> {
+    let session = match ask(Session::new()).await {
+        Ok(session) => session,
+        Err(fault) => return Some(fault),
+    };
+    match work(&session, post, was_on).await {
         Ok(()) => None,
         Err(fault) => Some(fault),
     }
@@ -124,16 +133,16 @@ async fn advertise(air: &Arc<Air>, post: &Post, mut random: [u8; 4]) -> Fault {
     let mut on_air: Option<AdvertisementHandle> = None;
     loop {
         let Ours { beacon, .. } = air.ours_changed(ours(random, *held.borrow_and_update()));
-        // The old one goes first: adapters have few.
-        drop(on_air.take());
-        let advertising = air.adapter.advertise(advertisement(beacon, post.profile));
-        on_air = match timeout(ANSWER_TIME_MAX, advertising).await {
-            Err(_) => return Fault::Hung,
-            Ok(Err(error)) => return Fault::NoAdvertisement(error.to_string()),
-            Ok(Ok(handle)) => Some(handle),
-        };
-        say_up(air, post).await;
+        match renew(air, advertisement(beacon, post.profile), &mut on_air).await {
+            Ok(()) => say_up(air, post, None).await,
+            Err(Fault::Hung) => return Fault::Hung,
+            // Whoever is heard is dialled all the same.
+            Err(fault) => say_up(air, post, Some(&fault)).await,
+        }
         sleep_until(Instant::now() + RENEW_APART).await;
+        if on_air.is_none() {
+            continue;
+        }
         tokio::select! {
             changed = held.changed() => if changed.is_err() {
                 // The daemon stops.
@@ -145,6 +154,26 @@ async fn advertise(air: &Arc<Air>, post: &Post, mut random: [u8; 4]) -> Fault {
             }
         }
     }
+}
+
+/// Puts an advertisement in the place of the one that is on the air. Where there is room for both, the new one
+/// comes first: to the kernel the end of the old one is a command like others, and it refuses the next meanwhile.
+async fn renew(
+    air: &Arc<Air>,
+    new: Advertisement,
+    on_air: &mut Option<AdvertisementHandle>,
+) -> Result<(), Fault> {
+    let mut answer = register(air, new.clone()).await?;
+    if answer.is_err() && on_air.take().is_some() {
+        sleep_until(Instant::now() + REMOVAL).await;
+        answer = register(air, new).await?;
+    }
+    *on_air = Some(answer.map_err(|error| Fault::NoAdvertisement(error.to_string()))?);
+    Ok(())
+}
+
+async fn register(air: &Arc<Air>, new: Advertisement) -> Result<bluer::Result<AdvertisementHandle>, Fault> {
+    timeout(ANSWER_TIME_MAX, air.adapter.advertise(new)).await.map_err(|_| Fault::Hung)
 }
 
 fn ours(random: [u8; 4], held: Held) -> Ours {
@@ -163,7 +192,12 @@ fn advertisement(beacon: Beacon, profile: Profile) -> Advertisement {
     }
 }
 
-async fn say_up(air: &Arc<Air>, post: &Post) {
+async fn say_up(air: &Arc<Air>, post: &Post, unheard: Option<&Fault>) {
+    if let Some(fault) = unheard {
+        let detail = format!("listening, but not heard by others: {fault}");
+        report(&air.port, &post.name, TransportState::Degraded, &detail, fault.hint());
+        return;
+    }
     let hint = privacy::hint().await;
     let detail = format!("advertising and listening ({:?})", post.profile).to_lowercase();
     report(&air.port, &post.name, TransportState::Up, &detail, hint);
@@ -173,8 +207,10 @@ async fn say_up(air: &Arc<Air>, post: &Post) {
 async fn seek(air: &Arc<Air>, profile: Profile) -> Fault {
     let mut duty = Duty::new(profile, air.now());
     loop {
-        if let Err(fault) = listen(air, &mut duty).await {
-            return fault;
+        match listen(air, &mut duty).await {
+            // The end of the last discovery is not over yet, or another program is at it: after the rest.
+            Ok(()) | Err(Fault::Busy) => {}
+            Err(fault) => return fault,
         }
         while let Next::Dial(address) = air.next() {
             dial::dial(air, Address(address)).await;

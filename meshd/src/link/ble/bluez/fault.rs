@@ -25,6 +25,8 @@ pub(super) enum Fault {
     NoAdvertisement(String),
     #[error("the Bluetooth service refuses the GATT services: {0}")]
     NoServices(String),
+    #[error("the adapter is busy")]
+    Busy,
     #[error("the Bluetooth service was started anew")]
     Restarted,
     #[error("the daemon stops")]
@@ -48,7 +50,9 @@ impl Fault {
             Self::SwitchedOff => "switch it on: bluetoothctl power on",
             Self::Forbidden => "run meshd as root, or as a user of the group bluetooth",
             Self::NoAdvertisement(_) => "another program may use up the adapter's advertisements: stop it",
-            Self::NoServices(_) | Self::Restarted | Self::Stopping | Self::Other(_) => return None,
+            Self::NoServices(_) | Self::Busy | Self::Restarted | Self::Stopping | Self::Other(_) => {
+                return None;
+            }
         })
     }
 
@@ -56,6 +60,7 @@ impl Fault {
     pub(super) fn of(error: &bluer::Error) -> Self {
         match &error.kind {
             ErrorKind::NotFound | ErrorKind::DoesNotExist => Self::Absent,
+            ErrorKind::InProgress | ErrorKind::NotReady => Self::Busy,
             ErrorKind::Internal(InternalErrorKind::DBus(name)) => Self::of_bus(name, error),
             #[expect(clippy::wildcard_enum_match_arm, reason = "bluer's kinds are many and may grow")]
             _ => Self::Other(error.to_string()),

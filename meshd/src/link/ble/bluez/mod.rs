@@ -185,7 +185,7 @@ impl Radio {
                 held: self.held.clone(),
                 stopping: self.stopping.clone(),
             };
-            adapters.spawn(keep(session.clone(), post, self.settings.adapters.is_empty()));
+            adapters.spawn(keep(post, self.settings.adapters.is_empty()));
         }
         while let Some(ended) = adapters.join_next().await {
             if let Ok(Some(fault)) = ended {
@@ -223,12 +223,12 @@ async fn replaced(bus: &mut Bus, owner: Option<String>) -> Fault {
 }
 
 /// Keeps one adapter going. One that nobody named gives up when it is gone: there may be another.
-async fn keep(session: Session, post: Post, any: bool) -> Option<Fault> {
+async fn keep(post: Post, any: bool) -> Option<Fault> {
     let mut was_on = false;
     let mut said = None;
     loop {
         let started = Instant::now();
-        let fault = adapter::run(&session, &post, &mut was_on).await?;
+        let fault = adapter::run(&post, &mut was_on).await?;
         if any && fault == Fault::Absent {
             report(&post.port, &post.name, TransportState::Down, &fault.to_string(), fault.hint());
             return Some(fault);
