@@ -1,5 +1,5 @@
 # A, B and C in a row: A and C never hear each other, and swap what they write through B.
-# limit: 240
+# limit: 400
 # needs: meshd meshctl
 log=(--log info,meshd=debug)
 air_up one

@@ -1,5 +1,5 @@
 # Two nodes find each other over Bluetooth and swap what each wrote before the other was there.
-# limit: 180
+# limit: 300
 # needs: meshd meshctl
 air_up one
 start_bluetoothd

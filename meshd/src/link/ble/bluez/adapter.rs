@@ -47,10 +47,7 @@ pub(super) async fn run(post: &Post, was_on: &mut bool) -> Option<Fault> {
         Ok(session) => session,
         Err(fault) => return Some(fault),
     };
-    match work(&session, post, was_on).await {
-        Ok(()) => None,
-        Err(fault) => Some(fault),
-    }
+    work(&session, post, was_on).await.err()
 }
 
 /// Asks BlueZ something.

@@ -57,12 +57,12 @@ impl Fault {
     }
 
     /// What a failed call says about the machine.
+    #[expect(clippy::wildcard_enum_match_arm, reason = "bluer's kinds are many and may grow")]
     pub(super) fn of(error: &bluer::Error) -> Self {
         match &error.kind {
             ErrorKind::NotFound | ErrorKind::DoesNotExist => Self::Absent,
             ErrorKind::InProgress | ErrorKind::NotReady => Self::Busy,
             ErrorKind::Internal(InternalErrorKind::DBus(name)) => Self::of_bus(name, error),
-            #[expect(clippy::wildcard_enum_match_arm, reason = "bluer's kinds are many and may grow")]
             _ => Self::Other(error.to_string()),
         }
     }

@@ -148,7 +148,9 @@ async fn first_word(
             {
                 return request.accept().ok();
             }
-            event => refuse(event),
+            other @ (CharacteristicControlEvent::Write(_) | CharacteristicControlEvent::Notify(_)) => {
+                refuse(other)
+            }
         }
     }
 }
