@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from noise.connection import Keypair, NoiseConnection
 
 HERE = pathlib.Path(__file__).parent
-SIGNED, BRIDGED = (1, 2), 3
+SIGNED, BRIDGED, RECEIPT = (1, 2, 7), 3, 6
+SEALED = (4, 5)
 
 
 def cases(name):
@@ -40,6 +41,10 @@ def check_signature(header, payload, auth):
     author = cbor2.loads(header)[6][:32]
     label = b"MeshLink v1 bundle signature"
     Ed25519PublicKey.from_public_bytes(author).verify(auth, label + bundle_id(header, payload))
+
+
+def receipt_chain(value):
+    return blake3(value, derive_key_context="MeshLink v1 receipt").digest()[:16]
 
 
 def nodes():
@@ -66,8 +71,15 @@ def bundles():
             check_signature(header, payload, auth)
         else:
             assert auth == b""
-        if fields[1] in SIGNED + (BRIDGED,):
+        if fields[1] in SIGNED + (BRIDGED, RECEIPT):
             assert cbor2.dumps(cbor2.loads(payload), canonical=True) == payload
+        if fields[1] in SEALED:
+            assert sorted(fields) == [0, 1, 3, 4, 5, 8]
+            assert fields[8] == receipt_chain(receipt_chain(b"\5" * 16))
+        if fields[1] == RECEIPT:
+            stage, value = cbor2.loads(payload)
+            commitment = receipt_chain(value) if stage == 0 else receipt_chain(receipt_chain(value))
+            assert commitment == receipt_chain(receipt_chain(b"\5" * 16))
 
 
 def invalid_bundles():

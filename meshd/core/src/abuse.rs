@@ -12,6 +12,7 @@ use crate::identity::Identity;
 use crate::limits::{self, Limits, OFFENCES_MAX, PREFIXES_MAX, STALL_MS_MAX, WALK_MS_MIN};
 use crate::node::{CloseReason, Input};
 use crate::post::Post;
+use crate::receipt::{Commitment, Receipt, Stage};
 use crate::rogue::{NEW_YEAR_MS, Rogue};
 use crate::store::{Priority, Store};
 use crate::wire::{Carried, Message, Prefixes, join};
@@ -31,6 +32,7 @@ fn post_of(identity: &Identity, text: &str, header: impl FnOnce(&mut Header)) ->
         payload_bytes: 0,
         origin: None,
         salt: Some([0; 8]),
+        commitment: None,
         extensions: Extensions::default(),
     };
     header(&mut head);
@@ -114,6 +116,49 @@ fn c01_a_bad_copy_does_not_keep_the_good_one_out() {
     rogue.say(&[carried(&good)]);
     assert_eq!(rogue.hear_words(), ["stored 1"]);
     assert_eq!(shown(&rogue), 1);
+}
+
+/// A sealed bundle that the node can't open; its secret is `secret` sixteen times.
+fn sealed(secret: u8) -> NewBundle {
+    let bare = Header {
+        kind: Kind::Sealed,
+        created_unix_ms: None,
+        lifetime_s: 3_600,
+        priority: Priority::Normal,
+        payload_bytes: 0,
+        origin: None,
+        salt: None,
+        commitment: Some(Commitment::of(&[secret; 16])),
+        extensions: Extensions::default(),
+    };
+    NewBundle::unsigned(bare, vec![secret; 256])
+}
+
+#[test]
+fn c19_a_carrier_drops_on_proof_only_and_takes_it_no_more() {
+    let held = |rogue: &Rogue, bundle: &NewBundle| rogue.node.store().bundle(&bundle.id).unwrap().is_some();
+    for stage in [Stage::Delivered, Stage::Read] {
+        let mut rogue = Rogue::meet();
+        rogue.hear();
+        rogue.say(&[carried(&sealed(1)), carried(&sealed(2))]);
+        assert_eq!(rogue.hear_words(), ["stored 2"]);
+        // What is in the header proves nothing, nor does what was shown for another stage.
+        let guess = Receipt { stage, value: Commitment::of(&[1; 16]).0 };
+        let guess = NewBundle::receipt(&guess);
+        rogue.say(&[carried(&guess)]);
+        assert!(held(&rogue, &sealed(1)));
+        let proof = NewBundle::receipt(&Receipt::of(&[1; 16], stage));
+        rogue.say(&[carried(&proof)]);
+        assert!(!held(&rogue, &sealed(1)));
+        assert!(held(&rogue, &sealed(2)), "another one stays");
+        rogue.hear();
+        rogue.say(&[carried(&sealed(1))]);
+        assert_eq!(rogue.hear_words(), ["refused Unwanted 1"]);
+        // A receipt that was there first keeps the bundle out too.
+        let early = NewBundle::receipt(&Receipt::of(&[3; 16], stage));
+        rogue.say(&[carried(&early), carried(&sealed(3))]);
+        assert!(!held(&rogue, &sealed(3)));
+    }
 }
 
 #[test]

@@ -90,6 +90,7 @@ impl Bridged {
             payload_bytes,
             origin: None,
             salt: None,
+            commitment: None,
             extensions: Extensions::default(),
         }
     }

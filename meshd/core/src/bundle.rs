@@ -14,7 +14,10 @@ use crate::id::BundleId;
 use crate::identity::Identity;
 use crate::limits::{AUTH_BYTES_MAX, HEADER_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use crate::post::Post;
+use crate::prekeys::Prekeys;
 use crate::profile::Profile;
+use crate::receipt::Receipt;
+use crate::sealed::Sealed;
 
 /// Domain of a bundle's id.
 const BUNDLE_ID_CONTEXT: &str = "MeshLink v1 bundle id";
@@ -61,7 +64,7 @@ pub struct NewBundle {
     pub header_bytes: Vec<u8>,
     /// The payload.
     pub payload: Vec<u8>,
-    /// The signature; empty for a bridged post.
+    /// The signature; empty for kinds that have none.
     pub auth: Vec<u8>,
 }
 
@@ -74,6 +77,12 @@ pub enum Content {
     Profile(Profile),
     /// A bridged post.
     Bridged(Bridged),
+    /// A message for somebody, still sealed.
+    Sealed(Sealed),
+    /// Proof that a sealed bundle arrived or was read.
+    Receipt(Receipt),
+    /// Keys to seal messages for a node with.
+    Prekeys(Prekeys),
     /// Something of a later version.
     Unread,
 }
@@ -149,6 +158,10 @@ impl Bundle<'_> {
     /// See [`BadBundle`].
     pub fn prove(&self) -> Result<Content, BadBundle> {
         self.check_author()?;
+        let is_for_all = matches!(self.header.kind, Kind::Post | Kind::Profile | Kind::Prekeys);
+        if is_for_all && self.header.commitment.is_some() {
+            return Err(BadBundle::Malformed(Malformed("a commitment on what nobody confirms")));
+        }
         self.read()
     }
 
@@ -168,17 +181,22 @@ impl Bundle<'_> {
                 }
                 Content::Bridged(bridged)
             }
+            Kind::Sealed | Kind::Intro => Content::Sealed(Sealed::decode(&self.header, payload)?),
+            Kind::Receipt => {
+                let receipt = Receipt::decode(payload)?;
+                if self.header != receipt.header(self.header.payload_bytes) {
+                    return Err(BadBundle::Malformed(Malformed("a receipt with a header of its own")));
+                }
+                Content::Receipt(receipt)
+            }
+            Kind::Prekeys => Content::Prekeys(Prekeys::decode(payload)?),
             Kind::Other(_) => Content::Unread,
         })
     }
 
     /// Whoever names an author has signed; whoever names none has not.
     fn check_author(&self) -> Result<(), BadBundle> {
-        let is_signed = match self.header.kind {
-            Kind::Post | Kind::Profile => true,
-            Kind::Bridged => false,
-            Kind::Other(_) => self.header.origin.is_some(),
-        };
+        let is_signed = self.header.kind.is_signed().unwrap_or(self.header.origin.is_some());
         match &self.header.origin {
             Some(origin) if is_signed => {
                 let auth = self.bytes.auth.try_into().map_err(|_| BadBundle::BadSignature)?;
@@ -204,7 +222,18 @@ impl NewBundle {
     /// Makes the bundle that every node makes of a bridged post.
     pub fn bridge(bridged: &Bridged) -> Self {
         let payload = bridged.encode();
-        let header = bridged.header(payload.len() as u32);
+        Self::unsigned(bridged.header(payload.len() as u32), payload)
+    }
+
+    /// Makes the bundle that every node makes of a receipt.
+    pub fn receipt(receipt: &Receipt) -> Self {
+        let payload = receipt.encode();
+        Self::unsigned(receipt.header(payload.len() as u32), payload)
+    }
+
+    /// Makes a bundle that nobody signs. The header's payload length is set here.
+    pub(crate) fn unsigned(mut header: Header, payload: Vec<u8>) -> Self {
+        header.payload_bytes = payload.len() as u32;
         let header_bytes = header.encode();
         let id = bundle_id(&header_bytes, &payload);
         Self { id, header, header_bytes, payload, auth: Vec::new() }
@@ -244,6 +273,7 @@ mod tests {
             payload_bytes: 0,
             origin: None,
             salt: Some([1; 8]),
+            commitment: None,
             extensions: Extensions::default(),
         }
     }
@@ -261,6 +291,11 @@ mod tests {
     fn profile() -> NewBundle {
         let payload = Profile { revision: 1, ..Profile::default() }.encode();
         NewBundle::sign(header(Kind::Profile), payload, &identity())
+    }
+
+    fn prekeys() -> NewBundle {
+        let prekeys = Prekeys { revision: 1, key: [1; 32], extensions: Extensions::default() };
+        NewBundle::sign(header(Kind::Prekeys), prekeys.encode(), &identity())
     }
 
     fn bridged() -> NewBundle {
@@ -304,7 +339,7 @@ mod tests {
     #[test]
     fn c01_somebody_elses_signature_is_refused_on_every_signed_kind() {
         let other = Identity::from_bytes(&[8; 64]);
-        for mut bundle in [post(), profile()] {
+        for mut bundle in [post(), profile(), prekeys()] {
             bundle.auth = other.sign(&bundle.id.0).to_vec();
             assert_eq!(check(bundle.bytes()), Err(BadBundle::BadSignature));
             bundle.auth.clear();
@@ -316,12 +351,22 @@ mod tests {
 
     #[test]
     fn c01_a_signed_kind_without_author_is_refused() {
-        for kind in [Kind::Post, Kind::Profile] {
+        for kind in [Kind::Post, Kind::Profile, Kind::Prekeys] {
             let mut unsigned = post();
             unsigned.header = Header { payload_bytes: unsigned.payload.len() as u32, ..header(kind) };
             unsigned.header_bytes = unsigned.header.encode();
             unsigned.auth.clear();
             assert_eq!(check(unsigned.bytes()), Err(BadBundle::BadAuthor));
+        }
+    }
+
+    #[test]
+    fn c19_what_is_for_everybody_can_not_be_purged() {
+        let commitment = Some(crate::receipt::Commitment([1; 16]));
+        for bundle in [post(), profile(), prekeys()] {
+            let header = Header { commitment, ..bundle.header };
+            let recallable = NewBundle::sign(header, bundle.payload, &identity());
+            assert!(matches!(check(recallable.bytes()), Err(BadBundle::Malformed(_))));
         }
     }
 

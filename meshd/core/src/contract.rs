@@ -10,9 +10,10 @@ use crate::clock::SavedClock;
 use crate::event::{Event, LinkKind, MessageStatus};
 use crate::id::{BundleId, IdPrefix, NodeId, Seq};
 use crate::limits::{BUNDLE_COST_BYTES_MIN, HAND_OVERS_MAX, MESSAGE_COST_BYTES};
+use crate::receipt::Commitment;
 use crate::store::{
-    Class, HandOver, HandOverStep, Known, MessageRecord, OfferKey, PeerRecord, Priority, ProfileRecord, Slot,
-    Store, StoredBundle, Usage,
+    Class, HandOver, HandOverStep, Known, MessageRecord, OfferKey, PeerRecord, Priority, ProfileRecord,
+    Protection, Shelf, Slot, Store, StoredBundle, Usage,
 };
 
 /// Runs every check, each on a store of its own.
@@ -38,6 +39,9 @@ pub fn run_all<S: Store>(make: impl Fn() -> S) {
     channels_are_joined_and_left_once(make());
     hand_overs_are_noted_once_and_bounded(make());
     slots_and_clocks_are_kept(make());
+    c19_bundles_are_found_by_their_commitment(make());
+    the_newest_of_a_kind_is_found(make());
+    records_lie_on_their_shelves_by_key(make());
     r08_times_beyond_2038_are_kept(make());
 }
 
@@ -59,6 +63,7 @@ pub fn bundle(n: u8) -> StoredBundle {
         copies: 8,
         ingress: Some(NodeId([2; NodeId::BYTES])),
         unshown_in: None,
+        commitment: None,
     }
 }
 
@@ -80,6 +85,7 @@ pub fn message(n: u8) -> MessageRecord {
         expires_tl_ms: 100_000,
         reply_to: None,
         read: false,
+        protection: Protection::Public,
     }
 }
 
@@ -567,4 +573,54 @@ fn r08_times_beyond_2038_are_kept<S: Store>(mut store: S) {
     letter.created_unix_ms = Some(far);
     ok(store.insert_message(&mut letter));
     assert_eq!(ok(store.message(&id(1))).expect("kept").created_unix_ms, Some(far));
+}
+
+fn c19_bundles_are_found_by_their_commitment<S: Store>(mut store: S) {
+    let commitment = Commitment([4; Commitment::BYTES]);
+    for n in [3, 1, 2] {
+        let other = Commitment([n; Commitment::BYTES]);
+        ok(store.insert_bundle(&StoredBundle {
+            commitment: Some(if n == 2 { other } else { commitment }),
+            ..bundle(n)
+        }));
+    }
+    ok(store.insert_bundle(&bundle(4)));
+    assert_eq!(ok(store.bundle(&id(3))).and_then(|bundle| bundle.commitment), Some(commitment));
+    assert_eq!(ok(store.bundles_committed(&commitment, 9)), [id(3), id(1)]);
+    assert_eq!(ok(store.bundles_committed(&commitment, 1)), [id(3)]);
+    ok(store.drop_bundle(&id(3), 1));
+    assert_eq!(ok(store.bundles_committed(&commitment, 9)), [id(1)]);
+    assert_eq!(ok(store.bundles_committed(&Commitment([9; Commitment::BYTES]), 9)), []);
+}
+
+fn the_newest_of_a_kind_is_found<S: Store>(mut store: S) {
+    for (n, kind, priority) in
+        [(1, 7, Priority::Sos), (2, 7, Priority::Bulk), (3, 1, Priority::Normal), (4, 7, Priority::Sos)]
+    {
+        let origin = Some(node(if n == 4 { 9 } else { 1 }));
+        ok(store.insert_bundle(&StoredBundle { kind, priority, origin, ..bundle(n) }));
+    }
+    assert_eq!(ok(store.newest_of_kind(&node(1), 7)), Some(id(2)));
+    assert_eq!(ok(store.newest_of_kind(&node(1), 2)), None);
+    assert_eq!(ok(store.newest_of_kind(&node(8), 7)), None);
+}
+
+fn records_lie_on_their_shelves_by_key<S: Store>(mut store: S) {
+    for (shelf, key) in [(Shelf::Prekey, "b"), (Shelf::Contact, "b"), (Shelf::Contact, "a"), (Shelf::Due, "")]
+    {
+        ok(store.put_record(shelf, key.as_bytes(), format!("{shelf:?} {key}").as_bytes()));
+    }
+    assert_eq!(ok(store.record(Shelf::Contact, b"b")), Some(b"Contact b".to_vec()));
+    assert_eq!(ok(store.record(Shelf::Contact, b"c")), None);
+    let contacts = ok(store.records(Shelf::Contact, b"", 9));
+    assert_eq!(contacts, [(b"a".to_vec(), b"Contact a".to_vec()), (b"b".to_vec(), b"Contact b".to_vec())]);
+    assert_eq!(ok(store.records(Shelf::Contact, b"aa", 9)).len(), 1);
+    assert_eq!(ok(store.records(Shelf::Contact, b"", 1)).len(), 1);
+    ok(store.commit());
+    ok(store.put_record(Shelf::Contact, b"a", b"new"));
+    assert!(ok(store.remove_record(Shelf::Contact, b"b")));
+    assert!(!ok(store.remove_record(Shelf::Contact, b"b")));
+    assert_eq!(ok(store.records(Shelf::Contact, b"", 9)), [(b"a".to_vec(), b"new".to_vec())]);
+    store.rollback();
+    assert_eq!(ok(store.records(Shelf::Contact, b"", 9)), contacts);
 }

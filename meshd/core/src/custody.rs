@@ -8,6 +8,7 @@ mod eviction;
 mod expiry;
 pub(crate) mod own;
 mod peers;
+mod receipts;
 mod receive;
 mod shown;
 

@@ -6,6 +6,7 @@
 use crate::canonical::{Extensions, Malformed, Reader, Writer};
 use crate::identity::PublicKeys;
 use crate::limits::{CREATED_UNIX_MS_MAX, HEADER_BYTES_MAX, PAYLOAD_BYTES_MAX};
+use crate::receipt::Commitment;
 use crate::store::Priority;
 
 /// The version of the bundle format.
@@ -20,6 +21,15 @@ pub enum Kind {
     Profile,
     /// A post of a client that knows nothing of MeshLink, signed by nobody.
     Bridged,
+    /// A message for one recipient that has the sender as a contact: nobody else can read it, or tell for whom
+    /// or from whom it is.
+    Sealed,
+    /// The same for a recipient that may not know the sender yet: whoever has it tries to open it.
+    Intro,
+    /// Proof that a sealed bundle arrived or was read.
+    Receipt,
+    /// Keys to seal messages for a node with, signed; the newest counts.
+    Prekeys,
     /// Something a later version knows: carried, not read.
     Other(u16),
 }
@@ -41,6 +51,8 @@ pub struct Header {
     pub origin: Option<PublicKeys>,
     /// Makes two posts of the same words two bundles (threat R-03).
     pub salt: Option<[u8; 8]>,
+    /// What a receipt for it has to open, for kinds that ask for one.
+    pub commitment: Option<Commitment>,
     /// What a later version added.
     pub extensions: Extensions,
 }
@@ -52,6 +64,10 @@ impl Kind {
             Self::Post => 1,
             Self::Profile => 2,
             Self::Bridged => 3,
+            Self::Sealed => 4,
+            Self::Intro => 5,
+            Self::Receipt => 6,
+            Self::Prekeys => 7,
             Self::Other(number) => number,
         }
     }
@@ -62,7 +78,26 @@ impl Kind {
             1 => Self::Post,
             2 => Self::Profile,
             3 => Self::Bridged,
+            4 => Self::Sealed,
+            5 => Self::Intro,
+            6 => Self::Receipt,
+            7 => Self::Prekeys,
             other => Self::Other(other),
+        }
+    }
+
+    /// Whether it is for one recipient, whom no carrier knows: copies of it are counted. Everything else is
+    /// for everybody.
+    pub fn is_directed(self) -> bool {
+        matches!(self, Self::Sealed | Self::Intro)
+    }
+
+    /// Whether a bundle of this kind must name its author, or must not. Nobody knows for later kinds.
+    pub(crate) fn is_signed(self) -> Option<bool> {
+        match self {
+            Self::Post | Self::Profile | Self::Prekeys => Some(true),
+            Self::Bridged | Self::Sealed | Self::Intro | Self::Receipt => Some(false),
+            Self::Other(_) => None,
         }
     }
 }
@@ -89,7 +124,12 @@ impl Header {
 
     /// Writes the header.
     pub fn encode(&self) -> Vec<u8> {
-        let optional = [self.created_unix_ms.is_some(), self.origin.is_some(), self.salt.is_some()];
+        let optional = [
+            self.created_unix_ms.is_some(),
+            self.origin.is_some(),
+            self.salt.is_some(),
+            self.commitment.is_some(),
+        ];
         let entries = 5 + optional.iter().filter(|there| **there).count() as u64 + self.extensions.count();
         let mut writer = Writer::with_capacity(128);
         writer.map(entries);
@@ -106,6 +146,9 @@ impl Header {
         }
         if let Some(salt) = &self.salt {
             writer.uint(7).bytes(salt);
+        }
+        if let Some(commitment) = &self.commitment {
+            writer.uint(8).bytes(&commitment.0);
         }
         writer.extensions(&self.extensions);
         writer.finish()
@@ -145,6 +188,7 @@ struct Found {
     payload_bytes: Option<u32>,
     origin: Option<PublicKeys>,
     salt: Option<[u8; 8]>,
+    commitment: Option<Commitment>,
 }
 
 impl Found {
@@ -170,6 +214,7 @@ impl Found {
             5 => self.payload_bytes = Some(small(reader.uint()?, "a payload that is too long")?),
             6 => self.origin = Some(PublicKeys::from_bytes(&reader.byte_array()?)),
             7 => self.salt = Some(reader.byte_array()?),
+            8 => self.commitment = Some(Commitment(reader.byte_array()?)),
             _ => return Err(Malformed("a header field of a later version")),
         }
         Ok(())
@@ -186,6 +231,7 @@ impl Found {
             payload_bytes: self.payload_bytes.ok_or(missing)?,
             origin: self.origin,
             salt: self.salt,
+            commitment: self.commitment,
             extensions,
         };
         if header.lifetime_s == 0 {
@@ -217,6 +263,7 @@ mod tests {
             payload_bytes: 17,
             origin: Some(PublicKeys { ed: [1; 32], x: [2; 32] }),
             salt: Some([3; 8]),
+            commitment: None,
             extensions: Extensions::default(),
         }
     }
@@ -251,7 +298,7 @@ mod tests {
 
     #[test]
     fn w06_a_reserved_field_is_refused_and_an_extension_kept() {
-        for (key, kept) in [(8, false), (15, false), (16, true), (23, true)] {
+        for (key, kept) in [(9, false), (15, false), (16, true), (23, true)] {
             let mut bytes = header().encode();
             assert_eq!(bytes[0], 0xa8);
             bytes[0] = 0xa9;
@@ -285,6 +332,7 @@ mod tests {
             payload_bytes in 0..=PAYLOAD_BYTES_MAX as u32,
             origin in proptest::option::of(any::<([u8; 32], [u8; 32])>()),
             salt: Option<[u8; 8]>,
+            commitment: Option<[u8; 16]>,
         ) -> Header {
             Header {
                 kind: Kind::from_number(kind),
@@ -294,6 +342,7 @@ mod tests {
                 payload_bytes,
                 origin: origin.map(|(ed, x)| PublicKeys { ed, x }),
                 salt,
+                commitment: commitment.map(Commitment),
                 extensions: Extensions::default(),
             }
         }

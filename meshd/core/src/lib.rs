@@ -30,10 +30,13 @@ pub mod mem;
 pub mod node;
 mod noise;
 pub mod post;
+pub mod prekeys;
 pub mod profile;
+pub mod receipt;
 mod reconcile;
 #[cfg(test)]
 mod rogue;
+pub mod sealed;
 mod session;
 mod spelling;
 pub mod store;

@@ -4,6 +4,8 @@
 pub const TEXT_BYTES_MAX: usize = 16 * 1024;
 /// Largest payload of a bundle: a text with its envelope, or one attachment chunk.
 pub const PAYLOAD_BYTES_MAX: usize = 20 * 1024;
+/// Smallest payload of a sealed bundle. Larger ones have twice as many bytes, and so on (threat C-16).
+pub const SEALED_BYTES_MIN: usize = 256;
 /// Largest header of a bundle. Ours has at most 115 bytes; the rest is room for later fields.
 pub const HEADER_BYTES_MAX: usize = 256;
 /// Largest signature of a bundle: Ed25519. A kind that is not signed has none; its author is proven inside.

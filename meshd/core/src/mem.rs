@@ -16,9 +16,10 @@ use crate::clock::SavedClock;
 use crate::event::{Event, LoggedEvent, MessageStatus};
 use crate::id::{BundleId, IdPrefix, NodeId, Seq};
 use crate::limits::HAND_OVERS_MAX;
+use crate::receipt::Commitment;
 use crate::store::{
-    Class, HandOver, Known, MessageRecord, Offer, OfferKey, PeerRecord, Priority, Slot, Store, StoreError,
-    StoredBundle, Usage, Victim,
+    Class, HandOver, Known, MessageRecord, Offer, OfferKey, PeerRecord, Priority, Record, Shelf, Slot, Store,
+    StoreError, StoredBundle, Usage, Victim,
 };
 
 /// See the module's text.
@@ -30,6 +31,8 @@ pub struct MemStore {
     expiry: Table<(u64, u64), ()>,
     heaps: Table<(Heap, Reverse<Priority>, u64), ()>,
     unshown: Table<(String, u64), ()>,
+    committed: Table<(Commitment, u64), ()>,
+    records: Table<(Shelf, Vec<u8>), Vec<u8>>,
     usage: Table<Count, Usage>,
     dropped: Table<BundleId, u64>,
     dropped_due: Table<(u64, BundleId), ()>,
@@ -59,6 +62,8 @@ macro_rules! each_table {
         $store.expiry.$method();
         $store.heaps.$method();
         $store.unshown.$method();
+        $store.committed.$method();
+        $store.records.$method();
         $store.usage.$method();
         $store.dropped.$method();
         $store.dropped_due.$method();
@@ -136,6 +141,9 @@ impl MemStore {
         self.expiry.remove(&(bundle.expires_tl_ms, row));
         if let Some(channel) = &bundle.unshown_in {
             self.unshown.remove(&(channel.clone(), row));
+        }
+        if let Some(commitment) = bundle.commitment {
+            self.committed.remove(&(commitment, row));
         }
         let cost = -(bundle.cost_bytes() as i64);
         for heap in heaps_of(&bundle) {
@@ -218,6 +226,9 @@ impl Store for MemStore {
         if let Some(channel) = &bundle.unshown_in {
             self.unshown.put((channel.clone(), row), ());
         }
+        if let Some(commitment) = bundle.commitment {
+            self.committed.put((commitment, row), ());
+        }
         for heap in heaps_of(bundle) {
             self.heaps.put((heap, Reverse(bundle.priority), row), ());
             self.count(Count::Held(heap), 1, bundle.cost_bytes() as i64);
@@ -272,6 +283,20 @@ impl Store for MemStore {
         let channel = channel.to_owned();
         let rows = self.unshown.range((channel.clone(), 0)..=(channel, u64::MAX)).take(limit);
         Ok(rows.map(|((_, row), ())| self.bundles.get(row).expect("held").id).collect())
+    }
+
+    fn bundles_committed(&self, to: &Commitment, limit: usize) -> Result<Vec<BundleId>, StoreError> {
+        let rows = self.committed.range((*to, 0)..=(*to, u64::MAX)).take(limit);
+        Ok(rows.map(|((_, row), ())| self.bundles.get(row).expect("held").id).collect())
+    }
+
+    fn newest_of_kind(&self, origin: &NodeId, kind: u16) -> Result<Option<BundleId>, StoreError> {
+        let heap = Heap::Origin(*origin);
+        let all = (heap, Reverse(Priority::Bulk), 0)..=(heap, Reverse(Priority::Sos), u64::MAX);
+        let of_kind = self.heaps.range(all).filter_map(|((_, _, row), ())| {
+            self.bundles.get(row).filter(|bundle| bundle.kind == kind).map(|bundle| (*row, bundle.id))
+        });
+        Ok(of_kind.max().map(|(_, id)| id))
     }
 
     fn mark_shown(&mut self, id: &BundleId) -> Result<(), StoreError> {
@@ -524,6 +549,26 @@ impl Store for MemStore {
     fn hand_overs(&self, bundle: &BundleId) -> Result<Vec<HandOver>, StoreError> {
         let steps = self.hand_overs.range((*bundle, 0)..=(*bundle, HAND_OVERS_MAX));
         Ok(steps.map(|(_, step)| step.clone()).collect())
+    }
+
+    fn record(&self, shelf: Shelf, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        Ok(self.records.get(&(shelf, key.to_vec())).cloned())
+    }
+
+    fn put_record(&mut self, shelf: Shelf, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.write()?;
+        self.records.put((shelf, key.to_vec()), value.to_vec());
+        Ok(())
+    }
+
+    fn remove_record(&mut self, shelf: Shelf, key: &[u8]) -> Result<bool, StoreError> {
+        self.write()?;
+        Ok(self.records.remove(&(shelf, key.to_vec())).is_some())
+    }
+
+    fn records(&self, shelf: Shelf, from: &[u8], limit: usize) -> Result<Vec<Record>, StoreError> {
+        let found = self.records.range((shelf, from.to_vec())..).take_while(|((of, _), _)| *of == shelf);
+        Ok(found.take(limit).map(|((_, key), value)| (key.clone(), value.clone())).collect())
     }
 
     fn slot(&self, slot: Slot) -> Result<Option<Vec<u8>>, StoreError> {

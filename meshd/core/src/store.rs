@@ -13,6 +13,7 @@ use crate::clock::SavedClock;
 pub use crate::event::LoggedEvent;
 use crate::event::{Event, LinkKind, MessageStatus};
 use crate::id::{BundleId, IdPrefix, NodeId, Seq};
+use crate::receipt::Commitment;
 
 /// Why a store can't do what it was asked. The transaction is lost as a whole.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -105,6 +106,8 @@ pub struct StoredBundle {
     pub ingress: Option<NodeId>,
     /// For a post that is carried but not shown, because its channel is not joined: that channel.
     pub unshown_in: Option<String>,
+    /// For a sealed bundle what its header has, for a receipt what it opens.
+    pub commitment: Option<Commitment>,
 }
 
 impl StoredBundle {
@@ -197,6 +200,58 @@ impl Slot {
     }
 }
 
+/// Small records of one sort that the node finds by a key of its own making; what they hold is the node's
+/// business.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Shelf {
+    /// Contacts, by node id.
+    Contact,
+    /// Secret halves of prekeys, by sort and id.
+    Prekey,
+    /// Codes shown to others, by id.
+    Invite,
+    /// Own private messages, by message id.
+    Outbound,
+    /// The own messages that bundles carry, by bundle id.
+    Sent,
+    /// Own private messages that wait for keys, by recipient and message id.
+    Waiting,
+    /// Private messages opened here, by message id.
+    Opened,
+    /// What is to be done at a time, by time.
+    Due,
+}
+
+impl Shelf {
+    /// Its number, for stores that keep shelves by number.
+    pub fn number(self) -> u8 {
+        match self {
+            Self::Contact => 0,
+            Self::Prekey => 1,
+            Self::Invite => 2,
+            Self::Outbound => 3,
+            Self::Sent => 4,
+            Self::Waiting => 5,
+            Self::Opened => 6,
+            Self::Due => 7,
+        }
+    }
+}
+
+/// A key of a shelf and what is under it.
+pub type Record = (Vec<u8>, Vec<u8>);
+
+/// How protected a message came, or was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Protection {
+    /// Everybody can read it.
+    Public,
+    /// Only the recipient can read it. Who the other is was not verified.
+    Sealed,
+    /// Only the recipient can read it, and the user verified who the other is.
+    SealedVerified,
+}
+
 /// How much of one class is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Usage {
@@ -239,6 +294,8 @@ pub struct MessageRecord {
     pub reply_to: Option<BundleId>,
     /// Whether it was marked read.
     pub read: bool,
+    /// How protected it came, or was sent.
+    pub protection: Protection,
 }
 
 impl MessageRecord {
@@ -341,6 +398,10 @@ pub trait Store {
     fn bundles_of_origin(&self, origin: &NodeId, limit: usize) -> Result<Vec<BundleId>, StoreError>;
     /// Up to `limit` posts held whose `unshown_in` is `channel`, in order of arrival.
     fn unshown(&self, channel: &str, limit: usize) -> Result<Vec<BundleId>, StoreError>;
+    /// Up to `limit` bundles held that have this commitment, in order of arrival.
+    fn bundles_committed(&self, to: &Commitment, limit: usize) -> Result<Vec<BundleId>, StoreError>;
+    /// The bundle of that kind and origin that arrived last, if one is held.
+    fn newest_of_kind(&self, origin: &NodeId, kind: u16) -> Result<Option<BundleId>, StoreError>;
     /// Clears a bundle's `unshown_in`.
     fn mark_shown(&mut self, id: &BundleId) -> Result<(), StoreError>;
     /// Drops a bundle, if held, and remembers until `until_tl_ms` that it is not wanted again (threat L-07);
@@ -423,6 +484,16 @@ pub trait Store {
     fn record_hand_over(&mut self, step: &HandOver) -> Result<(), StoreError>;
     /// The steps of a bundle, oldest first.
     fn hand_overs(&self, bundle: &BundleId) -> Result<Vec<HandOver>, StoreError>;
+
+    /// What a shelf has under a key.
+    fn record(&self, shelf: Shelf, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+    /// Puts a record on a shelf, in place of what is there.
+    fn put_record(&mut self, shelf: Shelf, key: &[u8], value: &[u8]) -> Result<(), StoreError>;
+    /// Takes a record from its shelf; says whether it was there. Its bytes are overwritten on the disk as far as
+    /// the store can see to it.
+    fn remove_record(&mut self, shelf: Shelf, key: &[u8]) -> Result<bool, StoreError>;
+    /// Up to `limit` records of a shelf whose keys are `from` or later, by key.
+    fn records(&self, shelf: Shelf, from: &[u8], limit: usize) -> Result<Vec<Record>, StoreError>;
 
     /// A record of the node's own.
     fn slot(&self, slot: Slot) -> Result<Option<Vec<u8>>, StoreError>;

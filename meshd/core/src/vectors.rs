@@ -21,7 +21,9 @@ use crate::identity::Identity;
 use crate::limits::REKEY_FRAMES;
 use crate::mem::MemStore;
 use crate::post::Post;
+use crate::prekeys::Prekeys;
 use crate::profile::Profile;
+use crate::receipt::{Commitment, Receipt, Stage};
 use crate::reconcile::Reconciliation;
 use crate::store::{Priority, Store};
 use crate::wire::{Carried, Message, Prefixes, Refusal, join};
@@ -98,6 +100,7 @@ fn header(kind: Kind) -> Header {
         payload_bytes: 0,
         origin: None,
         salt: Some([1, 2, 3, 4, 5, 6, 7, 8]),
+        commitment: None,
         extensions: Extensions::default(),
     }
 }
@@ -116,6 +119,13 @@ fn extensions() -> Extensions {
     let mut map = reader.map().unwrap();
     assert_eq!(map.key(), Ok(None));
     map.extensions()
+}
+
+/// As a carrier sees one: its commitment is that of the secret 05…05.
+fn sealed(kind: Kind, payload_bytes: usize) -> NewBundle {
+    let commitment = Some(Commitment::of(&[5; 16]));
+    let bare = Header { created_unix_ms: None, salt: None, commitment, ..header(kind) };
+    NewBundle::unsigned(bare, vec![0xa5; payload_bytes])
 }
 
 fn bundles() -> Vec<(&'static str, NewBundle)> {
@@ -143,6 +153,7 @@ fn bundles() -> Vec<(&'static str, NewBundle)> {
         payload: vec![1, 2, 3],
         auth: Vec::new(),
     };
+    let prekeys = Prekeys { revision: 9, key: [0x5a; 32], extensions: Extensions::default() };
     vec![
         ("a post", hello.clone()),
         ("an urgent answer, made without a clock", {
@@ -156,6 +167,11 @@ fn bundles() -> Vec<(&'static str, NewBundle)> {
         ("a bridged post", NewBundle::bridge(&bridged)),
         ("a signed kind of a later version", NewBundle::sign(header(Kind::Other(900)), vec![0xff], &bob())),
         ("an unsigned kind of a later version", opaque),
+        ("a sealed bundle whose payload is made up", sealed(Kind::Sealed, 256)),
+        ("an intro whose payload is made up", sealed(Kind::Intro, 512)),
+        ("a receipt of arrival", NewBundle::receipt(&Receipt::of(&[5; 16], Stage::Delivered))),
+        ("a receipt of reading", NewBundle::receipt(&Receipt::of(&[5; 16], Stage::Read))),
+        ("prekeys", NewBundle::sign(header(Kind::Prekeys), prekeys.encode(), &bob())),
     ]
 }
 
@@ -242,11 +258,15 @@ fn bad_headers() -> Vec<(&'static str, Parts)> {
             "a header with a field of a later version",
             with_header(&|bytes| {
                 bytes[0] += 1;
-                bytes.extend_from_slice(&[8, 0]);
+                bytes.extend_from_slice(&[9, 0]);
             }),
         ),
         ("a header with two fields swapped", with_header(&|bytes| bytes[1..5].rotate_left(2))),
     ]
+}
+
+fn parts(bundle: NewBundle) -> Parts {
+    (bundle.header_bytes, bundle.payload, bundle.auth)
 }
 
 fn bad_contents() -> Vec<(&'static str, Parts)> {
@@ -277,6 +297,16 @@ fn bad_contents() -> Vec<(&'static str, Parts)> {
         ("a post to what is no channel", with_payload(misplaced.finish())),
         ("a post with a NUL in its text", with_payload(post("a\0b", None))),
         ("a bridged post that is urgent", (urgent.encode(), bridged.payload.clone(), Vec::new())),
+        ("a sealed bundle of no size class", parts(sealed(Kind::Sealed, 300))),
+        ("a sealed bundle that says when it was made", {
+            let bundle = sealed(Kind::Sealed, 256);
+            let telling = Header { created_unix_ms: Some(1_767_225_600_000), ..bundle.header };
+            parts(NewBundle::unsigned(telling, bundle.payload))
+        }),
+        ("a receipt that is urgent", {
+            let bundle = NewBundle::receipt(&Receipt::of(&[5; 16], Stage::Read));
+            parts(NewBundle::unsigned(Header { priority: Priority::Sos, ..bundle.header }, bundle.payload))
+        }),
         ("a bridged post with a signature", (bridged.header_bytes.clone(), bridged.payload, vouched)),
     ]
 }

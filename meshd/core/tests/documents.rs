@@ -13,6 +13,7 @@ fn limits() -> Vec<(&'static str, u64)> {
     values![
         limits::TEXT_BYTES_MAX,
         limits::PAYLOAD_BYTES_MAX,
+        limits::SEALED_BYTES_MIN,
         limits::HEADER_BYTES_MAX,
         limits::AUTH_BYTES_MAX,
         channel::CHANNEL_BYTES_MAX,

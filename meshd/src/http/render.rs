@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use meshlink_api as api;
 use meshlink_core::node::Node;
-use meshlink_core::store::{HandOver, MessageRecord, PeerRecord};
+use meshlink_core::store::{HandOver, MessageRecord, PeerRecord, Protection};
 use meshlink_core::{
     LinkKind, LinkPhase, LinkStatus, MessageStatus, NodeId, Now, Priority, Seq, Store, StoreError,
 };
@@ -55,7 +55,7 @@ impl<'a> Renderer<'a> {
             received_at: record.received_unix_ms.and_then(time),
             status: status(record.status),
             status_reason: record.status_reason.clone(),
-            protection: api::Protection::Public,
+            protection: protection(record.protection),
             priority: priority(record.priority),
             expires_at: self.timeline_time(record.expires_tl_ms),
             read: record.read,
@@ -277,6 +277,14 @@ pub(super) fn core_priority(priority: api::Priority) -> Priority {
         api::Priority::Sos => Priority::Sos,
         api::Priority::Normal => Priority::Normal,
         api::Priority::Bulk => Priority::Bulk,
+    }
+}
+
+fn protection(protection: Protection) -> api::Protection {
+    match protection {
+        Protection::Public => api::Protection::Public,
+        Protection::Sealed => api::Protection::Sealed,
+        Protection::SealedVerified => api::Protection::SealedVerified,
     }
 }
 

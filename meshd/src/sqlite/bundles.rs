@@ -3,6 +3,7 @@
 
 use meshlink_core::id::{BundleId, IdPrefix, NodeId};
 use meshlink_core::limits::BUNDLE_COST_BYTES_MIN;
+use meshlink_core::receipt::Commitment;
 use meshlink_core::store::{Class, Known, Offer, OfferKey, Priority, StoreError, StoredBundle, Victim};
 use rusqlite::Row;
 
@@ -22,8 +23,8 @@ pub(super) fn insert(store: &mut SqliteStore, bundle: &StoredBundle) -> Result<u
     let row = store.totals.last_row + 1;
     store.db.write(
         "INSERT INTO bundle (row, id, kind, priority, class, origin, ingress, size_bytes, age_ms, received_tl_ms,
-            expires_tl_ms, hops, copies, unshown_in)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+            expires_tl_ms, hops, copies, unshown_in, commitment)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         (
             int(row),
             bundle.id.0.as_slice(),
@@ -39,6 +40,7 @@ pub(super) fn insert(store: &mut SqliteStore, bundle: &StoredBundle) -> Result<u
             bundle.hops,
             bundle.copies,
             bundle.unshown_in.as_deref(),
+            bundle.commitment.as_ref().map(|commitment| commitment.0.as_slice()),
         ),
     )?;
     store.db.write(
@@ -52,7 +54,8 @@ pub(super) fn insert(store: &mut SqliteStore, bundle: &StoredBundle) -> Result<u
 
 pub(super) fn one(db: &Connection, id: &BundleId) -> Result<Option<StoredBundle>, StoreError> {
     let query = "SELECT id, kind, priority, class, (SELECT id FROM node WHERE n = origin), header, payload, auth,
-            age_ms, received_tl_ms, expires_tl_ms, hops, copies, (SELECT id FROM node WHERE n = ingress), unshown_in
+            age_ms, received_tl_ms, expires_tl_ms, hops, copies, (SELECT id FROM node WHERE n = ingress), unshown_in,
+            commitment
          FROM bundle JOIN body USING (row) WHERE substr(id, 1, 12) = ?1 AND id = ?2";
     db.one(query, [id.prefix().0.as_slice(), id.0.as_slice()], |row| {
         Ok(StoredBundle {
@@ -71,6 +74,7 @@ pub(super) fn one(db: &Connection, id: &BundleId) -> Result<Option<StoredBundle>
             copies: get(row, 12)?,
             ingress: get_some(row, 13)?,
             unshown_in: row.get(14)?,
+            commitment: get_some(row, 15)?.map(Commitment),
         })
     })
 }
@@ -146,6 +150,21 @@ pub(super) fn of_origin(db: &Connection, origin: &NodeId, limit: usize) -> Resul
 pub(super) fn unshown(db: &Connection, channel: &str, limit: usize) -> Result<Vec<BundleId>, StoreError> {
     let query = "SELECT id FROM bundle WHERE unshown_in = ?1 ORDER BY row LIMIT ?2";
     db.all(query, (channel, rows_max(limit)), |row| get(row, 0))
+}
+
+pub(super) fn committed(db: &Connection, to: &Commitment, limit: usize) -> Result<Vec<BundleId>, StoreError> {
+    let query = "SELECT id FROM bundle WHERE commitment = ?1 ORDER BY row LIMIT ?2";
+    db.all(query, (to.0.as_slice(), rows_max(limit)), |row| get(row, 0))
+}
+
+pub(super) fn newest_of_kind(
+    db: &Connection,
+    origin: &NodeId,
+    kind: u16,
+) -> Result<Option<BundleId>, StoreError> {
+    let Some(n) = node::number(db, origin)? else { return Ok(None) };
+    let query = "SELECT id FROM bundle WHERE origin = ?1 AND kind = ?2 ORDER BY row DESC LIMIT 1";
+    db.one(query, (n, kind), |row| get(row, 0))
 }
 
 pub(super) fn mark_shown(db: &mut Connection, id: &BundleId) -> Result<(), StoreError> {

@@ -102,7 +102,7 @@ impl SqliteStore {
         let mut candidates = 0;
         let mut last = Seq(0);
         self.db.each(&walk.statement(filter.order), params_from_iter(params), |row| {
-            let is_wanted = wanted.lets_through(row.get(15)?, row.get(16)?, get(row, 9)?);
+            let is_wanted = wanted.lets_through(row.get(16)?, row.get(17)?, get(row, 9)?);
             if candidates == CANDIDATES_MAX || (is_wanted && page.items.len() >= filter.limit.max(1)) {
                 page.next = Some(last);
                 return Ok(false);

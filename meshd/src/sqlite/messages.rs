@@ -6,7 +6,7 @@ use meshlink_core::limits::MESSAGE_COST_BYTES;
 use meshlink_core::store::{MessageRecord, StoreError};
 use rusqlite::Row;
 
-use super::column::{get, get_some, int, priority, some_int, status};
+use super::column::{get, get_some, int, priority, protection, some_int, status};
 use super::connection::Connection;
 use super::node::{self, Role};
 use super::totals::Tally;
@@ -17,7 +17,8 @@ macro_rules! record_columns {
     () => {
         "m.seq, m.id, (SELECT name FROM conversation WHERE n = m.conversation),
          (SELECT id FROM node WHERE n = m.sender), m.alias, m.own, m.text, m.created_unix_ms, m.received_unix_ms,
-         m.status, m.status_reason, m.priority, m.expires_tl_ms, m.reply_to, m.read, m.conversation, m.sender"
+         m.status, m.status_reason, m.priority, m.expires_tl_ms, m.reply_to, m.read, m.protection, m.conversation,
+         m.sender"
     };
 }
 pub(super) use record_columns;
@@ -39,6 +40,7 @@ pub(super) fn read_record(row: &Row<'_>) -> rusqlite::Result<MessageRecord> {
         expires_tl_ms: get(row, 12)?,
         reply_to: get_some(row, 13)?,
         read: get(row, 14)?,
+        protection: get(row, 15)?,
     })
 }
 
@@ -56,8 +58,8 @@ pub(super) fn insert(store: &mut SqliteStore, message: &mut MessageRecord) -> Re
     let sender = node::add_some(&mut store.db, message.from.as_ref(), Role::Sender)?;
     store.db.write(
         "INSERT INTO message (seq, id, conversation, sender, alias, own, read, status, priority, created_unix_ms,
-            received_unix_ms, expires_tl_ms, status_reason, reply_to, text)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+            received_unix_ms, expires_tl_ms, status_reason, reply_to, text, protection)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
         (
             int(seq.0),
             message.id.0.as_slice(),
@@ -74,6 +76,7 @@ pub(super) fn insert(store: &mut SqliteStore, message: &mut MessageRecord) -> Re
             &message.status_reason,
             message.reply_to.as_ref().map(|id| id.0.as_slice()),
             &message.text,
+            protection(message.protection),
         ),
     )?;
     store.db.write("INSERT INTO message_words (rowid, text) VALUES (?1, ?2)", (int(seq.0), &message.text))?;

@@ -14,8 +14,8 @@
 //! Everything the core keeps and the daemon's own tables share one transaction, so an answer to a request and
 //! the message it is about become durable together. Nothing of SQLite is seen outside this module.
 //!
-//! It keeps bundles, messages and their words, the event log, peers, channels, tokens and positions. It keeps no
-//! secret: the identity is a file of its own. What a message says is stored twice, as its bundle carries it
+//! It keeps bundles, messages and their words, the event log, peers, channels, tokens and positions. The
+//! identity is a file of its own; the secret halves of prekeys are here, on a shelf. What a message says is stored twice, as its bundle carries it
 //! and as people read and search it, because a message outlives its bundle.
 //!
 //! It does not decide: what to admit, evict or expire is the core's business. It never shrinks its file: pages
@@ -40,6 +40,7 @@ mod messages;
 mod node;
 mod open;
 mod peers;
+mod records;
 mod recount;
 mod schema;
 mod search;
@@ -49,9 +50,10 @@ mod totals;
 use meshlink_core::clock::SavedClock;
 use meshlink_core::event::{Event, LoggedEvent, MessageStatus};
 use meshlink_core::id::{BundleId, IdPrefix, NodeId, Seq};
+use meshlink_core::receipt::Commitment;
 use meshlink_core::store::{
-    Class, HandOver, Known, MessageRecord, Offer, OfferKey, PeerRecord, Priority, Slot, Store, StoreError,
-    StoredBundle, Usage, Victim,
+    Class, HandOver, Known, MessageRecord, Offer, OfferKey, PeerRecord, Priority, Record, Shelf, Slot, Store,
+    StoreError, StoredBundle, Usage, Victim,
 };
 
 pub use channels::ChannelRow;
@@ -204,6 +206,14 @@ impl Store for SqliteStore {
         bundles::unshown(&self.db, channel, limit)
     }
 
+    fn bundles_committed(&self, to: &Commitment, limit: usize) -> Result<Vec<BundleId>, StoreError> {
+        bundles::committed(&self.db, to, limit)
+    }
+
+    fn newest_of_kind(&self, origin: &NodeId, kind: u16) -> Result<Option<BundleId>, StoreError> {
+        bundles::newest_of_kind(&self.db, origin, kind)
+    }
+
     fn mark_shown(&mut self, id: &BundleId) -> Result<(), StoreError> {
         bundles::mark_shown(&mut self.db, id)
     }
@@ -335,6 +345,22 @@ impl Store for SqliteStore {
 
     fn hand_overs(&self, bundle: &BundleId) -> Result<Vec<HandOver>, StoreError> {
         hand_overs::of(&self.db, bundle)
+    }
+
+    fn record(&self, shelf: Shelf, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        records::one(&self.db, shelf, key)
+    }
+
+    fn put_record(&mut self, shelf: Shelf, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        records::put(&mut self.db, shelf, key, value)
+    }
+
+    fn remove_record(&mut self, shelf: Shelf, key: &[u8]) -> Result<bool, StoreError> {
+        records::remove(&mut self.db, shelf, key)
+    }
+
+    fn records(&self, shelf: Shelf, from: &[u8], limit: usize) -> Result<Vec<Record>, StoreError> {
+        records::from(&self.db, shelf, from, limit)
     }
 
     fn slot(&self, slot: Slot) -> Result<Option<Vec<u8>>, StoreError> {

@@ -5,7 +5,8 @@ use crate::clock::SavedClock;
 use crate::event::{Event, LinkKind, MessageStatus};
 use crate::id::{BundleId, Seq};
 use crate::mem::MemStore;
-use crate::store::{Class, HandOver, HandOverStep, Known, OfferKey, Priority, Slot, Store};
+use crate::receipt::Commitment;
+use crate::store::{Class, HandOver, HandOverStep, Known, OfferKey, Priority, Shelf, Slot, Store};
 
 /// Ids, origins and peers are taken from this many, so that operations meet.
 const NAMES: u64 = 24;
@@ -70,6 +71,8 @@ enum Operation {
     Leave { n: u8 },
     HandOver { n: u8, peer: u8, step: HandOverStep },
     Slot { slot: Slot, n: u8 },
+    Put { shelf: Shelf, n: u8 },
+    Remove { shelf: Shelf, n: u8 },
     Clock { at: u64 },
     Commit,
     Rollback,
@@ -80,12 +83,13 @@ struct Extra {
     expires: u64,
     payload: usize,
     unshown: Option<u8>,
+    commitment: Option<u8>,
 }
 
 impl Operation {
     fn random(dice: &mut Dice) -> Self {
         let n = dice.name();
-        match dice.below(26) {
+        match dice.below(29) {
             0..=5 => Self::Insert {
                 n,
                 priority: dice.of(&[Priority::Sos, Priority::Normal, Priority::Bulk]),
@@ -96,6 +100,7 @@ impl Operation {
                     expires: dice.below(1_000),
                     payload: dice.below(2_000) as usize,
                     unshown: Some(dice.name()).filter(|n| n % 3 == 0),
+                    commitment: Some(dice.name()).filter(|n| n % 3 == 0),
                 },
             },
             6 | 7 => Self::Drop { n, until: dice.below(1_000) },
@@ -118,6 +123,8 @@ impl Operation {
                 step: dice.of(&[HandOverStep::Offered, HandOverStep::Stored, HandOverStep::Received]),
             },
             23 => Self::Slot { slot: dice.of(&[Slot::Profile, Slot::Links]), n },
+            25 => Self::Put { shelf: dice.of(&[Shelf::Contact, Shelf::Due]), n },
+            26 => Self::Remove { shelf: dice.of(&[Shelf::Contact, Shelf::Due]), n },
             24 => Self::Clock { at: dice.below(1_000) },
             _ if dice.below(3) == 0 => Self::Rollback,
             _ => Self::Commit,
@@ -137,6 +144,8 @@ impl Operation {
                 new.expires_tl_ms = more.expires;
                 new.payload = vec![*n; more.payload];
                 new.unshown_in = more.unshown.map(channel);
+                new.commitment = more.commitment.map(commitment);
+                new.kind = u16::from(*n % 3);
                 if matches!(ok(store.known(&new.id.prefix())), Known::Held(_)) {
                     return "held".to_owned();
                 }
@@ -179,6 +188,8 @@ impl Operation {
                 at_unix_ms: None,
             }))),
             Self::Slot { slot, n } => say(ok(store.set_slot(*slot, &[*n]))),
+            Self::Put { shelf, n } => say(ok(store.put_record(*shelf, &[*n], &[*n, 7]))),
+            Self::Remove { shelf, n } => say(ok(store.remove_record(*shelf, &[*n]))),
             Self::Clock { at } => {
                 say(ok(store.save_clock(SavedClock { timeline_ms: *at, unix_ms: Some(*at) })))
             }
@@ -194,6 +205,10 @@ fn say(result: impl std::fmt::Debug) -> String {
 
 fn id(n: u8) -> BundleId {
     bundle(n).id
+}
+
+fn commitment(n: u8) -> Commitment {
+    Commitment([n % 4; Commitment::BYTES])
 }
 
 fn channel(n: u8) -> String {
@@ -221,10 +236,13 @@ fn observe(store: &impl Store) -> Vec<String> {
         of_origin.sort();
         seen.push(say((n, ok(store.known(&id(n).prefix())), ok(store.bundle(&id(n))), of_origin)));
         seen.push(say((ok(store.usage_of_origin(&node(n))), ok(store.victim_of_origin(&node(n))))));
+        seen.push(say([0, 1, 2].map(|kind| ok(store.newest_of_kind(&node(n), kind)))));
         seen.push(say((ok(store.usage_of_ingress(&node(n))), ok(store.victim_of_ingress(&node(n))))));
         seen.push(say((ok(store.peer(&node(n))), ok(store.hand_overs(&id(n))), ok(store.message(&id(n))))));
     }
+    seen.push(say([Shelf::Contact, Shelf::Due].map(|shelf| ok(store.records(shelf, &[], 100)))));
     for n in 0..4 {
+        seen.push(say(ok(store.bundles_committed(&commitment(n), 1_000))));
         seen.push(say((ok(store.is_joined(&channel(n))), ok(store.unshown(&channel(n), 1_000)))));
     }
     seen

@@ -192,6 +192,7 @@ impl<S: Store> Custody<S> {
             payload_bytes: 0,
             origin: None,
             salt: Some(self.entropy.draw()),
+            commitment: None,
             extensions: Extensions::default(),
         }
     }
@@ -215,6 +216,7 @@ impl<S: Store> Custody<S> {
             copies: COPIES_MAX,
             ingress: None,
             unshown_in: None,
+            commitment: bundle.header.commitment,
         };
         if !self.make_room_for(Newcomer::from(&stored))? {
             return Err(SubmitError::StoreFull);

@@ -94,6 +94,9 @@ impl<S: Store> Custody<S> {
         if stored.expires_tl_ms <= stored.received_tl_ms || arrival.hops >= u64::from(HOPS_MAX) {
             return Ok(Verdict::Refused(Refusal::Unwanted));
         }
+        if let Content::Receipt(receipt) = &content {
+            stored.commitment = Some(receipt.commitment());
+        }
         if !self.is_wanted(&stored, &content)? {
             let until = stored.expires_tl_ms.saturating_add(DROPPED_MS);
             self.drop_and_remember(&bundle.id, until)?;
@@ -104,7 +107,15 @@ impl<S: Store> Custody<S> {
         }
         match content {
             Content::Profile(profile) => self.take_profile(&stored, profile, now)?,
-            content @ (Content::Post(_) | Content::Bridged(_) | Content::Unread) => {
+            Content::Receipt(_) => {
+                self.insert(&stored)?;
+                self.purge_arrived(&stored)?;
+            }
+            content @ (Content::Post(_)
+            | Content::Bridged(_)
+            | Content::Sealed(_)
+            | Content::Prekeys(_)
+            | Content::Unread) => {
                 self.take_words(&mut stored, bundle, content, arrival, now)?;
             }
         }
@@ -137,10 +148,14 @@ impl<S: Store> Custody<S> {
             copies: arrival.copies.min(u64::from(COPIES_MAX)) as u8,
             ingress: Some(arrival.from),
             unshown_in: None,
+            commitment: header.commitment,
         }
     }
 
     fn is_wanted(&self, stored: &StoredBundle, content: &Content) -> Result<bool, StoreError> {
+        if matches!(content, Content::Sealed(_)) {
+            return Ok(!self.has_arrived(stored)?);
+        }
         let Some(origin) = stored.origin else { return Ok(true) };
         if self.is_blocked(&origin) {
             return Ok(false);
@@ -148,7 +163,12 @@ impl<S: Store> Custody<S> {
         match content {
             Content::Profile(profile) if origin == self.id() => self.is_own_profile_newer(profile),
             Content::Profile(profile) => Ok(self.compare_profile(&origin, profile)?.0),
-            Content::Post(_) | Content::Bridged(_) | Content::Unread => Ok(true),
+            Content::Post(_)
+            | Content::Bridged(_)
+            | Content::Sealed(_)
+            | Content::Receipt(_)
+            | Content::Prekeys(_)
+            | Content::Unread => Ok(true),
         }
     }
 

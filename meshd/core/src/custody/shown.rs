@@ -5,7 +5,7 @@ use crate::clock::Now;
 use crate::event::{Event, LinkKind, LoggedEvent, MessageStatus};
 use crate::id::{BundleId, NodeId, Seq};
 use crate::limits::SWEEP_MAX;
-use crate::store::{HandOver, HandOverStep, MessageRecord, Store, StoreError, StoredBundle};
+use crate::store::{HandOver, HandOverStep, MessageRecord, Protection, Store, StoreError, StoredBundle};
 
 use super::Custody;
 
@@ -34,7 +34,11 @@ impl Words {
                 alias: Some(bridged.sender),
                 reply_to: None,
             }),
-            Content::Profile(_) | Content::Unread => None,
+            Content::Profile(_)
+            | Content::Sealed(_)
+            | Content::Receipt(_)
+            | Content::Prekeys(_)
+            | Content::Unread => None,
         }
     }
 }
@@ -69,6 +73,7 @@ impl<S: Store> Custody<S> {
             expires_tl_ms: bundle.expires_tl_ms,
             reply_to: words.reply_to,
             read: own,
+            protection: Protection::Public,
         };
         let seq = self.store.insert_message(&mut message)?;
         let event = Event::MessageNew { id: bundle.id };
