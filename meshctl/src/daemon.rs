@@ -5,7 +5,7 @@
 //! beside their types, since `--json` prints what the daemon said and not what this version understood of it.
 
 use crate::connection::{connect, exchange, read_body};
-use crate::failure::{Attempt, Failure, cause};
+use crate::failure::{ASK_FOR_ACCESS, Attempt, Failure, cause};
 use crate::limits::{ANSWER_MS_MAX, ID_CHARS_MIN, MESSAGE_ID_CHARS, NODE_ID_CHARS, PAGE_ITEMS, PAGES_MAX};
 use crate::place::{Address, Place, Search, Whose};
 use crate::request::Request;
@@ -41,12 +41,14 @@ pub(crate) struct Daemon {
     search: Search,
     whose: Option<Whose>,
     address: Option<Address>,
+    /// A socket that is there and did not let this user in.
+    closed: Option<String>,
 }
 
 impl Daemon {
     /// The daemon that `search` leads to.
     pub(crate) fn new(search: Search) -> Self {
-        Self { search, whose: None, address: None }
+        Self { search, whose: None, address: None, closed: None }
     }
 
     /// How it is looked for.
@@ -73,7 +75,8 @@ impl Daemon {
         match response.status() {
             status if status.is_success() => Ok(Opened { response, address: place.address }),
             status if status.is_client_error() || status.is_server_error() => {
-                Err(refusal(response, &place, token.is_some()).await)
+                let closed = self.closed.as_deref().filter(|_| token.is_none());
+                Err(refusal(response, &place, token.is_some(), closed).await)
             }
             status => Err(foreign(&place.address, format!("it says {status}"))),
         }
@@ -153,11 +156,14 @@ impl Daemon {
         for place in places.into_iter().filter(|place| self.whose.is_none_or(|whose| whose == place.whose)) {
             match connect(&place.address).await {
                 Ok(wire) => return Ok((wire, place)),
-                Err(error) => tried.push(Attempt {
-                    place: place.address.to_string(),
-                    why: cause(&error),
-                    denied: error.kind() == io::ErrorKind::PermissionDenied,
-                }),
+                Err(error) => {
+                    let denied = error.kind() == io::ErrorKind::PermissionDenied;
+                    let place = place.address.to_string();
+                    if denied {
+                        self.closed = Some(place.clone());
+                    }
+                    tried.push(Attempt { place, why: cause(&error), denied });
+                }
             }
         }
         Err(Failure::Unreachable { tried })
@@ -246,7 +252,12 @@ async fn in_time<T>(
     })
 }
 
-async fn refusal(response: Response<Incoming>, place: &Place, token_shown: bool) -> Failure {
+async fn refusal(
+    response: Response<Incoming>,
+    place: &Place,
+    token_shown: bool,
+    closed: Option<&str>,
+) -> Failure {
     let status = response.status();
     let body =
         in_time(&place.address, read_body(response.into_body(), &place.address)).await.unwrap_or_default();
@@ -256,7 +267,10 @@ async fn refusal(response: Response<Incoming>, place: &Place, token_shown: bool)
     });
     // What the head says decides the exit code; a body can't talk it into another.
     problem.status = status.as_u16();
-    let hint = (status == StatusCode::UNAUTHORIZED).then(|| token_hint(place, token_shown));
+    let hint = (status == StatusCode::UNAUTHORIZED).then(|| match closed {
+        Some(socket) => format!("{socket} is there, but not for you: {ASK_FOR_ACCESS}"),
+        None => token_hint(place, token_shown),
+    });
     Failure::Refused { problem: Box::new(problem), hint }
 }
 

@@ -39,6 +39,9 @@ pub(crate) struct Attempt {
     pub(crate) denied: bool,
 }
 
+/// What to do where the system's daemon has a socket that this user may not open.
+pub(crate) const ASK_FOR_ACCESS: &str = "the system's daemon lets in members of the group meshlink: `sudo usermod -aG meshlink $USER`, then log in again";
+
 /// Why a command failed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -148,7 +151,7 @@ impl Failure {
         match self {
             Self::Usage { hint, .. } => Some(hint.clone()),
             Self::Unreachable { tried } if tried.iter().any(|attempt| attempt.denied) => {
-                Some("ask for access: the system's daemon lets in members of the group meshlink".into())
+                Some(ASK_FOR_ACCESS.into())
             }
             Self::Unreachable { .. } => Some(
                 "start it with `meshd` (as a service: `systemctl start meshd`), or name it with --socket, --url or \

@@ -9,12 +9,32 @@ use clap::Parser;
 use crate::link::relay::RelayUrl;
 use crate::log::LogFilter;
 
+const AFTER_LONG_HELP: &str = "Files:
+  /etc/meshlink/meshd.toml, ~/.config/meshlink/meshd.toml: settings of a system's and of a user's daemon
+  /var/lib/meshlink, ~/.local/state/meshlink: keys, messages, API token
+  /run/meshlink/meshd.sock, $XDG_RUNTIME_DIR/meshlink/meshd.sock: the API's socket
+
+As a service:
+  systemctl status meshd           how it is doing, in one line
+  journalctl -u meshd              its log
+  meshctl doctor                   what is wrong, and what to do about it
+  usermod -aG meshlink USER        lets USER use the daemon, and everything it holds
+  systemctl edit meshd             for settings of the service; the package has examples
+
+Signals:
+  SIGTERM, SIGINT: stop in good order; twice: at once
+
+Exit codes:
+  0  stopped in good order
+  1  failed
+  2  usage or configuration";
+
 /// Keeps messages, meets neighbours, carries and forwards.
 ///
 /// Every setting can also be given as MESHD_<NAME> in the environment or in a configuration file; a flag
 /// wins over the environment, the environment over the file.
 #[derive(Debug, Clone, Default, Parser)]
-#[command(name = "meshd", version, max_term_width = 100)]
+#[command(name = "meshd", version, max_term_width = 100, after_long_help = AFTER_LONG_HELP)]
 pub struct Args {
     /// Configuration file [default: ~/.config/meshlink/meshd.toml, if it is there].
     #[arg(long, value_name = "FILE")]
@@ -114,6 +134,19 @@ mod tests {
     #[test]
     fn the_command_is_well_formed() {
         Args::command().debug_assert();
+    }
+
+    /// `MESHLINK_UPDATE=1 cargo test -p meshd --lib args` writes it anew.
+    #[test]
+    fn the_man_page_is_that_of_these_arguments() {
+        let mut page = Vec::new();
+        clap_mangen::Man::new(Args::command()).section("8").render(&mut page).unwrap();
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/man/meshd.8");
+        if std::env::var_os("MESHLINK_UPDATE").is_some() {
+            std::fs::write(&path, &page).unwrap();
+        }
+        let committed = std::fs::read(&path).unwrap_or_default();
+        assert!(committed == page, "docs/man/meshd.8 is out of date: run with MESHLINK_UPDATE=1");
     }
 
     #[test]

@@ -73,6 +73,7 @@ fn meshctl(addresses: &Addresses, state: &StateDir) -> String {
     let program =
         if environment("CARGO_PKG_NAME").is_some() { "cargo run -qp meshctl --" } else { "meshctl" };
     let usual = places::state_dir(&environment).map(|dir| places::socket(&environment, &dir));
-    let is_usual = usual.is_ok_and(|socket| socket == addresses.socket);
+    let is_usual = usual.is_ok_and(|socket| socket == addresses.socket)
+        || addresses.socket == std::path::Path::new(places::SYSTEM_SOCKET);
     if is_usual { program.to_owned() } else { format!("{program} --state-dir {}", state.path().display()) }
 }

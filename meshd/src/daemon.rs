@@ -12,12 +12,12 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use meshlink_core::{Identity, LinkKind, Node, Seq, TransportState, TransportStatus};
-use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
+use crate::activation::{Activated, tcp_listener};
 use crate::args::Args;
 use crate::banner::Banner;
 use crate::clock::Clock;
@@ -30,6 +30,7 @@ use crate::link::network::watch_network;
 use crate::link::relay;
 use crate::listen::{self, SocketFile};
 use crate::places;
+use crate::service_manager;
 use crate::sqlite::SqliteStore;
 use crate::state_dir::StateDir;
 use crate::stop::{Stopper, Stopping, stopper};
@@ -41,7 +42,7 @@ const HTTP_TIME_MAX: Duration = Duration::from_millis(1000);
 /// For links to say good-bye.
 const LINKS_TIME_MAX: Duration = Duration::from_millis(600);
 /// Where the store notes whose it is.
-const OWNER_MARK: &str = "owner";
+pub(crate) const OWNER_MARK: &str = "owner";
 
 /// How the process ends if not well.
 enum Failure {
@@ -86,12 +87,13 @@ fn run(args: &Args) -> Result<(), Failure> {
     for warning in configuration.warnings.into_iter().chain(unknown_variables(names)) {
         tracing::warn!("{warning}");
     }
+    let activated = Activated::take()?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .max_blocking_threads(4)
         .build()
         .context("can't start the runtime")?;
-    let ended = runtime.block_on(live(configuration.settings, args.demo));
+    let ended = runtime.block_on(live(configuration.settings, activated, args.demo));
     // A name lookup may hang; nobody waits for its answer any more.
     runtime.shutdown_background();
     ended
@@ -105,13 +107,13 @@ fn print(text: &str) -> anyhow::Result<()> {
 }
 
 /// From start to stop.
-async fn live(mut settings: Settings, with_demo: bool) -> Result<(), Failure> {
+async fn live(mut settings: Settings, activated: Activated, with_demo: bool) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let (stopper, stopping) = stopper();
     let clock = Clock::new(settings.clock);
     let demo = if with_demo { Some(Demo::prepare(&mut settings)?) } else { None };
     let start = Start::new(&settings, demo.as_ref().and_then(Demo::scratch))?;
-    let api = Api::bind(&settings, &start, with_demo).await?;
+    let api = Api::bind(&settings, activated, &start, with_demo).await?;
     let first_start = !start.state.has(DATABASE);
     let (driver, identity) = start.open_node(&settings, clock)?;
     introduce(&driver, &identity, &settings).await?;
@@ -128,10 +130,11 @@ async fn live(mut settings: Settings, with_demo: bool) -> Result<(), Failure> {
         banner.print();
     }
     banner.log();
-    notify(&[NotifyState::Ready, NotifyState::Status("serving")]);
+    service_manager::ready();
+    tokio::spawn(service_manager::report(driver.clone(), stopping));
 
     let ended = wait_for_end(&mut signals, &driver).await;
-    notify(&[NotifyState::Stopping]);
+    service_manager::stopping();
     stop(&start, stopper, answering, &mut links, &driver).await;
     if let Some(demo) = demo {
         demo.stop().await;
@@ -258,7 +261,8 @@ fn spawn_relays(settings: &Settings, driver: &Driver, stopping: &Stopping) -> Jo
 struct Api {
     listeners: Vec<Listener>,
     addresses: Addresses,
-    socket: SocketFile,
+    /// Only one that this process made goes with it.
+    socket: Option<SocketFile>,
 }
 
 /// Where the API answers.
@@ -272,34 +276,49 @@ pub(crate) struct Addresses {
 struct Answering {
     addresses: Addresses,
     server: tokio::task::JoinHandle<()>,
-    _socket: SocketFile,
+    _socket: Option<SocketFile>,
 }
 
 impl Api {
-    /// Takes the addresses. A demonstration that was told none steps aside for a daemon at work.
-    async fn bind(settings: &Settings, start: &Start, with_demo: bool) -> anyhow::Result<Self> {
-        let usual =
-            settings.socket.clone().unwrap_or_else(|| places::socket(&environment, start.state.path()));
-        let (unix, socket) = match listen::bind_unix(&usual).await {
-            Err(_) if with_demo && settings.socket.is_none() => {
-                listen::bind_unix(&start.state.path().join("meshd.sock")).await?
-            }
-            bound => bound?,
-        };
-        let mut listeners = vec![Listener::Unix(unix)];
-        let mut tcp = None;
-        if let Some(address) = settings.listen {
-            let listener = match listen::bind_tcp(address).await {
-                Err(_) if with_demo && Settings::default().listen == Some(address) => {
-                    listen::bind_tcp(std::net::SocketAddr::new(address.ip(), 0)).await?
+    /// Takes the addresses. What systemd handed over takes the place of what would be made here, of its kind.
+    async fn bind(
+        settings: &Settings,
+        activated: Activated,
+        start: &Start,
+        with_demo: bool,
+    ) -> anyhow::Result<Self> {
+        let mut listeners = Vec::new();
+        let (path, socket) = if activated.unix.is_empty() {
+            let (unix, socket) = bind_unix(settings, start, with_demo).await?;
+            listeners.push(Listener::Unix { listener: unix, admits: false });
+            (socket.path().to_owned(), Some(socket))
+        } else {
+            let path = activated.unix.iter().find_map(|unix| unix.path().map(Path::to_owned));
+            for unix in activated.unix {
+                let admits = unix.admits();
+                tracing::debug!(path = ?unix.path(), admits, "socket handed over by systemd");
+                if !admits {
+                    tracing::warn!(
+                        path = ?unix.path(),
+                        "the socket unit lets everybody connect: only this user and root are trusted on it"
+                    );
                 }
-                bound => bound?,
-            };
+                listeners.push(Listener::Unix { listener: unix.into_listener()?, admits });
+            }
+            (path.context("the socket that systemd handed over has no path")?, None)
+        };
+        let mut tcp = None;
+        for listener in activated.tcp {
+            let listener = tcp_listener(listener)?;
             tcp = Some(listener.local_addr().context("can't tell the API's address")?);
             listeners.push(Listener::Tcp(listener));
         }
-        let addresses = Addresses { tcp, socket: socket.path().to_owned() };
-        Ok(Self { listeners, addresses, socket })
+        if let (None, Some(address)) = (tcp, settings.listen) {
+            let listener = bind_tcp(address, with_demo).await?;
+            tcp = Some(listener.local_addr().context("can't tell the API's address")?);
+            listeners.push(Listener::Tcp(listener));
+        }
+        Ok(Self { listeners, addresses: Addresses { tcp, socket: path }, socket })
     }
 
     /// Starts to answer, and writes down where.
@@ -331,6 +350,31 @@ impl Api {
             tracing::warn!(%error, "programs that look for the API in the state directory won't find it");
         }
         Ok(Answering { addresses: self.addresses, server, _socket: self.socket })
+    }
+}
+
+/// The Unix socket. A demonstration that was told none steps aside for a daemon at work.
+async fn bind_unix(
+    settings: &Settings,
+    start: &Start,
+    with_demo: bool,
+) -> anyhow::Result<(tokio::net::UnixListener, SocketFile)> {
+    let usual = settings.socket.clone().unwrap_or_else(|| places::socket(&environment, start.state.path()));
+    match listen::bind_unix(&usual).await {
+        Err(_) if with_demo && settings.socket.is_none() => {
+            Ok(listen::bind_unix(&start.state.path().join("meshd.sock")).await?)
+        }
+        bound => Ok(bound?),
+    }
+}
+
+/// The TCP port, with the same courtesy.
+async fn bind_tcp(address: std::net::SocketAddr, with_demo: bool) -> anyhow::Result<tokio::net::TcpListener> {
+    match listen::bind_tcp(address).await {
+        Err(_) if with_demo && Settings::default().listen == Some(address) => {
+            Ok(listen::bind_tcp(std::net::SocketAddr::new(address.ip(), 0)).await?)
+        }
+        bound => Ok(bound?),
     }
 }
 
@@ -397,13 +441,6 @@ impl Signals {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
         }
-    }
-}
-
-/// Tells systemd, where there is one.
-fn notify(states: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(states) {
-        tracing::debug!(%error, "systemd was not told");
     }
 }
 

@@ -3,6 +3,7 @@
 //! [`daemon`] is the life of the process; [`driver`] owns the node on its thread; [`link`] carries frames to
 //! other nodes, [`http`] answers programs and people, [`sqlite`] keeps it all.
 
+pub mod activation;
 pub mod args;
 mod banner;
 pub mod clock;
@@ -16,6 +17,7 @@ pub mod link;
 pub mod listen;
 pub mod log;
 pub mod places;
+mod service_manager;
 pub mod sqlite;
 pub mod state_dir;
 pub mod stop;

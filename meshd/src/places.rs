@@ -38,6 +38,9 @@ pub fn socket(env: Environment<'_>, state_dir: &Path) -> PathBuf {
     }
 }
 
+/// Where `meshd.socket` listens, and where `meshctl` looks.
+pub const SYSTEM_SOCKET: &str = "/run/meshlink/meshd.sock";
+
 /// Configuration files to look for, the first one there counts.
 pub fn config_files(env: Environment<'_>) -> Vec<PathBuf> {
     let home = || absolute(env, "HOME").map(|home| home.join(".config"));

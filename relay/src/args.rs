@@ -102,6 +102,20 @@ mod tests {
         assert!(warnings.is_empty());
     }
 
+    /// `MESHLINK_UPDATE=1 cargo test -p meshlink-relay args` writes it anew.
+    #[test]
+    fn the_man_page_is_that_of_these_arguments() {
+        use clap::CommandFactory as _;
+        let mut page = Vec::new();
+        clap_mangen::Man::new(Args::command()).section("8").render(&mut page).unwrap();
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/man/meshlink-relay.8");
+        if std::env::var_os("MESHLINK_UPDATE").is_some() {
+            std::fs::write(&path, &page).unwrap();
+        }
+        let committed = std::fs::read(&path).unwrap_or_default();
+        assert!(committed == page, "docs/man/meshlink-relay.8 is out of date: run with MESHLINK_UPDATE=1");
+    }
+
     #[test]
     fn an_address_needs_a_port() {
         assert_eq!(parsed(&["--listen", "localhost:0"]).unwrap().listen.to_string(), "127.0.0.1:0");

@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 pub(super) enum Peer {
     /// A process on this machine, through the Unix socket.
     Unix {
-        /// Whether the kernel says (`SO_PEERCRED`) that it runs as this daemon's user or as root.
+        /// Whether the kernel says (`SO_PEERCRED`) that it runs as this daemon's user or as root, or the socket's
+        /// mode admitted it (see [`crate::activation`]).
         trusted: bool,
     },
     /// Anybody who reaches the TCP port.

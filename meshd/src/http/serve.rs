@@ -37,7 +37,13 @@ pub enum Listener {
     /// A TCP port.
     Tcp(TcpListener),
     /// A Unix socket.
-    Unix(UnixListener),
+    Unix {
+        /// It.
+        listener: UnixListener,
+        /// Whether everybody who can connect is trusted as this daemon's own user is: the administrator said so
+        /// with the socket's mode (see [`crate::activation`]).
+        admits: bool,
+    },
 }
 
 /// A connection just accepted.
@@ -56,10 +62,10 @@ impl Listener {
                 let local = stream.local_addr()?;
                 Ok((Accepted::Tcp(stream), Peer::Tcp { local }))
             }
-            Self::Unix(listener) => {
+            Self::Unix { listener, admits } => {
                 let (stream, _) = listener.accept().await?;
                 let uid = stream.peer_cred()?.uid();
-                let trusted = uid == 0 || uid == rustix::process::geteuid().as_raw();
+                let trusted = *admits || uid == 0 || uid == rustix::process::geteuid().as_raw();
                 Ok((Accepted::Unix(stream), Peer::Unix { trusted }))
             }
         }

@@ -78,7 +78,12 @@ impl Server {
                     let address = tcp.local_addr().expect("bound");
                     started.send((address, Handle::current())).expect("the test waits");
                     let stop = async { _ = stopped.await };
-                    serve(app, vec![Listener::Tcp(tcp), Listener::Unix(unix)], stop).await;
+                    serve(
+                        app,
+                        vec![Listener::Tcp(tcp), Listener::Unix { listener: unix, admits: false }],
+                        stop,
+                    )
+                    .await;
                 });
             }
         });
