@@ -34,6 +34,7 @@ use crate::service_manager;
 use crate::sqlite::SqliteStore;
 use crate::state_dir::StateDir;
 use crate::stop::{Stopper, Stopping, stopper};
+use crate::vault;
 
 /// The database's name in the state directory.
 const DATABASE: &str = "meshd.db";
@@ -168,8 +169,10 @@ pub(crate) fn open_node(
     settings: &Settings,
     clock: Clock,
 ) -> anyhow::Result<(Driver, Identity)> {
-    let identity = identity_file::load_or_make(state, DATABASE, &system_entropy)?;
-    let store = SqliteStore::open(&state.path().join(DATABASE))?;
+    let sealed = identity_file::is_sealed(state)?;
+    let master = vault::load_or_make(state, sealed, &system_entropy)?;
+    let identity = identity_file::load_or_make(state, DATABASE, &master, &system_entropy)?;
+    let store = SqliteStore::open(&state.path().join(DATABASE), Some(master.record_keys()))?;
     check_owner(&store, &identity, state.path())?;
     let mut seed = [0; 32];
     system_entropy(&mut seed)

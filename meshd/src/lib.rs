@@ -1,7 +1,8 @@
 //! The MeshLink daemon as a library: everything but `main`, so that tests and tools can use its parts.
 //!
 //! [`daemon`] is the life of the process; [`driver`] owns the node on its thread; [`link`] carries frames to
-//! other nodes, [`http`] answers programs and people, [`sqlite`] keeps it all.
+//! other nodes, [`http`] answers programs and people, [`sqlite`] keeps it all, [`vault`] has the keys to what is
+//! private of it.
 
 pub mod activation;
 pub mod args;
@@ -21,3 +22,4 @@ mod service_manager;
 pub mod sqlite;
 pub mod state_dir;
 pub mod stop;
+pub mod vault;

@@ -140,7 +140,11 @@ mod tests {
 
     fn driver(dir: &std::path::Path) -> Driver {
         let clock = Clock::new(ClockPolicy::Trust);
-        let store = SqliteStore::open(&dir.join("db")).unwrap();
+        let store = SqliteStore::open(
+            &dir.join("db"),
+            Some(crate::vault::MasterKey::from_bytes([1; 32]).record_keys()),
+        )
+        .unwrap();
         let identity = Identity::from_bytes(&[7; 64]);
         let node = Node::open(store, identity, [1; 32], Limits::default(), clock.now()).unwrap();
         Driver::start(node, clock).unwrap()

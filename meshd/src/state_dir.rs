@@ -167,6 +167,21 @@ impl StateDir {
         self.replace(name, bytes, true).map_err(|e| self.io("write", name, e))
     }
 
+    /// The same, and then overwrites what the older file held, where the file system writes in place.
+    ///
+    /// # Errors
+    /// [`PrivateFileError::Io`]; the file is then the older or the new one.
+    pub fn replace_secret(&self, name: &str, bytes: &[u8]) -> Result<(), PrivateFileError> {
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let older = match rustix::fs::openat(&self.dir, name, flags, Mode::empty()) {
+            Ok(fd) => Some(File::from(fd)),
+            Err(Errno::NOENT | Errno::LOOP) => None,
+            Err(e) => return Err(self.io("write", name, e.into())),
+        };
+        self.write_private(name, bytes)?;
+        older.map_or(Ok(()), |older| overwrite(&older, &[])).map_err(|e| self.io("write", name, e))
+    }
+
     /// Puts a file in place that is written anew at each start: whole at all times, but not synced, since
     /// nothing is lost with it.
     ///
@@ -214,6 +229,14 @@ impl StateDir {
     fn not_private(&self, name: &str, problem: &'static str, remedy: &'static str) -> PrivateFileError {
         PrivateFileError::NotPrivate { path: self.path.join(name), problem, remedy }
     }
+}
+
+/// Writes `bytes` over a file's content, then zeros to its end, and syncs.
+fn overwrite(mut file: &File, bytes: &[u8]) -> std::io::Result<()> {
+    let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
+    file.write_all(bytes)?;
+    file.write_all(&vec![0; length.saturating_sub(bytes.len())])?;
+    file.sync_all()
 }
 
 /// A directory that others may write to, or a link that others may turn, is no place for keys. systemd's

@@ -1,10 +1,16 @@
 //! The SQLite store keeps the contract every store keeps, and lives as the reference model does.
 
 use meshd::sqlite::SqliteStore;
+use meshd::vault::{MasterKey, RecordKeys};
 use meshlink_core::contract;
 
+/// The keys of the tests' stores.
+fn keys() -> RecordKeys {
+    MasterKey::from_bytes([1; 32]).record_keys()
+}
+
 fn open(dir: &tempfile::TempDir) -> SqliteStore {
-    SqliteStore::open(&dir.path().join("store.db")).expect("a new store opens")
+    SqliteStore::open(&dir.path().join("store.db"), Some(keys())).expect("a new store opens")
 }
 
 #[test]

@@ -10,10 +10,16 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use meshd::sqlite::SqliteStore;
+use meshd::vault::{MasterKey, RecordKeys};
 use meshlink_core::contract::{bundle, message, peer};
 use meshlink_core::event::MessageStatus;
 use meshlink_core::id::BundleId;
 use meshlink_core::store::{HandOver, HandOverStep, Store, StoreError};
+
+/// The keys of the tests' stores.
+fn keys() -> RecordKeys {
+    MasterKey::from_bytes([1; 32]).record_keys()
+}
 
 const STORE: &str = "MESHD_TEST_CRASH_STORE";
 
@@ -28,7 +34,7 @@ fn id(n: u64) -> BundleId {
 #[test]
 fn the_child_writes_until_it_is_killed() {
     let Some(path) = std::env::var_os(STORE) else { return };
-    let mut store = SqliteStore::open(Path::new(&path)).expect("it opens after a kill");
+    let mut store = SqliteStore::open(Path::new(&path), Some(keys())).expect("it opens after a kill");
     let mut out = std::io::stdout().lock();
     for n in store.counts().received + 1.. {
         step(&mut store, n).expect("the disk works");
@@ -76,7 +82,7 @@ fn p01_a_killed_process_loses_nothing_it_acknowledged() {
             continue;
         }
         let start = Instant::now();
-        let store = SqliteStore::open(&path).expect("it opens after a kill");
+        let store = SqliteStore::open(&path, Some(keys())).expect("it opens after a kill");
         slowest = slowest.max(start.elapsed());
         assert!(!store.opened().log_missing);
         store.check().expect("everything is in order");

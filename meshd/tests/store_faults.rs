@@ -12,8 +12,14 @@ use std::process::{Command, ExitStatus, Output};
 use std::sync::LazyLock;
 
 use meshd::sqlite::{FileUse, SqliteStore};
+use meshd::vault::{MasterKey, RecordKeys};
 use meshlink_core::contract::{bundle, message, peer};
 use meshlink_core::store::{Store, StoreError};
+
+/// The keys of the tests' stores.
+fn keys() -> RecordKeys {
+    MasterKey::from_bytes([1; 32]).record_keys()
+}
 
 const MESSAGES: u8 = 24;
 const STORE: &str = "MESHD_TEST_STORE";
@@ -23,7 +29,7 @@ const FULL_STORE: &str = "MESHD_TEST_FULL_STORE";
 #[test]
 fn the_child_works() {
     let Some(path) = std::env::var_os(STORE) else { return };
-    match SqliteStore::open(Path::new(&path)) {
+    match SqliteStore::open(Path::new(&path), Some(keys())) {
         Ok(store) => work(store),
         Err(error) => println!("\nnot opened: {error}"),
     }
@@ -77,7 +83,7 @@ fn step(store: &mut SqliteStore, n: u8) -> Result<(), StoreError> {
 fn the_child_fills_the_disk() {
     let Some(path) = std::env::var_os(FULL_STORE) else { return };
     let room = std::env::var_os("DISK_ROOM").expect("the parent names it");
-    let mut store = SqliteStore::open(Path::new(&path)).expect("there is room to open it");
+    let mut store = SqliteStore::open(Path::new(&path), Some(keys())).expect("there is room to open it");
     let mut kept = 0;
     for more_kib in [300, 500, 900] {
         std::fs::write(&room, (more_kib * 1024).to_string()).expect("another disk");
@@ -158,7 +164,7 @@ static SHIM: LazyLock<PathBuf> = LazyLock::new(|| {
 
 fn a_store(dir: &tempfile::TempDir) -> PathBuf {
     let path = dir.path().join("store.db");
-    SqliteStore::open(&path).expect("a new store").close().expect("closes");
+    SqliteStore::open(&path, Some(keys())).expect("a new store").close().expect("closes");
     path
 }
 
@@ -169,7 +175,8 @@ fn verify(path: &Path, run: &Run, what: &str) {
 
 /// The same, but so many of the refused ones may be there.
 fn verify_but(path: &Path, run: &Run, what: &str, in_doubt: usize) {
-    let store = SqliteStore::open(path).unwrap_or_else(|error| panic!("{what}: {error}\n{}", run.words));
+    let store = SqliteStore::open(path, Some(keys()))
+        .unwrap_or_else(|error| panic!("{what}: {error}\n{}", run.words));
     store.check().unwrap_or_else(|error| panic!("{what}: {error}\n{}", run.words));
     for n in &run.acknowledged {
         let kept = store.message(&message(*n).id).expect("readable");

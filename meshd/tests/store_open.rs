@@ -7,8 +7,14 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use meshd::sqlite::{Checked, OpenError, SqliteStore};
+use meshd::vault::{MasterKey, RecordKeys};
 use meshlink_core::contract::{bundle, message};
 use meshlink_core::store::Store;
+
+/// The keys of the tests' stores.
+fn keys() -> RecordKeys {
+    MasterKey::from_bytes([1; 32]).record_keys()
+}
 
 struct Place {
     dir: tempfile::TempDir,
@@ -35,11 +41,11 @@ fn filled() -> Place {
 }
 
 fn open(path: &Path) -> SqliteStore {
-    SqliteStore::open(path).expect("it opens")
+    SqliteStore::open(path, Some(keys())).expect("it opens")
 }
 
 fn refused(path: &Path) -> OpenError {
-    match SqliteStore::open(path) {
+    match SqliteStore::open(path, Some(keys())) {
         Err(error) => {
             let words = error.to_string();
             assert!(!words.contains('\n'), "one line: {words}");
@@ -201,7 +207,7 @@ fn p05_a_page_of_rubbish_is_found_and_says_what_to_do() {
         let mut damaged = whole.clone();
         damaged[page * 4096..(page + 1) * 4096].fill(0x5a);
         fs::write(&place.store, &damaged).expect("writable");
-        match SqliteStore::open(&place.store) {
+        match SqliteStore::open(&place.store, Some(keys())) {
             Err(error) => {
                 assert!(matches!(error, OpenError::Damaged { .. }), "{error:?}");
                 assert!(error.to_string().contains("salvage"), "{error}");

@@ -43,12 +43,12 @@ pub struct MemStore {
     events: Table<Seq, LoggedEvent>,
     peers: Table<NodeId, PeerRecord>,
     silent: Table<(u64, NodeId), ()>,
-    channels: Table<String, Option<u64>>,
     hand_overs: Table<(BundleId, usize), HandOver>,
     slots: Table<Slot, Vec<u8>>,
     last_row: Table<(), u64>,
     last_seq: Table<(), u64>,
     clock: Table<(), SavedClock>,
+    locked: bool,
     dirty: bool,
     failing: Option<StoreError>,
     failed: Option<StoreError>,
@@ -73,7 +73,6 @@ macro_rules! each_table {
         $store.events.$method();
         $store.peers.$method();
         $store.silent.$method();
-        $store.channels.$method();
         $store.hand_overs.$method();
         $store.slots.$method();
         $store.last_row.$method();
@@ -91,6 +90,15 @@ impl MemStore {
     /// Makes every write and commit fail like this from now on, or lets them work again.
     pub fn fail_writes(&mut self, failing: Option<StoreError>) {
         self.failing = failing;
+    }
+
+    /// Takes the keys to what is private away, or gives them back.
+    pub fn set_locked(&mut self, locked: bool) {
+        self.locked = locked;
+    }
+
+    fn check_unlocked(&self) -> Result<(), StoreError> {
+        if self.locked { Err(StoreError::Locked) } else { Ok(()) }
     }
 
     /// Bundles held.
@@ -373,6 +381,7 @@ impl Store for MemStore {
     }
 
     fn insert_message(&mut self, message: &mut MessageRecord) -> Result<Seq, StoreError> {
+        self.check_unlocked()?;
         self.write()?;
         assert!(!self.seq_of.contains(&message.id), "the caller has looked whether it is kept");
         let seq = self.append_event(&Event::MessageNew { id: message.id }, message.received_unix_ms)?;
@@ -515,22 +524,8 @@ impl Store for MemStore {
         Ok(self.peers.range(..).filter(|(_, peer)| peer.blocked).map(|(id, _)| *id).collect())
     }
 
-    fn is_joined(&self, channel: &str) -> Result<bool, StoreError> {
-        Ok(self.channels.contains(&channel.to_owned()))
-    }
-
-    fn join(&mut self, channel: &str, at_unix_ms: Option<u64>) -> Result<bool, StoreError> {
-        self.write()?;
-        let is_new = !self.channels.contains(&channel.to_owned());
-        if is_new {
-            self.channels.put(channel.to_owned(), at_unix_ms);
-        }
-        Ok(is_new)
-    }
-
-    fn leave(&mut self, channel: &str) -> Result<bool, StoreError> {
-        self.write()?;
-        Ok(self.channels.remove(&channel.to_owned()).is_some())
+    fn is_locked(&self) -> bool {
+        self.locked
     }
 
     fn record_hand_over(&mut self, step: &HandOver) -> Result<(), StoreError> {
@@ -552,21 +547,25 @@ impl Store for MemStore {
     }
 
     fn record(&self, shelf: Shelf, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.check_unlocked()?;
         Ok(self.records.get(&(shelf, key.to_vec())).cloned())
     }
 
     fn put_record(&mut self, shelf: Shelf, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
+        self.check_unlocked()?;
         self.write()?;
         self.records.put((shelf, key.to_vec()), value.to_vec());
         Ok(())
     }
 
     fn remove_record(&mut self, shelf: Shelf, key: &[u8]) -> Result<bool, StoreError> {
+        self.check_unlocked()?;
         self.write()?;
         Ok(self.records.remove(&(shelf, key.to_vec())).is_some())
     }
 
     fn records(&self, shelf: Shelf, from: &[u8], limit: usize) -> Result<Vec<Record>, StoreError> {
+        self.check_unlocked()?;
         let found = self.records.range((shelf, from.to_vec())..).take_while(|((of, _), _)| *of == shelf);
         Ok(found.take(limit).map(|((_, key), value)| (key.clone(), value.clone())).collect())
     }

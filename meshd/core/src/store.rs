@@ -33,6 +33,9 @@ pub enum StoreError {
         /// In words.
         detail: String,
     },
+    /// What was asked for is private, and the keys are not here.
+    #[error("the store is locked: what is private can't be read or written before it is unlocked")]
+    Locked,
 }
 
 /// How urgent a bundle is; the smaller, the sooner.
@@ -201,7 +204,7 @@ impl Slot {
 }
 
 /// Small records of one sort that the node finds by a key of its own making; what they hold is the node's
-/// business.
+/// business. On a disk they are sealed (see [`Shelf::hides_keys`]), and gone while the store is locked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Shelf {
     /// Contacts, by node id.
@@ -220,9 +223,29 @@ pub enum Shelf {
     Opened,
     /// What is to be done at a time, by time.
     Due,
+    /// Channels shown here, by name: since when, in milliseconds since 1970.
+    Channel,
 }
 
 impl Shelf {
+    /// All there are.
+    pub const ALL: [Self; 9] = [
+        Self::Contact,
+        Self::Prekey,
+        Self::Invite,
+        Self::Outbound,
+        Self::Sent,
+        Self::Waiting,
+        Self::Opened,
+        Self::Due,
+        Self::Channel,
+    ];
+
+    /// The shelf with that number.
+    pub fn from_number(number: u8) -> Option<Self> {
+        Self::ALL.into_iter().find(|shelf| shelf.number() == number)
+    }
+
     /// Its number, for stores that keep shelves by number.
     pub fn number(self) -> u8 {
         match self {
@@ -234,6 +257,17 @@ impl Shelf {
             Self::Waiting => 5,
             Self::Opened => 6,
             Self::Due => 7,
+            Self::Channel => 8,
+        }
+    }
+
+    /// Whether its keys say something private, such as whom the user knows. Such a shelf is read as a whole to
+    /// be listed, so it is a small one. The keys of the others lie in the clear, to be found in order: ids and
+    /// times that say nothing to a stranger.
+    pub fn hides_keys(self) -> bool {
+        match self {
+            Self::Contact | Self::Invite | Self::Waiting | Self::Channel => true,
+            Self::Prekey | Self::Outbound | Self::Sent | Self::Opened | Self::Due => false,
         }
     }
 }
@@ -472,12 +506,39 @@ pub trait Store {
     /// The nodes the user blocked, by id.
     fn blocked(&self) -> Result<Vec<NodeId>, StoreError>;
 
+    /// Whether the keys to what is private are missing: the node then carries, and reads and says nothing.
+    ///
+    /// In a locked store every method for records fails with [`StoreError::Locked`], as do those for channels and
+    /// [`Store::insert_message`]. Whoever may be called in a node that only carries asks here first: a failed
+    /// call loses the transaction. Messages are read without text, sender and conversation.
+    fn is_locked(&self) -> bool;
+
     /// Whether a channel is shown here.
-    fn is_joined(&self, channel: &str) -> Result<bool, StoreError>;
+    fn is_joined(&self, channel: &str) -> Result<bool, StoreError> {
+        Ok(self.record(Shelf::Channel, channel.as_bytes())?.is_some())
+    }
     /// Shows a channel from now on; says whether it was not shown before.
-    fn join(&mut self, channel: &str, at_unix_ms: Option<u64>) -> Result<bool, StoreError>;
+    fn join(&mut self, channel: &str, at_unix_ms: Option<u64>) -> Result<bool, StoreError> {
+        if self.is_joined(channel)? {
+            return Ok(false);
+        }
+        let since = at_unix_ms.map_or(Vec::new(), |ms| ms.to_be_bytes().to_vec());
+        self.put_record(Shelf::Channel, channel.as_bytes(), &since)?;
+        Ok(true)
+    }
     /// Stops showing a channel; says whether it was shown. Its messages stay.
-    fn leave(&mut self, channel: &str) -> Result<bool, StoreError>;
+    fn leave(&mut self, channel: &str) -> Result<bool, StoreError> {
+        self.remove_record(Shelf::Channel, channel.as_bytes())
+    }
+    /// The channels shown here by name, with the time since when, where it was known.
+    fn joined(&self) -> Result<Vec<(String, Option<u64>)>, StoreError> {
+        let records = self.records(Shelf::Channel, b"", usize::MAX)?;
+        let channel = |(name, since): Record| {
+            let since = since.try_into().ok().map(u64::from_be_bytes);
+            (String::from_utf8_lossy(&name).into_owned(), since)
+        };
+        Ok(records.into_iter().map(channel).collect())
+    }
 
     /// Notes a step on the way of a message kept, if it is the first of its kind with that neighbour and
     /// fewer than `HAND_OVERS_MAX` are noted.
@@ -489,8 +550,8 @@ pub trait Store {
     fn record(&self, shelf: Shelf, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
     /// Puts a record on a shelf, in place of what is there.
     fn put_record(&mut self, shelf: Shelf, key: &[u8], value: &[u8]) -> Result<(), StoreError>;
-    /// Takes a record from its shelf; says whether it was there. Its bytes are overwritten on the disk as far as
-    /// the store can see to it.
+    /// Takes a record from its shelf; says whether it was there. Once committed, neither the file nor its log
+    /// holds a copy of it.
     fn remove_record(&mut self, shelf: Shelf, key: &[u8]) -> Result<bool, StoreError>;
     /// Up to `limit` records of a shelf whose keys are `from` or later, by key.
     fn records(&self, shelf: Shelf, from: &[u8], limit: usize) -> Result<Vec<Record>, StoreError>;

@@ -67,6 +67,7 @@ codes! {
     AttachmentsUnsupported 422 "attachments_unsupported" "This version sends text only";
     InvalidIdempotencyKey 422 "invalid_idempotency_key" "The Idempotency-Key header is not usable";
     IdempotencyConflict 422 "idempotency_conflict" "This Idempotency-Key was used for another message";
+    Locked 423 "locked" "The node is locked";
     TooManyFailures 429 "too_many_failures" "Too many wrong tokens";
     HeadTooLarge 431 "head_too_large" "The request's head is too large";
     NoEntropy 500 "no_entropy" "The system gave no random bytes";
@@ -100,6 +101,9 @@ impl Code {
         Failure(Box::new(Parts { code: self, problem, headers: HeaderMap::new() }))
     }
 }
+
+/// What to do about [`Code::Locked`].
+pub(super) const UNLOCK: &str = "unlock it with its passphrase: meshctl unlock";
 
 /// A request that failed, ready to be answered.
 #[derive(Debug, Clone)]
@@ -155,6 +159,7 @@ impl From<StoreError> for Failure {
             StoreError::Full => Code::InsufficientStorage
                 .because("the disk is full; nothing was stored")
                 .hint("make room on the disk that holds the state directory; sending then works again by itself"),
+            StoreError::Locked => Code::Locked.because(error.to_string()).hint(UNLOCK),
             StoreError::Io { .. } | StoreError::Corrupt { .. } => Code::StoreFailed
                 .because(error.to_string())
                 .hint("look at the disk that holds the state directory; the daemon's log has more"),

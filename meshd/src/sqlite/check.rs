@@ -17,37 +17,12 @@ use rusqlite::ErrorCode;
 use super::SqliteStore;
 use super::connection::Connection;
 use super::recount;
+use super::tables::TABLES;
 
 /// How long the check of an open may take. It is enough for some 100 MB; see docs/benchmarks.md.
 const BUDGET: Duration = Duration::from_millis(200);
 /// The clock is looked at after so many steps: some tens of microseconds.
 const STEPS: i32 = 1000;
-
-/// The tables, what nobody else has first.
-const TABLES: [&str; 22] = [
-    "meta",
-    "slot",
-    "record",
-    "channel",
-    "token",
-    "cursor",
-    "mark",
-    "idempotent",
-    "conversation",
-    "peer",
-    "message",
-    "hand_over",
-    "profile",
-    "node",
-    "event",
-    "probe",
-    "message_words_config",
-    "message_words_idx",
-    "bundle",
-    "dropped",
-    "message_words_data",
-    "body",
-];
 
 /// How much was checked when a store was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,7 +68,7 @@ pub(super) fn on_open(db: &Connection, is_suspect: bool) -> Result<Checked, Stor
 }
 
 fn tables(sql: &rusqlite::Connection) -> rusqlite::Result<Option<String>> {
-    for table in TABLES {
+    for (table, _) in TABLES {
         let found: String = sql.query_row(&format!("PRAGMA quick_check({table})"), [], |row| row.get(0))?;
         if found != "ok" {
             return Ok(Some(found.replace('\n', " ")));

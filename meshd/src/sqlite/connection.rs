@@ -46,6 +46,8 @@ pub(super) struct Connection {
     transaction: Transaction,
     /// Bytes at the start of the log that hold committed transactions which the database does not have yet.
     log_kept_bytes: u64,
+    /// Something was destroyed in the open transaction, or in one whose pages the log still has as they were.
+    empties_log: bool,
     page_bytes: u64,
 }
 
@@ -67,6 +69,7 @@ impl Connection {
             sql: None,
             transaction: Transaction::None,
             log_kept_bytes: 0,
+            empties_log: false,
             page_bytes,
         };
         connection.log_kept_bytes = connection.log_bytes(log_frames(&sql)?);
@@ -177,12 +180,27 @@ impl Connection {
         }
         self.transaction = Transaction::None;
         self.note_log();
-        if self.log_kept_bytes >= LOG_BYTES {
+        if self.empties_log && self.checkpoint_whole().is_ok() {
+            self.empties_log = false;
+        } else if self.log_kept_bytes >= LOG_BYTES {
             // The commit holds whatever comes of this. A log that can't be moved is tried again, and stops
             // new transactions when it gets too long.
             let _ = self.checkpoint();
         }
         Ok(())
+    }
+
+    /// Has the log emptied by the commit to come, so that it holds no older form of what is destroyed in it. If
+    /// the disk does not let it, the next commit tries again.
+    pub(super) fn empty_log_after_commit(&mut self) {
+        self.empties_log = true;
+    }
+
+    /// How thoroughly the statements to come overwrite what they delete: `ON`, or `FAST`, which leaves whole
+    /// pages that become free as they are.
+    pub(super) fn set_secure_delete(&mut self, how: &str) -> Result<(), StoreError> {
+        let set = self.sql()?.pragma_update_and_check(None, "secure_delete", how, |_| Ok(()));
+        set.map_err(|error| self.error(&error))
     }
 
     /// Drops the transaction, if one is open.
@@ -191,7 +209,7 @@ impl Connection {
             Transaction::None => {}
             // The files did something unforeseen: what this connection remembers of them may be wrong.
             Transaction::Failed(StoreError::Io { .. } | StoreError::Corrupt { .. }) => self.reopen(),
-            Transaction::Open | Transaction::Failed(StoreError::Full) => {
+            Transaction::Open | Transaction::Failed(StoreError::Full | StoreError::Locked) => {
                 // SQLite may have rolled back by itself after a failure.
                 let is_open = self.sql.as_ref().is_some_and(|sql| !sql.is_autocommit());
                 if is_open && self.run("ROLLBACK").is_err() {

@@ -14,9 +14,11 @@
 //! Everything the core keeps and the daemon's own tables share one transaction, so an answer to a request and
 //! the message it is about become durable together. Nothing of SQLite is seen outside this module.
 //!
-//! It keeps bundles, messages and their words, the event log, peers, channels, tokens and positions. The
-//! identity is a file of its own; the secret halves of prekeys are here, on a shelf. What a message says is stored twice, as its bundle carries it
-//! and as people read and search it, because a message outlives its bundle.
+//! It keeps bundles, messages and their words, the event log, peers, shelves of private records, tokens and
+//! positions. What is private is sealed with keys that lie elsewhere ([`crate::vault`]); without them the store is
+//! locked, and carries all the same. [`TABLES`] says what each table shows to somebody who has the file alone.
+//! What a message says is stored twice, as its bundle carries it and as people read and search it, because a
+//! message outlives its bundle.
 //!
 //! It does not decide: what to admit, evict or expire is the core's business. It never shrinks its file: pages
 //! that become free are used again, and a node's store is as large as its cap sooner or later.
@@ -27,7 +29,6 @@
 )]
 
 mod bundles;
-mod channels;
 mod check;
 mod column;
 mod connection;
@@ -43,7 +44,9 @@ mod peers;
 mod records;
 mod recount;
 mod schema;
+mod sealing;
 mod search;
+mod tables;
 mod tokens;
 mod totals;
 
@@ -56,22 +59,26 @@ use meshlink_core::store::{
     StoreError, StoredBundle, Usage, Victim,
 };
 
-pub use channels::ChannelRow;
 pub use check::Checked;
 pub use cursors::{CURSORS_MAX, CursorRow};
 pub use idempotent::IdempotentRow;
 pub use listing::{ConversationRow, MessageFilter, MessagePage, Order};
 pub use open::{OpenError, Opened};
+pub use tables::{Shows, TABLES};
 pub use tokens::{Inserted, TOKENS_MAX, TokenRow};
 pub use totals::Counts;
 
 use connection::Connection;
 use totals::Totals;
 
+use crate::vault::RecordKeys;
+
 /// See the module's text.
 #[derive(Debug)]
 pub struct SqliteStore {
     db: Connection,
+    /// `None` while the store is locked.
+    keys: Option<RecordKeys>,
     store_id: [u8; 4],
     opened: Opened,
     totals: Totals,
@@ -91,8 +98,14 @@ pub struct FileUse {
 }
 
 impl SqliteStore {
-    fn new(db: Connection, store_id: [u8; 4], totals: Totals, opened: Opened) -> Self {
-        Self { db, store_id, opened, totals, committed: totals }
+    fn new(
+        db: Connection,
+        keys: Option<RecordKeys>,
+        store_id: [u8; 4],
+        totals: Totals,
+        opened: Opened,
+    ) -> Self {
+        Self { db, keys, store_id, opened, totals, committed: totals }
     }
 
     /// What opening it found.
@@ -327,16 +340,8 @@ impl Store for SqliteStore {
         peers::blocked(&self.db)
     }
 
-    fn is_joined(&self, channel: &str) -> Result<bool, StoreError> {
-        channels::is_joined(&self.db, channel)
-    }
-
-    fn join(&mut self, channel: &str, at_unix_ms: Option<u64>) -> Result<bool, StoreError> {
-        channels::join(&mut self.db, channel, at_unix_ms)
-    }
-
-    fn leave(&mut self, channel: &str) -> Result<bool, StoreError> {
-        channels::leave(&mut self.db, channel)
+    fn is_locked(&self) -> bool {
+        self.keys.is_none()
     }
 
     fn record_hand_over(&mut self, step: &HandOver) -> Result<(), StoreError> {
@@ -348,19 +353,19 @@ impl Store for SqliteStore {
     }
 
     fn record(&self, shelf: Shelf, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        records::one(&self.db, shelf, key)
+        records::one(self, shelf, key)
     }
 
     fn put_record(&mut self, shelf: Shelf, key: &[u8], value: &[u8]) -> Result<(), StoreError> {
-        records::put(&mut self.db, shelf, key, value)
+        records::put(self, shelf, key, value)
     }
 
     fn remove_record(&mut self, shelf: Shelf, key: &[u8]) -> Result<bool, StoreError> {
-        records::remove(&mut self.db, shelf, key)
+        records::remove(self, shelf, key)
     }
 
     fn records(&self, shelf: Shelf, from: &[u8], limit: usize) -> Result<Vec<Record>, StoreError> {
-        records::from(&self.db, shelf, from, limit)
+        records::from(self, shelf, from, limit)
     }
 
     fn slot(&self, slot: Slot) -> Result<Option<Vec<u8>>, StoreError> {

@@ -20,9 +20,10 @@ use rusqlite::{ErrorCode, OpenFlags};
 use super::check::{self, Checked};
 use super::column::int;
 use super::connection::{self, Connection, log_path};
-use super::schema::{APPLICATION_ID, MIGRATIONS, VERSION};
+use super::schema::{APPLICATION_ID, VERSION, migrations};
 use super::totals::{self, Totals};
 use super::{SqliteStore, recount};
+use crate::vault::RecordKeys;
 
 /// Why a store is not opened. Each says in one line what to do; none changed a file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -110,24 +111,25 @@ pub struct Opened {
 }
 
 impl SqliteStore {
-    /// Opens the store at `path`, makes it if it is not there, upgrades it if it is older.
+    /// Opens the store at `path`, makes it if it is not there, upgrades it if it is older. Without `keys` it is
+    /// locked.
     ///
     /// Only one store of a process may be opened at a path at a time: to close a second file of the same
     /// database drops the locks that keep other processes out (a rule of POSIX).
     ///
     /// # Errors
     /// See [`OpenError`].
-    pub fn open(path: &Path) -> Result<Self, OpenError> {
+    pub fn open(path: &Path, keys: Option<RecordKeys>) -> Result<Self, OpenError> {
         let start = Instant::now();
         let created = make_if_missing(path)?;
         let log_missing = look(path)?;
         let mut db = Connection::open(path).map_err(|error| refusal(path, &error))?;
-        let upgraded_from = upgrade(path, &mut db)?;
+        let upgraded_from = upgrade(path, &mut db, keys.as_ref())?;
         let checked = check::on_open(&db, log_missing).map_err(|error| failed(path, error))?;
         let (store_id, totals) = load(path, &mut db)?;
         let took_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
         let opened = Opened { created, upgraded_from, log_missing, checked, took_ms };
-        Ok(Self::new(db, store_id, totals, opened))
+        Ok(Self::new(db, keys, store_id, totals, opened))
     }
 }
 
@@ -175,7 +177,7 @@ fn fill(new: &Path) -> rusqlite::Result<()> {
     sql.execute_batch(&format!(
         "PRAGMA page_size = 2048; PRAGMA application_id = {APPLICATION_ID}; PRAGMA synchronous = FULL;"
     ))?;
-    MIGRATIONS.to_latest(&mut sql).map_err(migration_error)?;
+    migrations(None).to_latest(&mut sql).map_err(migration_error)?;
     sql.execute(
         "INSERT INTO meta (one, store_id, bundle_cost_min, message_cost) VALUES (1, randomblob(4), ?1, ?2)",
         [int(BUNDLE_COST_BYTES_MIN), int(MESSAGE_COST_BYTES)],
@@ -252,7 +254,7 @@ impl Header {
 }
 
 /// Brings an older schema to this program's; says from which version.
-fn upgrade(path: &Path, db: &mut Connection) -> Result<Option<u32>, OpenError> {
+fn upgrade(path: &Path, db: &mut Connection, keys: Option<&RecordKeys>) -> Result<Option<u32>, OpenError> {
     let Some(sql) = db.sql_mut() else { return Ok(None) };
     let found = sql.pragma_query_value(None, "user_version", |row| row.get::<_, u32>(0));
     let found = found.map_err(|error| refusal(path, &error))?;
@@ -262,7 +264,11 @@ fn upgrade(path: &Path, db: &mut Connection) -> Result<Option<u32>, OpenError> {
     if found == VERSION {
         return Ok(None);
     }
-    MIGRATIONS.to_latest(sql).map_err(|error| refusal(path, &migration_error(error)))?;
+    // What is sealed by it is not to stay in pages that become free.
+    let erasing = sql.pragma_update_and_check(None, "secure_delete", "ON", |_| Ok(()));
+    erasing.map_err(|error| refusal(path, &error))?;
+    migrations(keys).to_latest(sql).map_err(|error| refusal(path, &migration_error(error)))?;
+    db.set_secure_delete("FAST").map_err(|error| failed(path, error))?;
     // The header of the database itself is to say so: that is what the next program looks at.
     db.checkpoint_whole().map_err(|error| failed(path, error))?;
     Ok(Some(found))
@@ -296,6 +302,7 @@ fn failed(path: &Path, error: StoreError) -> OpenError {
         StoreError::Full => OpenError::Full { path },
         StoreError::Io { detail } => OpenError::Failed { path, detail },
         StoreError::Corrupt { detail } => OpenError::Damaged { path, detail },
+        StoreError::Locked => OpenError::Failed { path, detail: error.to_string() },
     }
 }
 

@@ -1,35 +1,52 @@
 //! The tables and how they came to be: numbered SQL files that only ever grow in number.
 //!
 //! `user_version` in the file's header says how many of them have been applied, `application_id` says that the
-//! file is ours at all. An upgrade is one transaction with its new version in it, so an interrupted one leaves
-//! the old version whole (threat P-06). A released file is never changed, only added to; a test holds the hash
-//! of each.
+//! file is ours at all. Each step of an upgrade is one transaction with its new version in it, so an interrupted
+//! one leaves an old version whole (threat P-06). A released file is never changed, only added to; a test holds
+//! the hash of each.
+//!
+//! What SQL can't do, sealing, is a second half of its file's step, in the same transaction ([`super::sealing`]).
 
-use std::sync::LazyLock;
-
+use rusqlite::Transaction;
 use rusqlite_migration::{M, Migrations};
+
+use super::sealing;
+use crate::vault::RecordKeys;
 
 /// `mesh` in ASCII, at offset 68 of the file: whose file it is.
 pub(super) const APPLICATION_ID: u32 = 0x6d65_7368;
 
 /// The migrations, oldest first. The number of a file is its place here, from 1.
-const FILES: [&str; 2] =
-    [include_str!("../../migrations/0001_store.sql"), include_str!("../../migrations/0002_private.sql")];
+const FILES: [&str; 3] = [
+    include_str!("../../migrations/0001_store.sql"),
+    include_str!("../../migrations/0002_private.sql"),
+    include_str!("../../migrations/0003_sealed_records.sql"),
+];
 
 /// The version this program reads and writes.
 pub(super) const VERSION: u32 = FILES.len() as u32;
 
-pub(super) static MIGRATIONS: LazyLock<Migrations<'static>> =
-    LazyLock::new(|| Migrations::new(FILES.iter().map(|sql| M::up(sql)).collect()));
+/// The steps of an upgrade, with the keys to seal what an older version kept in the clear.
+pub(super) fn migrations(keys: Option<&RecordKeys>) -> Migrations<'static> {
+    let step = |(n, sql): (usize, &&'static str)| match sealing::step(n + 1) {
+        None => M::up(sql),
+        Some(seal) => {
+            let keys = keys.cloned();
+            M::up_with_hook(sql, move |transaction: &Transaction<'_>| seal(transaction, keys.as_ref()))
+        }
+    };
+    Migrations::new(FILES.iter().enumerate().map(step).collect())
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     /// BLAKE3 of each released file. Add a line for a new file; never change one.
-    const RELEASED: [&str; 2] = [
+    const RELEASED: [&str; 3] = [
         "3ad626f937c1210d8d736f692ad480651263b0d3155d1d36789287d6262fa473",
         "7fc141834811f850ffe8ae16a14eefd5f6df1eb19820cd76058202ef096d9484",
+        "cc3e6516e4a31d88dbe88eab8eeec80cb8149b37d6dc3dfc40aecc4a3107d3af",
     ];
 
     #[test]
@@ -62,6 +79,6 @@ mod tests {
 
     #[test]
     fn the_migrations_run_in_order() {
-        MIGRATIONS.validate().expect("each migration applies to the one before");
+        migrations(None).validate().expect("each migration applies to the one before");
     }
 }

@@ -9,12 +9,18 @@ use meshd::clock::{Clock, ClockPolicy};
 use meshd::driver::Driver;
 use meshd::http::{App, Listener, SecretHash, Settings, serve};
 use meshd::sqlite::SqliteStore;
+use meshd::vault::{MasterKey, RecordKeys};
 use meshlink_core::{BridgedPost, Identity, Limits, Node, Now, StoreError};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 use crate::client::Client;
+
+/// The keys of the tests' stores.
+fn keys() -> RecordKeys {
+    MasterKey::from_bytes([1; 32]).record_keys()
+}
 
 /// The token of the file in the state directory.
 pub(crate) const TOKEN: &str = "the file's token";
@@ -52,7 +58,7 @@ impl Server {
         let _ = std::fs::remove_file(&socket);
         let mut limits = Limits::default();
         limits.events_kept = options.events_kept.unwrap_or(limits.events_kept);
-        let store = SqliteStore::open(&dir.path().join("meshd.db")).expect("a store");
+        let store = SqliteStore::open(&dir.path().join("meshd.db"), Some(keys())).expect("a store");
         let clock = Clock::new(ClockPolicy::Trust);
         let node =
             Node::open(store, Identity::from_bytes(&[7; 64]), [3; 32], limits, clock.now()).expect("a node");

@@ -5,8 +5,8 @@ use axum::body::Bytes;
 use axum::extract::State;
 use hyper::StatusCode;
 use meshlink_api::{Channel, NewChannel, Page};
-use meshlink_core::StoreError;
 use meshlink_core::node::Node;
+use meshlink_core::{Store, StoreError};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -15,7 +15,7 @@ use crate::http::app::App;
 use crate::http::intake::{self, Parameters, PathText};
 use crate::http::problem::{Code, Failure};
 use crate::http::render;
-use crate::sqlite::{ChannelRow, SqliteStore};
+use crate::sqlite::SqliteStore;
 
 /// Which page.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -83,10 +83,9 @@ pub(crate) async fn leave(State(app): State<App>, PathText(name): PathText) -> R
 }
 
 fn joined(node: &Node<SqliteStore>) -> Result<Vec<Channel>, StoreError> {
-    let rows = node.store().channels()?;
     let shown =
-        |row: ChannelRow| Channel { name: row.name, joined_at: row.joined_unix_ms.and_then(render::time) };
-    Ok(rows.into_iter().map(shown).collect())
+        |(name, since): (String, Option<u64>)| Channel { name, joined_at: since.and_then(render::time) };
+    Ok(node.store().joined()?.into_iter().map(shown).collect())
 }
 
 fn not_shown(name: &str) -> Failure {

@@ -19,6 +19,12 @@ use crate::clock::{Clock, ClockPolicy};
 use crate::link::network::watch_network;
 use crate::sqlite::SqliteStore;
 use crate::stop::{Stopper, stopper};
+use crate::vault::{MasterKey, RecordKeys};
+
+/// The keys of the tests' stores.
+fn keys() -> RecordKeys {
+    MasterKey::from_bytes([1; 32]).record_keys()
+}
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -45,7 +51,7 @@ impl Linked {
 
     fn start_in(dir: tempfile::TempDir, relay: RelaySettings) -> Self {
         let clock = Clock::new(ClockPolicy::Trust);
-        let store = SqliteStore::open(&dir.path().join("db")).unwrap();
+        let store = SqliteStore::open(&dir.path().join("db"), Some(keys())).unwrap();
         let node =
             Node::open(store, Identity::generate(&[5; 64]), [5; 32], Limits::default(), clock.now()).unwrap();
         let driver = Driver::start(node, clock).unwrap();
