@@ -122,7 +122,13 @@ fn c12_a_corrupt_key_is_refused_and_left_alone() {
     let mut other = Daemon::start(dir.path(), "other", &[]);
     assert_eq!(other.signal("TERM").0, Some(0));
     std::fs::copy(other.state.join("identity"), &key).unwrap();
+    assert_has(&refusal(&args, 1), &["another master key"]);
+    // Nor is its master key with it.
+    let master = daemon.state.join("master-key");
+    let good_master = std::fs::read(&master).unwrap();
+    std::fs::copy(other.state.join("master-key"), &master).unwrap();
     assert_has(&refusal(&args, 1), &["different nodes"]);
+    std::fs::write(&master, &good_master).unwrap();
     std::fs::write(&key, &good).unwrap();
     daemon.restart();
 }

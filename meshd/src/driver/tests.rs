@@ -84,12 +84,14 @@ async fn the_newest_event_is_told_and_stays_told_when_the_driver_stops() {
 #[tokio::test]
 async fn whoever_leaves_has_written_all_the_same() {
     let driver = driver(1);
+    let thread = busy(&driver).await;
     let draft = draft("left behind");
     let write = driver.write(move |node, now| node.submit(draft, now));
     // Polled once, so the job is queued, and then dropped.
     let mut write = Box::pin(write);
     assert!(write.as_mut().now_or_never().is_none());
     drop(write);
+    drop(thread);
     assert_eq!(wait_for_texts(&driver, 1).await, ["left behind"]);
     driver.stop().await;
 }
