@@ -3,9 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use meshd::sqlite::SqliteStore;
+use meshd::sqlite::{MessageFilter, SqliteStore};
 use meshd::vault::{MasterKey, RecordKeys};
-use meshlink_core::store::{Shelf, Store, StoreError};
+use meshlink_core::id::{BundleId, NodeId, Seq};
+use meshlink_core::store::{MessageRecord, Shelf, Store, StoreError};
 
 const HIDDEN: Shelf = Shelf::Contact;
 const ORDERED: Shelf = Shelf::Prekey;
@@ -133,6 +134,20 @@ fn first_release(path: &Path) -> rusqlite::Connection {
     sql.execute_batch(include_str!("../migrations/0001_store.sql")).expect("the first schema");
     sql.execute_batch(
         "INSERT INTO meta (one, store_id, bundle_cost_min, message_cost) VALUES (1, x'01020304', 512, 256);
+         INSERT INTO node VALUES (1, x'0101010101010101010101010101010101010101', 3, 1, 600, 0, 0, 2),
+                                 (2, x'0202020202020202020202020202020202020202', 1, 0, 0, 0, 0, 1);
+         INSERT INTO conversation VALUES (4, '#canary-talk', 3, 3);
+         INSERT INTO message VALUES
+            (1, x'1111111111111111111111111111111111111111111111111111111111111111', 4, 1, NULL, 0, 0, 1, 1, 7, 8, 9,
+             NULL, NULL, 'canary-text one'),
+            (2, x'2222222222222222222222222222222222222222222222222222222222222222', 4, 1, NULL, 0, 0, 1, 1, 7, 8, 9,
+             NULL, x'1111111111111111111111111111111111111111111111111111111111111111', 'canary-text two'),
+            (3, x'3333333333333333333333333333333333333333333333333333333333333333', 4, 2, 'canary-alias', 0, 0, 1, 1,
+             7, 8, 9, NULL, NULL, 'canary-text three');
+         INSERT INTO message_words (rowid, text) SELECT seq, text FROM message;
+         UPDATE meta SET last_event = 3, last_row = 1, received = 3, received_bytes = 815, unread = 3,
+             stranger_bundles = 1, stranger_bytes = 600;
+         INSERT INTO bundle VALUES (1, x'44', 1, 1, 2, 1, NULL, 600, 0, 0, 0, 0, 0, NULL);
          INSERT INTO channel VALUES ('#canary-channel', 5), ('#mesh', NULL);
          PRAGMA user_version = 1; PRAGMA journal_mode = WAL;",
     )
@@ -146,13 +161,61 @@ fn an_upgrade_seals_what_the_first_release_kept_in_the_clear() {
     let path = dir.path().join("db");
     first_release(&path).close().expect("closes");
     std::fs::write(log_of(&path), "").expect("as a closed store leaves it");
-    assert!(holds(&path, b"canary-channel"), "it can be seen at all");
+    let canaries: [&[u8]; 5] =
+        [b"canary-channel", b"canary-talk", b"canary-text", b"canary-alias", b"canary"];
+    assert!(canaries.iter().all(|canary| holds(&path, canary)), "they can be seen at all");
     let store = open(&path);
     assert_eq!(store.opened().upgraded_from, Some(1));
-    let joined = vec![("#canary-channel".to_owned(), Some(5)), ("#mesh".to_owned(), None)];
-    assert_eq!(store.joined(), Ok(joined.clone()));
-    assert!(!holds(&path, b"canary-channel"), "the old form is in the files");
+    let seen = |store: &SqliteStore| {
+        store.check().expect("pages and counts are right");
+        let joined = vec![("#canary-channel".to_owned(), Some(5)), ("#mesh".to_owned(), None)];
+        assert_eq!(store.joined(), Ok(joined));
+        let messages = store.messages_after(Seq(0), 9).expect("readable");
+        let words: Vec<_> = messages.iter().map(|m| (m.text.as_str(), m.conversation.as_str())).collect();
+        assert_eq!(words[0], ("canary-text one", "#canary-talk"));
+        assert_eq!(words[2], ("canary-text three", "#canary-talk"));
+        assert_eq!(messages[1].reply_to, Some(BundleId([0x11; 32])));
+        assert_eq!(messages[2].from_alias.as_deref(), Some("canary-alias"));
+        assert_eq!(messages[0].from, Some(NodeId([1; 20])));
+        assert_eq!(store.messages_of(&NodeId([1; 20])), Ok(2));
+        let query = MessageFilter { query: Some("canary thre".to_owned()), ..MessageFilter::default() };
+        assert_eq!(store.messages(&query).expect("readable").items.len(), 1);
+    };
+    seen(&store);
+    let left = |path: &Path| canaries.iter().filter(|canary| holds(path, canary)).count();
+    assert_eq!(left(&path), 0, "the old form is in the files");
     store.close().expect("closes");
-    assert!(!holds(&path, b"canary-channel"));
-    assert_eq!(open(&path).joined(), Ok(joined));
+    assert_eq!(left(&path), 0);
+    seen(&open(&path));
+}
+
+#[test]
+fn k05_what_messages_say_and_between_whom_is_not_in_the_files() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("db");
+    let mut store = open(&path);
+    let sender = NodeId(*b"canary-sender-of-20b");
+    let mut message = MessageRecord {
+        conversation: "#canary-conversation".to_owned(),
+        from: Some(sender),
+        from_alias: Some("canary-alias".to_owned()),
+        text: "canary-text".to_owned(),
+        reply_to: Some(BundleId([0xca; 32])),
+        ..meshlink_core::contract::message(1)
+    };
+    store.insert_message(&mut message).expect("room");
+    store.commit().expect("room");
+    assert!(!holds(&path, b"canary") && !holds(&path, &[0xca; 32]), "in the log");
+    store.close().expect("closes");
+    assert!(!holds(&path, b"canary") && !holds(&path, &[0xca; 32]), "in the database");
+
+    assert_eq!(open(&path).message(&message.id), Ok(Some(message.clone())));
+    let locked = SqliteStore::open(&path, None).expect("it opens");
+    let seen = locked.message(&message.id).expect("readable").expect("kept");
+    assert_eq!((seen.text.as_str(), seen.conversation.as_str(), seen.from), ("", "", None));
+    assert_eq!(seen.status, message.status);
+    let query = MessageFilter { query: Some("canary".to_owned()), ..MessageFilter::default() };
+    assert_eq!(locked.messages(&query), Err(StoreError::Locked));
+    assert_eq!(locked.conversations(None, 9), Err(StoreError::Locked));
+    assert_eq!(locked.messages_of(&sender), Ok(0));
 }

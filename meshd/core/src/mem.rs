@@ -97,6 +97,16 @@ impl MemStore {
         self.locked = locked;
     }
 
+    /// A message as it can be read: without words in a locked store.
+    fn readable(&self, message: &MessageRecord) -> MessageRecord {
+        let mut message = message.clone();
+        if self.locked {
+            (message.text, message.conversation) = Default::default();
+            (message.from, message.from_alias, message.reply_to) = Default::default();
+        }
+        message
+    }
+
     fn check_unlocked(&self) -> Result<(), StoreError> {
         if self.locked { Err(StoreError::Locked) } else { Ok(()) }
     }
@@ -396,12 +406,13 @@ impl Store for MemStore {
     }
 
     fn message(&self, id: &BundleId) -> Result<Option<MessageRecord>, StoreError> {
-        Ok(self.seq_of.get(id).and_then(|seq| self.messages.get(seq)).cloned())
+        let message = self.seq_of.get(id).and_then(|seq| self.messages.get(seq));
+        Ok(message.map(|message| self.readable(message)))
     }
 
     fn messages_after(&self, after: Seq, limit: usize) -> Result<Vec<MessageRecord>, StoreError> {
         let later = self.messages.range((Excluded(after), Unbounded)).take(limit);
-        Ok(later.map(|(_, message)| message.clone()).collect())
+        Ok(later.map(|(_, message)| self.readable(message)).collect())
     }
 
     fn set_status(

@@ -509,8 +509,8 @@ pub trait Store {
     /// Whether the keys to what is private are missing: the node then carries, and reads and says nothing.
     ///
     /// In a locked store every method for records fails with [`StoreError::Locked`], as do those for channels and
-    /// [`Store::insert_message`]. Whoever may be called in a node that only carries asks here first: a failed
-    /// call loses the transaction. Messages are read without text, sender and conversation.
+    /// [`Store::insert_message`]; nothing is written then. Whoever may be called in a node that only carries asks
+    /// here first. Messages are read without text, sender, conversation and what they answer.
     fn is_locked(&self) -> bool;
 
     /// Whether a channel is shown here.

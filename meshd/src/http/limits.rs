@@ -23,6 +23,8 @@ pub const STREAMS_MAX: usize = 64;
 /// How long a stop waits for answers under way.
 pub(super) const STOP: Duration = Duration::from_secs(5);
 
+/// After this long a search answers with what it has found, and where to go on.
+pub(super) const SEARCH_TIME: Duration = Duration::from_millis(500);
 /// Items of a page that names no limit.
 pub const PAGE_ITEMS_DEFAULT: usize = 50;
 /// Most items of a page.

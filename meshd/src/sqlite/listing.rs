@@ -3,6 +3,10 @@
 //! A page walks the one index that has the fewest candidates (the totals know how many each has) and passes
 //! over what the other filters leave out. A walk ends after [`CANDIDATES_MAX`] candidates even if the page is
 //! not full: the reader goes on from where it ended, and meanwhile the node does its other work.
+//!
+//! **Words are looked for in the messages themselves**, opened one after the other, with no index of words: on a disk
+//! an index says what it indexes, in memory it takes as much again as the texts, and has to be built after each start.
+//! What a search costs, against such an index, is in docs/benchmarks.md.
 
 use meshlink_core::event::MessageStatus;
 use meshlink_core::id::{BundleId, NodeId, Seq};
@@ -11,11 +15,15 @@ use rusqlite::params_from_iter;
 use rusqlite::types::Value;
 
 use super::column::{get, int, status};
-use super::messages::{read_record, record_columns};
-use super::{SqliteStore, rows_max, search};
+use super::messages::{Kept, record_columns};
+use super::search::Query;
+use super::words::{self, Tag};
+use super::{SqliteStore, rows_max};
 
 /// Candidates looked at for one page: some milliseconds.
 const CANDIDATES_MAX: usize = 4096;
+/// Candidates opened for one page, to look for words in them: some milliseconds too.
+const OPENED_MAX: usize = 1024;
 
 /// Which end of the messages a page begins at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -98,22 +106,39 @@ impl SqliteStore {
             Value::from(filter.before.map_or(i64::MAX, |seq| int(seq.0))),
         ];
         params.extend(walk.key());
+        let candidates_max = if wanted.words.is_some() { OPENED_MAX } else { CANDIDATES_MAX };
         let mut page = MessagePage::default();
         let mut candidates = 0;
         let mut last = Seq(0);
+        let mut unreadable = None;
         self.db.each(&walk.statement(filter.order), params_from_iter(params), |row| {
-            let is_wanted = wanted.lets_through(row.get(16)?, row.get(17)?, get(row, 9)?);
-            if candidates == CANDIDATES_MAX || (is_wanted && page.items.len() >= filter.limit.max(1)) {
+            let kept = Kept::read(row)?;
+            let is_wanted = wanted.lets_through(row.get(12)?, row.get(13)?, get(row, 5)?);
+            if candidates == candidates_max || (is_wanted && page.items.len() >= filter.limit.max(1)) {
                 page.next = Some(last);
                 return Ok(false);
             }
             candidates += 1;
             last = Seq(get(row, 0)?);
-            if is_wanted {
-                page.items.push(read_record(row)?);
+            if !is_wanted {
+                return Ok(true);
             }
-            Ok(true)
+            match kept.open(self.keys.as_ref()) {
+                Ok(message) => {
+                    if wanted.words.as_ref().is_none_or(|words| words.is_in(&message.text)) {
+                        page.items.push(message);
+                    }
+                    Ok(true)
+                }
+                Err(error) => {
+                    unreadable = Some(error);
+                    Ok(false)
+                }
+            }
         })?;
+        if let Some(error) = unreadable {
+            return Err(error);
+        }
         Ok(page)
     }
 
@@ -147,20 +172,29 @@ impl SqliteStore {
         after: Option<&str>,
         limit: usize,
     ) -> Result<Vec<ConversationRow>, StoreError> {
-        let query =
-            "SELECT n, name, messages, unread FROM conversation WHERE name > ?1 ORDER BY name LIMIT ?2";
-        let rows = self.db.all(query, (after.unwrap_or(""), rows_max(limit)), |row| {
-            Ok((row.get::<_, i64>(0)?, row.get(1)?, get(row, 2)?, get(row, 3)?))
+        let keys = self.keys()?;
+        let rows = self.db.all("SELECT n, tag, name, messages, unread FROM conversation", [], |row| {
+            let sealed = (get::<Tag>(row, 1)?, row.get::<_, Vec<u8>>(2)?);
+            Ok((sealed, (row.get::<_, i64>(0)?, get(row, 3)?, get(row, 4)?)))
         })?;
+        // Their names are sealed, so only all of them can be put in order; a conversation has at least one message.
+        let mut named = Vec::with_capacity(rows.len());
+        for ((tag, sealed), row) in rows {
+            named.push((words::open_conversation(keys, &tag, &sealed)?, row));
+        }
+        named.retain(|(name, _)| name.as_str() > after.unwrap_or(""));
+        named.sort();
+        named.truncate(limit);
         let newest = concat!(
             "SELECT ",
             record_columns!(),
             " FROM message m INDEXED BY message_by_conversation WHERE m.conversation = ?1
              ORDER BY m.seq DESC LIMIT 1"
         );
-        let mut conversations = Vec::with_capacity(rows.len());
-        for (n, id, messages, unread) in rows {
-            if let Some(last) = self.db.one(newest, [n], read_record)? {
+        let mut conversations = Vec::with_capacity(named.len());
+        for (id, (n, messages, unread)) in named {
+            if let Some(last) = self.db.one(newest, [n], Kept::read)? {
+                let last = last.open(Some(keys))?;
                 conversations.push(ConversationRow { id, messages, unread, last });
             }
         }
@@ -169,7 +203,7 @@ impl SqliteStore {
 
     /// The walk with the fewest candidates; `None` if no message can match.
     fn plan(&self, filter: &MessageFilter) -> Result<Option<(Walk, Wanted)>, StoreError> {
-        let mut wanted = Wanted { conversation: None, sender: None, status: filter.status };
+        let mut wanted = Wanted { conversation: None, author: None, status: filter.status, words: None };
         let mut fewest = self.totals.messages();
         let mut walk = Walk::All;
         let mut offer = |count, other| {
@@ -177,28 +211,32 @@ impl SqliteStore {
                 (fewest, walk) = (count, other);
             }
         };
-        let numbered = |query, key: Value| {
-            self.db.one(query, [key], |row| Ok((row.get::<_, i64>(0)?, get::<u64>(row, 1)?)))
+        let numbered = |query, tag: Tag| {
+            self.db.one(query, [tag], |row| Ok((row.get::<_, i64>(0)?, get::<u64>(row, 1)?)))
         };
         if let Some(name) = &filter.conversation {
-            let found =
-                numbered("SELECT n, messages FROM conversation WHERE name = ?1", name.clone().into())?;
+            let tag = words::conversation_tag(self.keys()?, name);
+            let found = numbered("SELECT n, messages FROM conversation WHERE tag = ?1", tag)?;
             let Some((n, messages)) = found else { return Ok(None) };
             wanted.conversation = Some(n);
             offer(messages, Walk::Conversation(n));
         }
         if let Some(from) = &filter.from {
-            let found = numbered("SELECT n, messages FROM node WHERE id = ?1", from.0.to_vec().into())?;
+            let tag = words::author_tag(self.keys()?, from);
+            let found = numbered("SELECT n, messages FROM author WHERE tag = ?1", tag)?;
             let Some((n, messages)) = found else { return Ok(None) };
-            wanted.sender = Some(n);
-            offer(messages, Walk::Sender(n));
+            wanted.author = Some(n);
+            offer(messages, Walk::Author(n));
         }
         if let Some(of) = filter.status.filter(|of| *of != MessageStatus::Synced) {
             offer(self.totals.own_with(of), Walk::Status(status(of)));
         }
         if let Some(query) = &filter.query {
-            let Some(words) = search::expression(query) else { return Ok(None) };
-            walk = Walk::Words(words);
+            wanted.words = Query::parse(query);
+            if wanted.words.is_none() {
+                return Ok(None);
+            }
+            self.keys()?;
         }
         Ok(Some((walk, wanted)))
     }
@@ -208,35 +246,28 @@ impl SqliteStore {
 enum Walk {
     All,
     Conversation(i64),
-    Sender(i64),
+    Author(i64),
     Status(i64),
-    Words(String),
 }
 
 impl Walk {
     fn key(&self) -> Option<Value> {
         match self {
             Self::All => None,
-            Self::Conversation(n) | Self::Sender(n) | Self::Status(n) => Some(Value::from(*n)),
-            Self::Words(words) => Some(Value::from(words.clone())),
+            Self::Conversation(n) | Self::Author(n) | Self::Status(n) => Some(Value::from(*n)),
         }
     }
 
     fn statement(&self, order: Order) -> String {
-        let (table, place, key) = match self {
-            Self::All => ("message m", "m.seq", ""),
+        let (table, key) = match self {
+            Self::All => ("message m", ""),
             Self::Conversation(_) => {
-                ("message m INDEXED BY message_by_conversation", "m.seq", "AND m.conversation = ?3")
+                ("message m INDEXED BY message_by_conversation", "AND m.conversation = ?3")
             }
-            Self::Sender(_) => ("message m INDEXED BY message_by_sender", "m.seq", "AND m.sender = ?3"),
+            Self::Author(_) => ("message m INDEXED BY message_by_author", "AND m.author = ?3"),
             Self::Status(_) => {
-                ("message m INDEXED BY message_by_status", "m.seq", "AND m.status = ?3 AND m.status <> 1")
+                ("message m INDEXED BY message_by_status", "AND m.status = ?3 AND m.status <> 1")
             }
-            Self::Words(_) => (
-                "message_words w CROSS JOIN message m ON m.seq = w.rowid",
-                "w.rowid",
-                "AND w.message_words MATCH ?3",
-            ),
         };
         let columns = record_columns!();
         let direction = match order {
@@ -244,7 +275,7 @@ impl Walk {
             Order::OldestFirst => "ASC",
         };
         format!(
-            "SELECT {columns} FROM {table} WHERE {place} > ?1 AND {place} < ?2 {key} ORDER BY {place} {direction}"
+            "SELECT {columns} FROM {table} WHERE m.seq > ?1 AND m.seq < ?2 {key} ORDER BY m.seq {direction}"
         )
     }
 }
@@ -252,14 +283,15 @@ impl Walk {
 /// The filters as the rows know them.
 struct Wanted {
     conversation: Option<i64>,
-    sender: Option<i64>,
+    author: Option<i64>,
     status: Option<MessageStatus>,
+    words: Option<Query>,
 }
 
 impl Wanted {
-    fn lets_through(&self, conversation: i64, sender: Option<i64>, status: MessageStatus) -> bool {
+    fn lets_through(&self, conversation: i64, author: Option<i64>, status: MessageStatus) -> bool {
         self.conversation.is_none_or(|wanted| wanted == conversation)
-            && self.sender.is_none_or(|wanted| Some(wanted) == sender)
+            && self.author.is_none_or(|wanted| Some(wanted) == author)
             && self.status.is_none_or(|wanted| wanted == status)
     }
 }

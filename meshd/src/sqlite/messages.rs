@@ -1,71 +1,106 @@
-//! The messages kept, by the place of their event, with their words indexed and their conversations counted.
+//! The messages kept, by the place of their event, with their words sealed and their conversations counted.
 
 use meshlink_core::event::{Event, MessageStatus};
-use meshlink_core::id::{BundleId, Seq};
+use meshlink_core::id::{BundleId, NodeId, Seq};
 use meshlink_core::limits::MESSAGE_COST_BYTES;
 use meshlink_core::store::{MessageRecord, StoreError};
 use rusqlite::Row;
 
 use super::column::{get, get_some, int, priority, protection, some_int, status};
 use super::connection::Connection;
-use super::node::{self, Role};
+use super::records::seal_failure;
 use super::totals::Tally;
+use super::words::{self, Words};
 use super::{SqliteStore, events, hand_overs, rows_max};
+use crate::vault::RecordKeys;
 
-/// The columns [`read_record`] reads, of a message called `m`. Conversation and sender follow as numbers.
+/// The columns [`Kept::read`] reads, of a message called `m`. Conversation and author follow as numbers.
 macro_rules! record_columns {
     () => {
-        "m.seq, m.id, (SELECT name FROM conversation WHERE n = m.conversation),
-         (SELECT id FROM node WHERE n = m.sender), m.alias, m.own, m.text, m.created_unix_ms, m.received_unix_ms,
-         m.status, m.status_reason, m.priority, m.expires_tl_ms, m.reply_to, m.read, m.protection, m.conversation,
-         m.sender"
+        "m.seq, m.id, m.own, m.created_unix_ms, m.received_unix_ms, m.status, m.status_reason, m.priority,
+         m.expires_tl_ms, m.read, m.protection, m.words, m.conversation, m.author"
     };
 }
 pub(super) use record_columns;
 
-pub(super) fn read_record(row: &Row<'_>) -> rusqlite::Result<MessageRecord> {
-    Ok(MessageRecord {
-        seq: Seq(get(row, 0)?),
-        id: get(row, 1)?,
-        conversation: row.get(2)?,
-        from: get_some(row, 3)?,
-        from_alias: row.get(4)?,
-        own: get(row, 5)?,
-        text: row.get(6)?,
-        created_unix_ms: get_some(row, 7)?,
-        received_unix_ms: get_some(row, 8)?,
-        status: get(row, 9)?,
-        status_reason: row.get(10)?,
-        priority: get(row, 11)?,
-        expires_tl_ms: get(row, 12)?,
-        reply_to: get_some(row, 13)?,
-        read: get(row, 14)?,
-        protection: get(row, 15)?,
-    })
+/// A message as its row has it, still sealed.
+pub(super) struct Kept {
+    record: MessageRecord,
+    words: Vec<u8>,
+}
+
+impl Kept {
+    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let record = MessageRecord {
+            seq: Seq(get(row, 0)?),
+            id: get(row, 1)?,
+            conversation: String::new(),
+            from: None,
+            from_alias: None,
+            own: get(row, 2)?,
+            text: String::new(),
+            created_unix_ms: get_some(row, 3)?,
+            received_unix_ms: get_some(row, 4)?,
+            status: get(row, 5)?,
+            status_reason: row.get(6)?,
+            priority: get(row, 7)?,
+            expires_tl_ms: get(row, 8)?,
+            reply_to: None,
+            read: get(row, 9)?,
+            protection: get(row, 10)?,
+        };
+        Ok(Self { record, words: row.get(11)? })
+    }
+
+    /// The message with its words, or without if there are no keys.
+    pub(super) fn open(self, keys: Option<&RecordKeys>) -> Result<MessageRecord, StoreError> {
+        let Self { mut record, words } = self;
+        let id = record.id;
+        words::with(keys, &id, &words, |words| {
+            record.conversation = words.conversation.to_owned();
+            record.text = words.text.to_owned();
+            record.from = words.from;
+            record.from_alias = words.alias.map(str::to_owned);
+            record.reply_to = words.reply_to;
+        })?;
+        Ok(record)
+    }
 }
 
 pub(super) fn insert(store: &mut SqliteStore, message: &mut MessageRecord) -> Result<Seq, StoreError> {
+    let keys = store.keys()?;
+    let words = Words::of(message).seal(keys, &message.id).map_err(seal_failure)?;
+    let tag = words::conversation_tag(keys, &message.conversation);
+    let name = words::seal_conversation(keys, &tag, &message.conversation).map_err(seal_failure)?;
+    let author_tag = message.from.map(|from| words::author_tag(keys, &from));
     assert!(seq_of(&store.db, &message.id)?.is_none(), "the caller has looked whether it is kept");
     let seq = events::append(store, &Event::MessageNew { id: message.id }, message.received_unix_ms)?;
     message.seq = seq;
     let tally = tally_of(message);
     let conversation: Option<i64> = store.db.write_returning(
-        "INSERT INTO conversation (name, messages, unread) VALUES (?1, 1, ?2)
-         ON CONFLICT (name) DO UPDATE SET messages = messages + 1, unread = unread + ?2 RETURNING n",
-        (&message.conversation, tally.is_unread()),
+        "INSERT INTO conversation (tag, name, messages, unread) VALUES (?1, ?2, 1, ?3)
+         ON CONFLICT (tag) DO UPDATE SET messages = messages + 1, unread = unread + ?3 RETURNING n",
+        (tag, name, tally.is_unread()),
         |row| row.get(0),
     )?;
-    let sender = node::add_some(&mut store.db, message.from.as_ref(), Role::Sender)?;
+    let author: Option<i64> = match author_tag {
+        None => None,
+        Some(tag) => store.db.write_returning(
+            "INSERT INTO author (tag, messages) VALUES (?1, 1)
+             ON CONFLICT (tag) DO UPDATE SET messages = messages + 1 RETURNING n",
+            [tag],
+            |row| row.get(0),
+        )?,
+    };
     store.db.write(
-        "INSERT INTO message (seq, id, conversation, sender, alias, own, read, status, priority, created_unix_ms,
-            received_unix_ms, expires_tl_ms, status_reason, reply_to, text, protection)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
+        "INSERT INTO message (seq, id, conversation, author, own, read, status, priority, created_unix_ms,
+            received_unix_ms, expires_tl_ms, status_reason, text_bytes, words, protection)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         (
             int(seq.0),
             message.id.0.as_slice(),
             conversation,
-            sender,
-            &message.from_alias,
+            author,
             message.own,
             message.read,
             status(message.status),
@@ -74,12 +109,11 @@ pub(super) fn insert(store: &mut SqliteStore, message: &mut MessageRecord) -> Re
             some_int(message.received_unix_ms),
             int(message.expires_tl_ms),
             &message.status_reason,
-            message.reply_to.as_ref().map(|id| id.0.as_slice()),
-            &message.text,
+            int(message.text.len() as u64),
+            words,
             protection(message.protection),
         ),
     )?;
-    store.db.write("INSERT INTO message_words (rowid, text) VALUES (?1, ?2)", (int(seq.0), &message.text))?;
     store.totals.add_message(tally);
     Ok(seq)
 }
@@ -89,16 +123,18 @@ fn tally_of(message: &MessageRecord) -> Tally {
     Tally { own, read, status, cost_bytes: message.cost_bytes() }
 }
 
-pub(super) fn one(db: &Connection, id: &BundleId) -> Result<Option<MessageRecord>, StoreError> {
+pub(super) fn one(store: &SqliteStore, id: &BundleId) -> Result<Option<MessageRecord>, StoreError> {
     let query =
         concat!("SELECT ", record_columns!(), " FROM message m WHERE substr(m.id, 1, 12) = ?1 AND m.id = ?2");
-    db.one(query, [id.prefix().0.as_slice(), id.0.as_slice()], read_record)
+    let kept = store.db.one(query, [id.prefix().0.as_slice(), id.0.as_slice()], Kept::read)?;
+    kept.map(|kept| kept.open(store.keys.as_ref())).transpose()
 }
 
-pub(super) fn after(db: &Connection, after: Seq, limit: usize) -> Result<Vec<MessageRecord>, StoreError> {
+pub(super) fn after(store: &SqliteStore, after: Seq, limit: usize) -> Result<Vec<MessageRecord>, StoreError> {
     let query =
         concat!("SELECT ", record_columns!(), " FROM message m WHERE m.seq > ?1 ORDER BY m.seq LIMIT ?2");
-    db.all(query, [int(after.0), rows_max(limit)], read_record)
+    let kept = store.db.all(query, [int(after.0), rows_max(limit)], Kept::read)?;
+    kept.into_iter().map(|kept| kept.open(store.keys.as_ref())).collect()
 }
 
 pub(super) fn set_status(
@@ -133,13 +169,11 @@ pub(super) fn mark_read(store: &mut SqliteStore, id: &BundleId) -> Result<bool, 
 pub(super) fn delete(store: &mut SqliteStore, id: &BundleId) -> Result<bool, StoreError> {
     let Some((seq, before)) = brief(&store.db, id)? else { return Ok(false) };
     let deleted = store.db.write_returning(
-        "DELETE FROM message WHERE seq = ?1 RETURNING text, conversation, sender",
+        "DELETE FROM message WHERE seq = ?1 RETURNING conversation, author",
         [seq],
-        |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get(2)?)),
+        |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<i64>>(1)?)),
     )?;
-    let Some((text, conversation, sender)) = deleted else { return Ok(false) };
-    let unindex = "INSERT INTO message_words (message_words, rowid, text) VALUES ('delete', ?1, ?2)";
-    store.db.write(unindex, (seq, text))?;
+    let Some((conversation, author)) = deleted else { return Ok(false) };
     let left = store.db.write_returning(
         "UPDATE conversation SET messages = messages - 1, unread = unread - ?2 WHERE n = ?1 RETURNING messages",
         (conversation, before.is_unread()),
@@ -148,7 +182,10 @@ pub(super) fn delete(store: &mut SqliteStore, id: &BundleId) -> Result<bool, Sto
     if left.is_some_and(|left| left <= 0) {
         store.db.write("DELETE FROM conversation WHERE n = ?1", [conversation])?;
     }
-    node::remove(&mut store.db, sender, Role::Sender)?;
+    if let Some(author) = author {
+        store.db.write("UPDATE author SET messages = messages - 1 WHERE n = ?1", [author])?;
+        store.db.write("DELETE FROM author WHERE n = ?1 AND messages <= 0", [author])?;
+    }
     hand_overs::forget(&mut store.db, seq)?;
     store.totals.remove_message(before);
     Ok(true)
@@ -177,10 +214,23 @@ pub(super) fn seq_of(db: &Connection, id: &BundleId) -> Result<Option<i64>, Stor
 
 /// A message's place and how it is counted.
 fn brief(db: &Connection, id: &BundleId) -> Result<Option<(i64, Tally)>, StoreError> {
-    let query = "SELECT seq, own, read, status, octet_length(text) FROM message
+    let query = "SELECT seq, own, read, status, text_bytes FROM message
                  WHERE substr(id, 1, 12) = ?1 AND id = ?2";
     db.one(query, [id.prefix().0.as_slice(), id.0.as_slice()], |row| {
         let cost_bytes = get::<u64>(row, 4)?.saturating_add(MESSAGE_COST_BYTES);
         Ok((row.get(0)?, Tally { own: get(row, 1)?, read: get(row, 2)?, status: get(row, 3)?, cost_bytes }))
     })
+}
+
+impl SqliteStore {
+    /// How many messages of a node are kept; none can be told in a locked store.
+    ///
+    /// # Errors
+    /// The disk failed.
+    pub fn messages_of(&self, peer: &NodeId) -> Result<u64, StoreError> {
+        let Some(keys) = &self.keys else { return Ok(0) };
+        let messages = "SELECT messages FROM author WHERE tag = ?1";
+        let messages = self.db.one(messages, [words::author_tag(keys, peer)], |row| get(row, 0))?;
+        Ok(messages.unwrap_or(0))
+    }
 }

@@ -49,6 +49,7 @@ mod search;
 mod tables;
 mod tokens;
 mod totals;
+mod words;
 
 use meshlink_core::clock::SavedClock;
 use meshlink_core::event::{Event, LoggedEvent, MessageStatus};
@@ -276,11 +277,11 @@ impl Store for SqliteStore {
     }
 
     fn message(&self, id: &BundleId) -> Result<Option<MessageRecord>, StoreError> {
-        messages::one(&self.db, id)
+        messages::one(self, id)
     }
 
     fn messages_after(&self, after: Seq, limit: usize) -> Result<Vec<MessageRecord>, StoreError> {
-        messages::after(&self.db, after, limit)
+        messages::after(self, after, limit)
     }
 
     fn set_status(

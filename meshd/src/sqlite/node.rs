@@ -6,7 +6,6 @@
 use meshlink_core::id::NodeId;
 use meshlink_core::store::{StoreError, Usage};
 
-use super::SqliteStore;
 use super::column::{get, int};
 use super::connection::Connection;
 
@@ -17,35 +16,32 @@ pub(super) enum Role {
     Origin { cost_bytes: u64 },
     /// It brought a bundle; the cost counts for strangers' bundles only.
     Ingress { cost_bytes: Option<u64> },
-    /// It wrote a message.
-    Sender,
     /// It took part in a step on a message's way.
     Peer,
 }
 
 impl Role {
-    /// Made bundles and bytes, brought bundles and bytes, messages.
-    fn counts(self) -> [i64; 5] {
+    /// Made bundles and bytes, brought bundles and bytes.
+    fn counts(self) -> [i64; 4] {
         match self {
-            Self::Origin { cost_bytes } => [1, int(cost_bytes), 0, 0, 0],
-            Self::Ingress { cost_bytes: Some(cost_bytes) } => [0, 0, 1, int(cost_bytes), 0],
-            Self::Ingress { cost_bytes: None } | Self::Peer => [0, 0, 0, 0, 0],
-            Self::Sender => [0, 0, 0, 0, 1],
+            Self::Origin { cost_bytes } => [1, int(cost_bytes), 0, 0],
+            Self::Ingress { cost_bytes: Some(cost_bytes) } => [0, 0, 1, int(cost_bytes)],
+            Self::Ingress { cost_bytes: None } | Self::Peer => [0, 0, 0, 0],
         }
     }
 }
 
 /// Counts a row that names a node; returns the node's number.
 pub(super) fn add(db: &mut Connection, id: &NodeId, role: Role) -> Result<i64, StoreError> {
-    let [a, b, c, d, e] = role.counts();
+    let [a, b, c, d] = role.counts();
     let n = db.write_returning(
-        "INSERT INTO node (id, uses, made_bundles, made_bytes, brought_bundles, brought_bytes, messages)
-         VALUES (?1, 1, ?2, ?3, ?4, ?5, ?6)
+        "INSERT INTO node (id, uses, made_bundles, made_bytes, brought_bundles, brought_bytes)
+         VALUES (?1, 1, ?2, ?3, ?4, ?5)
          ON CONFLICT (id) DO UPDATE SET uses = uses + 1, made_bundles = made_bundles + ?2,
             made_bytes = made_bytes + ?3, brought_bundles = brought_bundles + ?4,
-            brought_bytes = brought_bytes + ?5, messages = messages + ?6
+            brought_bytes = brought_bytes + ?5
          RETURNING n",
-        (id.0.as_slice(), a, b, c, d, e),
+        (id.0.as_slice(), a, b, c, d),
         |row| row.get(0),
     )?;
     Ok(n.expect("an insert that updates on conflict returns its row"))
@@ -63,12 +59,12 @@ pub(super) fn add_some(
 /// Undoes [`add`] for a row that goes.
 pub(super) fn remove(db: &mut Connection, n: Option<i64>, role: Role) -> Result<(), StoreError> {
     let Some(n) = n else { return Ok(()) };
-    let [a, b, c, d, e] = role.counts();
+    let [a, b, c, d] = role.counts();
     let uses = db.write_returning(
         "UPDATE node SET uses = uses - 1, made_bundles = made_bundles - ?2, made_bytes = made_bytes - ?3,
-            brought_bundles = brought_bundles - ?4, brought_bytes = brought_bytes - ?5, messages = messages - ?6
+            brought_bundles = brought_bundles - ?4, brought_bytes = brought_bytes - ?5
          WHERE n = ?1 RETURNING uses",
-        (n, a, b, c, d, e),
+        (n, a, b, c, d),
         |row| row.get::<_, i64>(0),
     )?;
     if uses.is_some_and(|uses| uses <= 0) {
@@ -96,15 +92,4 @@ fn usage(db: &Connection, query: &str, id: &NodeId) -> Result<Usage, StoreError>
     let usage =
         db.one(query, [id.0.as_slice()], |row| Ok(Usage { bundles: get(row, 0)?, bytes: get(row, 1)? }))?;
     Ok(usage.unwrap_or_default())
-}
-
-impl SqliteStore {
-    /// How many messages of a node are kept.
-    ///
-    /// # Errors
-    /// The disk failed.
-    pub fn messages_of(&self, peer: &NodeId) -> Result<u64, StoreError> {
-        let messages = "SELECT messages FROM node WHERE id = ?1";
-        Ok(self.db.one(messages, [peer.0.as_slice()], |row| get(row, 0))?.unwrap_or(0))
-    }
 }

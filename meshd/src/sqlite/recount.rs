@@ -17,8 +17,10 @@ use super::totals::{Tally, Totals};
 /// What the rows add up to.
 struct Counted {
     totals: Totals,
-    /// By number: uses, made bundles and bytes, brought bundles and bytes, messages.
-    nodes: BTreeMap<i64, [u64; 6]>,
+    /// By number: uses, made bundles and bytes, brought bundles and bytes.
+    nodes: BTreeMap<i64, [u64; 5]>,
+    /// By number: messages.
+    authors: BTreeMap<i64, u64>,
     /// By number: messages, unread ones.
     conversations: BTreeMap<i64, [u64; 2]>,
 }
@@ -38,10 +40,13 @@ pub(super) fn recount(db: &mut Connection, before: &Totals) -> Result<Totals, St
     let rules = [int(BUNDLE_COST_BYTES_MIN), int(MESSAGE_COST_BYTES)];
     db.write("UPDATE meta SET bundle_cost_min = ?1, message_cost = ?2", rules)?;
     let node = "UPDATE node SET uses = ?2, made_bundles = ?3, made_bytes = ?4, brought_bundles = ?5,
-                brought_bytes = ?6, messages = ?7 WHERE n = ?1";
+                brought_bytes = ?6 WHERE n = ?1";
     for (n, counts) in &counted.nodes {
-        let [a, b, c, d, e, f] = counts.map(int);
-        db.write(node, [*n, a, b, c, d, e, f])?;
+        let [a, b, c, d, e] = counts.map(int);
+        db.write(node, [*n, a, b, c, d, e])?;
+    }
+    for (n, messages) in &counted.authors {
+        db.write("UPDATE author SET messages = ?2 WHERE n = ?1", [*n, int(*messages)])?;
     }
     for (n, counts) in &counted.conversations {
         let [messages, unread] = counts.map(int);
@@ -60,11 +65,14 @@ pub(super) fn verify(db: &Connection, totals: &Totals) -> Result<(), StoreError>
     }
     let nodes = written(
         db,
-        "SELECT n, uses, made_bundles, made_bytes, brought_bundles, brought_bytes, messages FROM node",
-        |row| Ok([get(row, 1)?, get(row, 2)?, get(row, 3)?, get(row, 4)?, get(row, 5)?, get(row, 6)?]),
+        "SELECT n, uses, made_bundles, made_bytes, brought_bundles, brought_bytes FROM node",
+        |row| Ok([get(row, 1)?, get(row, 2)?, get(row, 3)?, get(row, 4)?, get(row, 5)?]),
     )?;
     if nodes != counted.nodes {
         return wrong("the counts of a node are not what its rows add up to".to_owned());
+    }
+    if written(db, "SELECT n, messages FROM author", |row| get::<u64>(row, 1))? != counted.authors {
+        return wrong("the messages of an author are not as many as are counted".to_owned());
     }
     let conversations =
         written(db, "SELECT n, messages, unread FROM conversation", |row| Ok([get(row, 1)?, get(row, 2)?]))?;
@@ -92,11 +100,12 @@ impl Counted {
         totals.last_row = before.last_row.max(one("SELECT ifnull(max(row), 0) FROM bundle")?);
         totals.last_idempotent = before.last_idempotent.max(one("SELECT ifnull(max(n), 0) FROM idempotent")?);
         totals.peers = one("SELECT count(*) FROM peer")?;
-        let mut counted = Self { totals, nodes: BTreeMap::new(), conversations: BTreeMap::new() };
+        let mut counted =
+            Self { totals, nodes: BTreeMap::new(), authors: BTreeMap::new(), conversations: BTreeMap::new() };
         counted.bundles(db)?;
         counted.messages(db)?;
         db.each("SELECT peer FROM hand_over", [], |row| {
-            counted.node(Some(row.get(0)?), [1, 0, 0, 0, 0, 0]);
+            counted.node(Some(row.get(0)?), [1, 0, 0, 0, 0]);
             Ok(true)
         })?;
         Ok(counted)
@@ -107,21 +116,23 @@ impl Counted {
             let class: Class = get(row, 0)?;
             let cost = get::<u64>(row, 1)?.max(BUNDLE_COST_BYTES_MIN);
             self.totals.add_bundle(class, cost);
-            self.node(row.get(2)?, [1, 1, cost, 0, 0, 0]);
-            let counts = if class == Class::Stranger { [1, 0, 0, 1, cost, 0] } else { [1, 0, 0, 0, 0, 0] };
+            self.node(row.get(2)?, [1, 1, cost, 0, 0]);
+            let counts = if class == Class::Stranger { [1, 0, 0, 1, cost] } else { [1, 0, 0, 0, 0] };
             self.node(row.get(3)?, counts);
             Ok(true)
         })
     }
 
     fn messages(&mut self, db: &Connection) -> Result<(), StoreError> {
-        let query = "SELECT own, read, status, octet_length(text), sender, conversation FROM message";
+        let query = "SELECT own, read, status, text_bytes, author, conversation FROM message";
         db.each(query, [], |row| {
             let status: MessageStatus = get(row, 2)?;
             let cost_bytes = get::<u64>(row, 3)?.saturating_add(MESSAGE_COST_BYTES);
             let message = Tally { own: get(row, 0)?, read: get(row, 1)?, status, cost_bytes };
             self.totals.add_message(message);
-            self.node(row.get(4)?, [1, 0, 0, 0, 0, 1]);
+            if let Some(author) = row.get(4)? {
+                *self.authors.entry(author).or_default() += 1;
+            }
             let [messages, unread] = self.conversations.entry(row.get(5)?).or_default();
             *messages += 1;
             *unread += u64::from(message.is_unread());
@@ -129,7 +140,7 @@ impl Counted {
         })
     }
 
-    fn node(&mut self, n: Option<i64>, counts: [u64; 6]) {
+    fn node(&mut self, n: Option<i64>, counts: [u64; 5]) {
         let Some(n) = n else { return };
         for (sum, count) in self.nodes.entry(n).or_default().iter_mut().zip(counts) {
             *sum += count;

@@ -1,85 +1,148 @@
-//! From what a person types to what FTS5 understands (<https://sqlite.org/fts5.html>, section 3).
+//! Whether a text has the words somebody looks for.
 //!
 //! A query is words; all must occur; the last one may be a start. Words between double quotes stand side by side.
-//! Everything is passed on as quoted strings, so nothing in it is an operator and no text is a syntax error;
-//! what is in a string is split into words by the same tokenizer as the texts.
+//! Text and query are folded the same way: words are runs of letters and digits, without case and accents, and an
+//! ideograph is a word by itself. Folded, a text is its words with a space on both sides of each, so that looking for
+//! words is looking for a piece of text.
 
-/// Most words of a query; the rest is ignored.
-const WORDS_MAX: usize = 32;
+use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
+
+/// Most words or quoted pieces of a query; the rest is ignored.
+const TERMS_MAX: usize = 32;
 /// Most bytes of a query; the rest is ignored.
 const QUERY_BYTES_MAX: usize = 1024;
-/// A last word of fewer letters is taken as a whole: many texts have a word that begins with `a`, and the index
-/// of beginnings starts at three letters.
+/// A last word of fewer letters is taken as a whole: many texts have a word that begins with `a`.
 const PREFIX_CHARS_MIN: usize = 3;
-/// From here on a letter is a syllable or a word (CJK and what follows), and says enough by itself.
-const IDEOGRAPHS: char = '\u{2e80}';
+/// Letters of these are words, or syllables that say as much: CJK with kana, without Hangul.
+const IDEOGRAPHS: std::ops::Range<char> = '\u{2e80}'..'\u{a000}';
 
-/// The FTS5 expression for a query; `None` if it has no words.
-pub(super) fn expression(query: &str) -> Option<String> {
-    let end = (0..=query.len().min(QUERY_BYTES_MAX)).rev().find(|end| query.is_char_boundary(*end))?;
-    let mut strings = Vec::new();
-    // Pieces alternate: outside quotes, inside, outside. An open quote ends with the query.
-    for (n, piece) in query[..end].split('"').enumerate() {
-        if n % 2 == 1 {
-            strings.extend(string(piece));
-        } else {
-            strings.extend(piece.split_whitespace().filter_map(string));
+/// What somebody looks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Query {
+    /// Folded, and the last one possibly without its final space.
+    terms: Vec<String>,
+}
+
+impl Query {
+    /// What a person typed; `None` if it has no words.
+    pub(super) fn parse(typed: &str) -> Option<Self> {
+        let end = (0..=typed.len().min(QUERY_BYTES_MAX)).rev().find(|end| typed.is_char_boundary(*end))?;
+        let mut terms = Vec::new();
+        // Pieces alternate: outside quotes, inside, outside. An open quote ends with the query.
+        for (n, piece) in typed[..end].split('"').enumerate() {
+            if n % 2 == 1 {
+                terms.push(folded(piece));
+            } else {
+                terms.extend(piece.split_whitespace().map(folded));
+            }
         }
+        let is_open_ended = !typed.ends_with(|c: char| c == '"' || c.is_whitespace())
+            && typed[..end].matches('"').count().is_multiple_of(2);
+        terms.retain(|term| term.len() > 1);
+        terms.truncate(TERMS_MAX);
+        let last = terms.last_mut()?;
+        let word = last.trim_end().rsplit(' ').next().unwrap_or_default();
+        if is_open_ended && word.chars().count() >= PREFIX_CHARS_MIN {
+            last.pop();
+        }
+        Some(Self { terms })
     }
-    strings.truncate(WORDS_MAX);
-    let is_prefix = !query.ends_with(|c: char| c == '"' || c.is_whitespace())
-        && query[..end].matches('"').count().is_multiple_of(2)
-        && strings.last().is_some_and(|last| may_be_a_start(last.trim_matches('"')));
-    let all = strings.join(" ");
-    (!strings.is_empty()).then(|| if is_prefix { format!("{all}*") } else { all })
+
+    /// Whether a text has all of it.
+    pub(super) fn is_in(&self, text: &str) -> bool {
+        let text = folded(text);
+        self.terms.iter().all(|term| text.contains(term.as_str()))
+    }
 }
 
-fn may_be_a_start(word: &str) -> bool {
-    word.chars().count() >= PREFIX_CHARS_MIN || word.contains(|c| c >= IDEOGRAPHS)
+/// The words of a text, folded, with a space before, between and after them.
+fn folded(text: &str) -> String {
+    let mut words = String::with_capacity(text.len() + 2);
+    words.push(' ');
+    if text.is_ascii() {
+        text.chars().for_each(|c| fold(c, &mut words));
+    } else {
+        text.nfd().filter(|c| !is_combining_mark(*c)).for_each(|c| fold(c, &mut words));
+    }
+    end_word(&mut words);
+    words
 }
 
-/// A string of FTS5; `None` without a character that can be part of a word.
-fn string(words: &str) -> Option<String> {
-    // FTS5 reads its expression up to a NUL.
-    let words: String = words.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    words.chars().any(char::is_alphanumeric).then(|| format!("\"{words}\""))
+fn fold(c: char, words: &mut String) {
+    if !c.is_alphanumeric() {
+        end_word(words);
+    } else if c.is_ascii() {
+        words.push(c.to_ascii_lowercase());
+    } else if IDEOGRAPHS.contains(&c) {
+        end_word(words);
+        words.push(c);
+        words.push(' ');
+    } else {
+        words.extend(c.to_lowercase());
+    }
+}
+
+fn end_word(words: &mut String) {
+    if !words.ends_with(' ') {
+        words.push(' ');
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::expression;
+    use super::*;
+
+    fn finds(query: &str, text: &str) -> bool {
+        Query::parse(query).is_some_and(|query| query.is_in(text))
+    }
 
     #[test]
-    fn words_are_quoted_and_the_last_is_a_prefix() {
-        assert_eq!(expression("hello wor").as_deref(), Some(r#""hello" "wor"*"#));
-        assert_eq!(expression("hello wor ").as_deref(), Some(r#""hello" "wor""#));
-        assert_eq!(expression("ab").as_deref(), Some(r#""ab""#));
-        assert_eq!(expression("水").as_deref(), Some(r#""水"*"#));
-        assert_eq!(
-            expression(r#"see "side by side" now"#).as_deref(),
-            Some(r#""see" "side by side" "now"*"#)
+    fn all_words_must_occur_and_the_last_may_be_a_start() {
+        for query in ["red", "red kite", "kite red", "kit", "red kit", "RED", "a", "red ", "the red"] {
+            assert!(finds(query, "There's a red kite over the mill."), "{query:?}");
+        }
+        for query in ["reds", "ki", "kit ", "ed", "red fox", "kit red", "kite\"over\" mill\"\"x"] {
+            assert!(!finds(query, "There's a red kite over the mill."), "{query:?}");
+        }
+    }
+
+    #[test]
+    fn quoted_words_stand_side_by_side() {
+        assert!(finds("\"red kite\"", "a red, kite") && finds("\"red kite\" mill", "mill: red kite"));
+        assert!(!finds("\"red kite\"", "a kite, red") && !finds("\"red kit\"", "red kite"));
+        assert!(finds("open \"red ki", "open red ki"), "an open quote ends with the query");
+        assert!(!finds("open \"red kit", "open red kite"));
+    }
+
+    #[test]
+    fn case_and_accents_do_not_matter_and_scripts_stay_apart() {
+        assert!(finds("cafe", "Café") && finds("CAFÉ", "cafe") && finds("cafe\u{301}", "café"));
+        assert!(finds("ελλαδα", "Ελλάδα") && finds("strasse", "STRASSE") && finds("москва", "МОСКВА!"));
+        assert!(finds("한국", "한국어") == finds("한국", "한국어 "), "a start of two syllables");
+        assert!(!finds("cafe", "сafe"), "a Cyrillic letter is another one");
+    }
+
+    #[test]
+    fn an_ideograph_is_a_word() {
+        assert!(
+            finds("水", "飲み水です") && finds("\"飲み水\"", "飲み水です") && finds("飲み水", "飲み水です")
         );
-        assert_eq!(expression(r#"open "quote x"#).as_deref(), Some(r#""open" "quote x""#));
+        assert!(!finds("水飲", "飲み水です"));
     }
 
     #[test]
-    fn operators_are_words() {
-        assert_eq!(expression("a OR b*").as_deref(), Some(r#""a" "OR" "b*""#));
-        assert_eq!(expression("text:x ^y -z (NEAR)").as_deref(), Some(r#""text:x" "^y" "-z" "(NEAR)"*"#));
-        assert_eq!(expression("x\0y").as_deref(), Some(r#""x y"*"#));
-    }
-
-    #[test]
-    fn nothing_to_look_for_is_nothing() {
+    fn operators_are_words_and_nothing_to_look_for_is_nothing() {
+        assert!(finds("a OR b*", "or a b") && !finds("a OR b", "a b") && finds("text:x", "text x"));
         for query in ["", "   ", "\"\"", "!?* -", "\0"] {
-            assert_eq!(expression(query), None, "{query:?}");
+            assert_eq!(Query::parse(query), None, "{query:?}");
         }
     }
 
     #[test]
     fn a_query_has_a_limit() {
         let long = "word ".repeat(10_000);
-        assert_eq!(expression(&long).map(|e| e.matches('"').count()), Some(64));
-        assert!(expression(&"ä".repeat(5_000)).is_some_and(|e| e.len() < 1100));
+        assert_eq!(Query::parse(&long).map(|query| query.terms.len()), Some(TERMS_MAX));
+        assert!(Query::parse(&"ä".repeat(5_000)).is_some_and(|query| query.terms[0].len() < 1100));
     }
 }

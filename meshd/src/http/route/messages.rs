@@ -1,11 +1,13 @@
 //! Messages: read, search, mark, forget.
 
+use std::time::Instant;
+
 use axum::Json;
 use axum::extract::State;
 use hyper::StatusCode;
 use meshlink_api::{Message, MessageStatus, Page};
 use meshlink_core::node::Node;
-use meshlink_core::{BundleId, MessageRecord, Store};
+use meshlink_core::{BundleId, MessageRecord, Now, Seq, Store, StoreError};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -61,17 +63,43 @@ pub(crate) async fn list(
     Parameters(query): Parameters<ListQuery>,
 ) -> Result<Json<Page<Message>>, Failure> {
     let limit = page_limit(query.limit)?;
-    let page = app
-        .read(move |node, now| {
-            let filter = filter(node, query, limit)?;
-            let page = node.store().messages(&filter)?;
-            let mut renderer = Renderer::new(node, now);
-            let next = page.next.map(|seq| renderer.cursor(seq));
-            let items = page.items.iter().map(|record| renderer.message(record)).collect::<Result<_, _>>()?;
-            Ok::<_, Failure>(Page { items, next })
-        })
-        .await?;
+    let searching = query.q.is_some();
+    let mut filter = app.read(move |node, _| filter(node, query, limit)).await?;
+    let deadline = Instant::now() + limits::SEARCH_TIME;
+    let mut page = Page { items: Vec::new(), next: None };
+    // A search looks at some messages at a time, so that the node does its other work in between.
+    loop {
+        let part = app.read(part(filter.clone())).await?;
+        page.items.extend(part.items);
+        page.next = part.next;
+        let Some(last) = part.last else { break };
+        if !searching || page.items.len() >= limit || Instant::now() >= deadline {
+            break;
+        }
+        filter.limit = limit - page.items.len();
+        match filter.order {
+            Order::NewestFirst => filter.before = Some(last),
+            Order::OldestFirst => filter.after = Some(last),
+        }
+    }
     Ok(Json(page))
+}
+
+/// What one look at the store finds.
+struct Part {
+    items: Vec<Message>,
+    next: Option<String>,
+    last: Option<Seq>,
+}
+
+fn part(filter: MessageFilter) -> impl FnOnce(&Node<SqliteStore>, Now) -> Result<Part, StoreError> {
+    move |node, now| {
+        let page = node.store().messages(&filter)?;
+        let mut renderer = Renderer::new(node, now);
+        let next = page.next.map(|seq| renderer.cursor(seq));
+        let items = page.items.iter().map(|record| renderer.message(record)).collect::<Result<_, _>>()?;
+        Ok(Part { items, next, last: page.next })
+    }
 }
 
 fn filter(node: &Node<SqliteStore>, query: ListQuery, limit: usize) -> Result<MessageFilter, Failure> {
