@@ -170,7 +170,13 @@ impl MeshLink {
         let node = |name: &str| -> anyhow::Result<(Running, (String, String))> {
             let state = dir.path().join(name);
             let mut command = Command::new(bin.join("meshd"));
-            command.arg("--state-dir").arg(&state).args(["--listen", "127.0.0.1:0", "--no-ble", "--socket"]);
+            command.arg("--state-dir").arg(&state).args([
+                "--listen",
+                "127.0.0.1:0",
+                "--no-ble",
+                "--no-lan",
+                "--socket",
+            ]);
             command.arg(state.join("s")).args(["--relay", &format!("ws://127.0.0.1:{port}")]);
             let begun = Instant::now();
             let running = start(&mut command)?;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use crate::link::lan::LanPeer;
 use crate::link::relay::RelayUrl;
 use crate::log::LogFilter;
 
@@ -60,12 +61,18 @@ pub struct Args {
     /// No Bluetooth (this version has none).
     #[arg(long)]
     pub no_ble: bool,
-    /// Find nodes on the local network. This version can't and refuses it.
+    /// Find nodes on the local network and be found there; this is the default.
     #[arg(long)]
     pub lan: bool,
-    /// Don't look for nodes on the local network (this version can't).
+    /// Don't look for nodes on the local network, and don't show up there.
     #[arg(long, conflicts_with = "lan")]
     pub no_lan: bool,
+    /// Node on the network that multicast does not find, to connect to; may be repeated.
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "no_lan")]
+    pub lan_peer: Vec<LanPeer>,
+    /// TCP port for neighbours on the local network [default: a free one].
+    #[arg(long, value_name = "PORT", conflicts_with = "no_lan")]
+    pub lan_port: Option<u16>,
     /// Let pages of exactly this origin call the API with a token; may be repeated.
     #[arg(long, value_name = "ORIGIN", value_parser = origin)]
     pub allow_origin: Vec<String>,
@@ -176,6 +183,7 @@ mod tests {
         for bad in [
             &["meshd", "--listen", "127.0.0.1:0", "--no-tcp"][..],
             &["meshd", "--lan", "--no-lan"],
+            &["meshd", "--lan-peer", "10.0.0.2:1", "--no-lan"],
             &["meshd", "--listen", "nonsense"],
         ] {
             assert!(Args::try_parse_from(bad).is_err(), "{bad:?}");

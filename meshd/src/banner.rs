@@ -15,6 +15,7 @@ pub(crate) struct Banner {
     name: Option<String>,
     api: String,
     token: String,
+    lan: &'static str,
     relays: String,
     /// How to call `meshctl` so that it finds this daemon.
     meshctl: String,
@@ -42,6 +43,11 @@ impl Banner {
             name,
             api: format!("{tcp}{}", addresses.socket.display()),
             token: state.path().join(TOKEN_FILE).display().to_string(),
+            lan: if settings.lan.enabled {
+                "neighbours are found there; --no-lan keeps off it"
+            } else {
+                "off"
+            },
             relays,
             meshctl: meshctl(addresses, state),
             demo,
@@ -50,10 +56,10 @@ impl Banner {
 
     /// For a person, on standard error.
     pub(crate) fn print(&self) {
-        let Self { node, name, api, token, relays, meshctl, demo } = self;
+        let Self { node, name, api, token, lan, relays, meshctl, demo } = self;
         let name = name.as_deref().map_or("no name yet: --name".to_owned(), |name| format!("{name:?}"));
         let mut text = format!(
-            "\nNode {node} ({name})\n  API        {api}\n  token      {token}\n  Bluetooth  not in this version\n  relays     {relays}\n\nNext:\n  {meshctl} status\n  {meshctl} send \"hello\"\n  {meshctl} watch\n"
+            "\nNode {node} ({name})\n  API        {api}\n  token      {token}\n  Bluetooth  not in this version\n  network    {lan}\n  relays     {relays}\n\nNext:\n  {meshctl} status\n  {meshctl} send \"hello\"\n  {meshctl} watch\n"
         );
         if *demo {
             text += "\nA second node, Echo, lives in this process and answers what you send. Both meet at a relay of\nthis process, where `websocat URL` with the relay's URL above sees and says the same. Ctrl-C ends it all.\n";

@@ -16,6 +16,7 @@ use meshlink_core::Limits;
 
 use crate::args::{self, Args};
 use crate::clock::ClockPolicy;
+use crate::link::lan::{LanPeer, LanSettings};
 use crate::link::relay::{RelaySettings, RelayUrl};
 use crate::log::LogFilter;
 use crate::places::{self, Environment};
@@ -83,6 +84,8 @@ pub struct Settings {
     pub ui: Option<PathBuf>,
     /// How much is kept.
     pub limits: Limits,
+    /// Links over the local network.
+    pub lan: LanSettings,
     /// Relays to meet other nodes at.
     pub relays: Vec<RelaySettings>,
 }
@@ -112,6 +115,10 @@ struct Layer {
     bundles_max: Option<u64>,
     events_kept: Option<u64>,
     peers_kept: Option<u64>,
+    lan: Option<bool>,
+    lan_port: Option<u16>,
+    lan_interfaces: Option<Vec<String>>,
+    lan_peers: Option<Vec<LanPeer>>,
     relays: Option<Vec<RelaySettings>>,
 }
 
@@ -137,11 +144,6 @@ impl Configuration {
                 "--adapter: this version has no Bluetooth yet; leave it out",
             ));
         }
-        if args.lan || env("MESHD_LAN").is_some() {
-            let text =
-                "--lan: this version can't find nodes on the local network yet; leave it out, or use --relay";
-            return Err(ConfigError::NotInThisVersion(text));
-        }
         let flags = Layer::from_args(args);
         let environment = Layer::from_environment(env)?;
         let mut layers = vec![flags, environment];
@@ -159,13 +161,15 @@ fn config_file(args: &Args, env: Environment<'_>) -> Option<PathBuf> {
     named.or_else(|| places::config_files(env).into_iter().find(|path| path.exists()))
 }
 
-/// Every variable there is. `MESHD_ADAPTER` and `MESHD_LAN` are known so that they can be refused.
-const VARIABLES: [&str; 15] = [
+/// Every variable there is. `MESHD_ADAPTER` is known so that it can be refused.
+const VARIABLES: [&str; 17] = [
     "MESHD_ADAPTER",
     "MESHD_ALLOW_ORIGIN",
     "MESHD_CLOCK",
     "MESHD_CONFIG",
     "MESHD_LAN",
+    "MESHD_LAN_PEER",
+    "MESHD_LAN_PORT",
     "MESHD_LISTEN",
     "MESHD_LOG",
     "MESHD_NAME",
@@ -212,6 +216,13 @@ impl Layer {
             socket: args.socket.clone(),
             allow_origins: (!args.allow_origin.is_empty()).then(|| args.allow_origin.clone()),
             ui: args.ui.clone(),
+            // Naming a node or a port says that the local network is wanted.
+            lan: match args.no_lan {
+                true => Some(false),
+                false => (args.lan || args.lan_port.is_some() || !args.lan_peer.is_empty()).then_some(true),
+            },
+            lan_port: args.lan_port,
+            lan_peers: (!args.lan_peer.is_empty()).then(|| args.lan_peer.clone()),
             relays: (!relays.is_empty()).then_some(relays),
             ..Self::default()
         }
@@ -222,9 +233,13 @@ impl Layer {
         let listen = vars.parse_with("MESHD_LISTEN", args::socket_address)?;
         let no_tcp = vars.parse_with("MESHD_NO_TCP", truth)?;
         let relays = vars.list("MESHD_RELAY", RelayUrl::from_str)?;
-        // There is no Bluetooth and no LAN to switch off, but whether the values make sense can be said.
+        // There is no Bluetooth to switch off, but whether the value makes sense can be said.
         vars.parse_with("MESHD_NO_BLE", truth)?;
-        vars.parse_with("MESHD_NO_LAN", truth)?;
+        let no_lan = vars.parse_with("MESHD_NO_LAN", truth)?;
+        let lan = vars.parse_with("MESHD_LAN", truth)?;
+        let lan_port = vars.parse_with("MESHD_LAN_PORT", |text| {
+            text.parse::<u16>().map_err(|_| "not a port, such as 6375")
+        })?;
         Ok(Self {
             source: "environment".to_owned(),
             state_dir: vars.path("MESHD_STATE_DIR"),
@@ -236,6 +251,9 @@ impl Layer {
             socket: vars.path("MESHD_SOCKET"),
             allow_origins: vars.list("MESHD_ALLOW_ORIGIN", args::origin)?,
             ui: vars.path("MESHD_UI"),
+            lan: no_lan.filter(|no| *no).map(|no| !no).or(lan).or(no_lan.map(|no| !no)),
+            lan_port,
+            lan_peers: vars.list("MESHD_LAN_PEER", LanPeer::from_str)?,
             relays: relays.map(|urls| urls.into_iter().map(RelaySettings::new).collect()),
             ..Self::default()
         })
@@ -312,6 +330,12 @@ impl Settings {
                 ),
                 events_kept: pick.value("store.events_kept", |layer| layer.events_kept, limits.events_kept),
                 peers_kept: pick.value("store.peers_kept", |layer| layer.peers_kept, limits.peers_kept),
+            },
+            lan: LanSettings {
+                enabled: pick.value("lan.enabled", |layer| layer.lan, true),
+                port: pick.value("lan.port", |layer| layer.lan_port, 0),
+                interfaces: pick.value("lan.interfaces", |layer| layer.lan_interfaces.clone(), Vec::new()),
+                peers: pick.value("lan.peers", |layer| layer.lan_peers.clone(), Vec::new()),
             },
             relays: pick.relays(),
         };

@@ -27,7 +27,7 @@ use crate::driver::Driver;
 use crate::http::{self, App, Listener};
 use crate::identity_file::{self, system_entropy};
 use crate::link::network::watch_network;
-use crate::link::relay;
+use crate::link::{lan, relay};
 use crate::listen::{self, SocketFile};
 use crate::places;
 use crate::service_manager;
@@ -120,7 +120,7 @@ async fn live(mut settings: Settings, activated: Activated, with_demo: bool) -> 
     introduce(&driver, &identity, &settings).await?;
     report_missing_transports(&driver, &settings);
 
-    let mut links = spawn_relays(&settings, &driver, &stopping);
+    let mut links = spawn_links(&settings, &driver, &stopping);
     let demo = match demo {
         Some(demo) => Some(demo.run(driver.clone(), stopping.clone()).await?),
         None => None,
@@ -224,7 +224,7 @@ async fn introduce(driver: &Driver, identity: &Identity, settings: &Settings) ->
     }
 }
 
-/// Transports that a user may look for and this version does not have.
+/// Transports that a user may look for and that are not there.
 fn report_missing_transports(driver: &Driver, settings: &Settings) {
     let port = driver.links();
     let off = |kind, name: &str, detail: &str, hint: Option<&str>| TransportStatus {
@@ -235,19 +235,25 @@ fn report_missing_transports(driver: &Driver, settings: &Settings) {
         hint: hint.map(str::to_owned),
     };
     port.report(off(LinkKind::Ble, "bluetooth", "not in this version", None));
-    port.report(off(LinkKind::Lan, "lan", "not in this version", None));
+    if !settings.lan.enabled {
+        let hint = "leave --no-lan out, or set enabled = true in [lan] of the configuration";
+        port.report(off(LinkKind::Lan, "lan", "switched off", Some(hint)));
+    }
     if settings.relays.is_empty() {
         let hint = "name one with --relay ws://host:8080, or in the configuration file";
         port.report(off(LinkKind::Relay, "relay", "no relay is configured", Some(hint)));
     }
 }
 
-fn spawn_relays(settings: &Settings, driver: &Driver, stopping: &Stopping) -> JoinSet<()> {
+fn spawn_links(settings: &Settings, driver: &Driver, stopping: &Stopping) -> JoinSet<()> {
     let mut links = JoinSet::new();
-    if settings.relays.is_empty() {
+    if settings.relays.is_empty() && !settings.lan.enabled {
         return links;
     }
     let network = watch_network();
+    if settings.lan.enabled {
+        links.spawn(lan::run(settings.lan.clone(), driver.links(), network.clone(), stopping.clone()));
+    }
     for relay in &settings.relays {
         let name = relay.name();
         let link = relay::run(relay.clone(), driver.clone(), network.clone(), stopping.clone());

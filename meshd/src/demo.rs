@@ -1,7 +1,8 @@
 //! `--demo`: one process that shows the whole thing. A relay on a free loopback port, this node, and a second,
 //! talkative one that lives in a scratch directory and answers politely.
 //!
-//! The demonstration keeps to itself: other relays are left out, so that nothing of it reaches a real mesh.
+//! The demonstration keeps to itself: other relays and the local network are left out, so that nothing of it
+//! reaches a real mesh.
 //! Without `--state-dir` this node's own state is scratch as well, and nothing stays behind.
 
 use std::path::{Path, PathBuf};
@@ -88,6 +89,7 @@ impl Demo {
             tracing::warn!("--demo keeps to itself: the configured relays are left out");
         }
         settings.relays = vec![RelaySettings::new(url.clone())];
+        settings.lan.enabled = false;
         let scratch = settings.state_dir.is_none().then(|| ScratchDir::new("demo")).transpose()?;
         if settings.name.is_none() && scratch.is_some() {
             settings.name = Some("You".to_owned());

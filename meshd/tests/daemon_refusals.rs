@@ -52,13 +52,14 @@ fn a_flag_that_makes_no_sense_is_a_usage_error() {
         (&["--no-such-flag"], "--no-such-flag"),
         (&["--listen", "127.0.0.1:0", "--no-tcp"], "--no-tcp"),
         (&["--log", "loud"], "debug"),
+        (&["--lan", "--no-lan"], "--no-lan"),
+        (&["--lan-peer", "mill"], "192.168.1.20:6375"),
     ] {
         let output = run(args);
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(2), "{args:?}: {said}");
         assert!(said.contains(word), "{args:?}: {said}");
     }
-    assert_has(&refusal(&["--lan"], 2), &["local network", "--relay"]);
     assert_has(&refusal(&["--adapter", "hci0"], 2), &["no Bluetooth"]);
 }
 

@@ -18,7 +18,7 @@ export class Daemon {
 
   async start() {
     const port = this.url ? new URL(this.url).port : "0";
-    const args = ["--state-dir", this.#state, "--socket", join(this.#state, "meshd.sock"), "--ui", EXAMPLES];
+    const args = ["--state-dir", this.#state, "--socket", join(this.#state, "meshd.sock"), "--ui", EXAMPLES, "--no-lan"];
     this.#process = spawn(process.env.MESHD, [...args, "--listen", `127.0.0.1:${port}`], { stdio: ["ignore", "ignore", "pipe"] });
     this.#process.stderr.setEncoding("utf8").on("data", (text) => (this.#log += text));
     this.url = await waitFor("meshd to answer", async () => {

@@ -129,7 +129,14 @@ impl Node {
     fn spawn(state: &Path, name: &str, flags: &[String]) -> Process {
         let mut command = Command::new(binary("meshd"));
         // A socket path has at most 108 bytes, so it does not live in a deep test directory's runtime path.
-        command.arg("--state-dir").arg(state).args(["--listen", "127.0.0.1:0", "--no-ble", "--name", name]);
+        command.arg("--state-dir").arg(state).args([
+            "--listen",
+            "127.0.0.1:0",
+            "--no-ble",
+            "--no-lan",
+            "--name",
+            name,
+        ]);
         command.arg("--socket").arg(state.join("s")).args(flags);
         Process::start(command, &state.with_extension("log"))
     }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 use super::{ConfigError, Layer};
 use crate::args;
 use crate::clock::ClockPolicy;
+use crate::link::lan::LanPeer;
 use crate::link::relay::{RelaySettings, RelayUrl};
 use crate::log::LogFilter;
 
@@ -30,6 +31,7 @@ struct File {
     clock: Option<ClockPolicy>,
     api: Api,
     store: Store,
+    lan: Lan,
     relay: Option<Vec<Relay>>,
 }
 
@@ -57,6 +59,16 @@ struct Store {
     events_kept: Option<u64>,
     #[serde(deserialize_with = "count")]
     peers_kept: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Lan {
+    enabled: Option<bool>,
+    port: Option<u16>,
+    interfaces: Option<Vec<String>>,
+    #[serde(deserialize_with = "lan_peers")]
+    peers: Option<Vec<LanPeer>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -128,6 +140,10 @@ pub(super) fn parse(text: &str) -> Result<Layer, (usize, String)> {
         bundles_max: file.store.bundles_max,
         events_kept: file.store.events_kept,
         peers_kept: file.store.peers_kept,
+        lan: file.lan.enabled,
+        lan_port: file.lan.port,
+        lan_interfaces: file.lan.interfaces,
+        lan_peers: file.lan.peers,
         relays: file.relay.map(|relays| relays.into_iter().map(|relay| relay.0).collect()),
     })
 }
@@ -155,6 +171,12 @@ where
 {
     let text = String::deserialize(value)?;
     parse(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
+fn lan_peers<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Vec<LanPeer>>, D::Error> {
+    let texts = Vec::<String>::deserialize(value)?;
+    let peers = texts.iter().map(|text| text.parse()).collect::<Result<_, _>>();
+    peers.map(Some).map_err(serde::de::Error::custom)
 }
 
 fn origins<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Vec<String>>, D::Error> {

@@ -126,9 +126,7 @@ fn a_file_that_was_named_must_be_there() {
 
 #[test]
 fn what_this_version_lacks_is_refused_and_switching_it_off_is_fine() {
-    for words in [&["--adapter", "hci0"][..], &["--lan"]] {
-        assert!(Configuration::load(&args(words), &env(&[])).is_err(), "{words:?}");
-    }
+    assert!(Configuration::load(&args(&["--adapter", "hci0"]), &env(&[])).is_err());
     load(&["--no-ble", "--no-lan"], &[("MESHD_NO_BLE", "1")]);
 }
 
@@ -162,4 +160,23 @@ fn a_misspelt_variable_is_warned_of() {
         let code = include_str!("../config.rs").matches(&format!("\"{name}\"")).count();
         assert!(code >= 2, "{name} is read nowhere");
     }
+}
+
+#[test]
+fn the_local_network_is_on_unless_somebody_says_no_and_the_highest_word_counts() {
+    let (_dir, off) = written("[lan]\nenabled = false\npeers = [\"10.0.0.2:6375\"]\nport = 6375\n");
+    let enabled = |words: &[&str], pairs: &[(&str, &str)]| load(words, pairs).settings.lan.enabled;
+    assert!(enabled(&[], &[]));
+    assert!(!enabled(&["--config", &off], &[]));
+    assert!(enabled(&["--config", &off], &[("MESHD_LAN", "1")]));
+    assert!(!enabled(&[], &[("MESHD_NO_LAN", "1")]));
+    assert!(!enabled(&[], &[("MESHD_NO_LAN", "1"), ("MESHD_LAN", "1")]));
+    assert!(!enabled(&[], &[("MESHD_LAN", "0")]));
+    assert!(enabled(&["--lan"], &[("MESHD_NO_LAN", "1")]));
+    assert!(!enabled(&["--no-lan"], &[("MESHD_LAN", "1")]));
+    // Naming a node or a port asks for it.
+    assert!(enabled(&["--lan-peer", "10.0.0.3:1"], &[("MESHD_NO_LAN", "1")]));
+    let lan = load(&["--config", &off, "--lan-peer", "10.0.0.3:1"], &[]).settings.lan;
+    assert_eq!((lan.port, lan.peers), (6375, vec!["10.0.0.3:1".parse().unwrap()]));
+    assert!(Configuration::load(&args(&[]), &env(&[("MESHD_LAN_PORT", "x")])).is_err());
 }

@@ -4,6 +4,8 @@
 //! It hands whole frames to the node and takes whole frames from it through a
 //! [`crate::driver::LinkEnd`]; it never looks into one.
 
+pub mod lan;
 pub mod network;
 pub mod pipe;
 pub mod relay;
+mod status;

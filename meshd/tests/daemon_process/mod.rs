@@ -60,22 +60,47 @@ pub struct Daemon {
     pub state: PathBuf,
     log: PathBuf,
     flags: Vec<String>,
+    /// The network namespace it lives in, if not the tester's.
+    namespace: Option<String>,
 }
 
 impl Daemon {
+    /// Without links over the local network, unless a flag asks for them: tests are to meet nobody else.
     pub fn start(dir: &Path, name: &str, flags: &[&str]) -> Self {
+        Self::start_anywhere(dir, name, None, flags)
+    }
+
+    /// In a network namespace, with nothing said about links.
+    pub fn start_in(dir: &Path, name: &str, namespace: &str, flags: &[&str]) -> Self {
+        Self::start_anywhere(dir, name, Some(namespace.to_owned()), flags)
+    }
+
+    fn start_anywhere(dir: &Path, name: &str, namespace: Option<String>, flags: &[&str]) -> Self {
         let state = dir.join(name);
         let log = dir.join(format!("{name}.log"));
         let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
-        let child = Self::spawn(&state, &log, &flags);
-        let mut daemon = Self { child, state, log, flags };
+        let child = Self::spawn(&state, &log, namespace.as_deref(), &flags);
+        let mut daemon = Self { child, state, log, flags, namespace };
         daemon.wait_until_it_answers();
         daemon
     }
 
-    fn spawn(state: &Path, log: &Path, flags: &[String]) -> Child {
+    fn spawn(state: &Path, log: &Path, namespace: Option<&str>, flags: &[String]) -> Child {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("log file");
-        let mut command = meshd(&["--state-dir", state.to_str().expect("plain path"), "--no-ble"]);
+        let args = ["--state-dir", state.to_str().expect("plain path"), "--no-ble"];
+        let mut command = match namespace {
+            None => meshd(&args),
+            // `ip` becomes the program, so the process id is the daemon's.
+            Some(namespace) => {
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", namespace, env!("CARGO_BIN_EXE_meshd")]).args(args);
+                command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").stdin(Stdio::null());
+                command
+            }
+        };
+        if namespace.is_none() {
+            command.env("MESHD_NO_LAN", "1");
+        }
         if !flags.iter().any(|flag| flag == "--listen") {
             command.arg("--no-tcp");
         }
@@ -121,7 +146,7 @@ impl Daemon {
 
     /// Starts again on the same state.
     pub fn restart(&mut self) {
-        self.child = Self::spawn(&self.state, &self.log, &self.flags);
+        self.child = Self::spawn(&self.state, &self.log, self.namespace.as_deref(), &self.flags);
         self.wait_until_it_answers();
     }
 
@@ -170,9 +195,19 @@ impl Daemon {
 
     /// The relay's line in the status.
     pub fn relay(&self) -> Value {
+        self.transport("relay").expect("always listed")
+    }
+
+    /// The first line about this kind of link in the status.
+    pub fn transport(&self, kind: &str) -> Option<Value> {
         let status = self.get("/v1/status");
         let transports = status["transports"].as_array().expect("a list");
-        transports.iter().find(|transport| transport["kind"] == "relay").expect("always listed").clone()
+        transports.iter().find(|transport| transport["kind"] == kind).cloned()
+    }
+
+    /// The links there are, each with its kind.
+    pub fn links(&self) -> Vec<Value> {
+        self.get("/v1/links")["items"].as_array().expect("a list").clone()
     }
 }
 

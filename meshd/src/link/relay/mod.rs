@@ -15,7 +15,6 @@ mod bridge;
 mod connect;
 mod mesh;
 mod session;
-mod status;
 mod url;
 
 use std::path::PathBuf;
@@ -23,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use meshlink_core::TransportState;
+use meshlink_core::{LinkKind, TransportState};
 use tokio::sync::{Notify, mpsc};
 use tokio::time::Instant;
 
@@ -31,11 +30,11 @@ pub use url::RelayUrl;
 
 use crate::driver::Driver;
 use crate::link::network::NetworkChanges;
+use crate::link::status::StatusLine;
 use crate::stop::Stopping;
 use backoff::{Backoff, NUDGE_APART};
 use bridge::{Bridge, Outgoing};
 use session::{Ended, Session};
-use status::StatusLine;
 
 /// What a user says about a relay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,7 +75,7 @@ pub async fn run(
     let (texts, outgoing) = mpsc::channel(1);
     let nudge = Arc::new(Notify::new());
     let bridge = Bridge::open(driver.clone(), relay.url.mark_name(), texts, Arc::clone(&nudge)).await?;
-    let status = StatusLine::new(driver.links(), relay.name());
+    let status = StatusLine::new(driver.links(), LinkKind::Relay, relay.name());
     let backoff = Backoff::new(relay.url.is_loopback());
     let supervisor =
         Supervisor { relay, driver, status, backoff, outgoing, nudge, network, tried: Instant::now() };

@@ -18,9 +18,9 @@ use tokio_tungstenite::tungstenite::{Bytes, Error as WsError, Message};
 use super::bridge::{self, Fate, Outgoing};
 use super::connect::Connection;
 use super::mesh::{Frames, Mesh};
-use super::status::StatusLine;
 use super::{RelaySettings, dice};
 use crate::driver::Driver;
+use crate::link::status::StatusLine;
 use crate::stop::Stopping;
 
 /// Bytes waiting for the socket before links have to wait.

@@ -1,4 +1,4 @@
-//! How one relay stands, in words, and not more often than people read.
+//! How one transport stands, in words, and not more often than people read.
 //!
 //! A report becomes an event in the node's durable log, so presence that flickers is reported once a second
 //! at most. A change of the state itself is never held back.
@@ -13,9 +13,10 @@ use crate::driver::LinkPort;
 /// Between two reports of the same state.
 const APART: Duration = Duration::from_secs(1);
 
-/// The status line of one relay.
+/// The status line of one transport.
 pub(super) struct StatusLine {
     port: LinkPort,
+    kind: LinkKind,
     name: String,
     said: Option<TransportStatus>,
     next: Option<TransportStatus>,
@@ -23,13 +24,13 @@ pub(super) struct StatusLine {
 }
 
 impl StatusLine {
-    pub(super) fn new(port: LinkPort, name: String) -> Self {
-        Self { port, name, said: None, next: None, not_before: Instant::now() }
+    pub(super) fn new(port: LinkPort, kind: LinkKind, name: String) -> Self {
+        Self { port, kind, name, said: None, next: None, not_before: Instant::now() }
     }
 
     /// Says how it stands, now or as soon as it may.
     pub(super) fn set(&mut self, state: TransportState, detail: String, hint: Option<String>) {
-        let status = TransportStatus { kind: LinkKind::Relay, name: self.name.clone(), state, detail, hint };
+        let status = TransportStatus { kind: self.kind, name: self.name.clone(), state, detail, hint };
         let urgent = self.said.as_ref().is_none_or(|said| said.state != state);
         self.next = Some(status);
         if urgent {
