@@ -8,6 +8,7 @@
 //! (RFC 4648 section 6). Fields may be added in later versions; readers ignore what they do not know.
 
 pub mod event;
+pub mod maintenance;
 pub mod message;
 pub mod node;
 pub mod problem;
@@ -15,6 +16,7 @@ pub mod relay;
 pub mod token;
 
 pub use event::{Event, EventType};
+pub use maintenance::{LogSetting, Reloaded, Setting, Settings, StoreCompacted, StoreReport, StoreVerified};
 pub use message::{
     Conversation, HandOver, HandOverStep, Message, MessageStatus, NewMessage, Priority, Protection, Sender,
     Trace,

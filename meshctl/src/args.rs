@@ -146,6 +146,35 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: Option<ProfileAction>,
     },
+    /// Look for what is wrong with this node and its machine, and say what to do
+    #[command(
+        after_help = "Exit code 0: nothing is broken (warnings may be there); 1: a check failed; 3: no daemon.
+
+Examples:
+  meshctl doctor
+  meshctl doctor --json | jq '.checks[] | select(.state != \"ok\")'"
+    )]
+    Doctor,
+    /// Show the daemon's settings, or have it read them again
+    Config {
+        /// What to do about them.
+        #[command(subcommand)]
+        action: ConfigAction,
+    },
+    /// Show what the daemon logs, or change it until its next reload or restart
+    #[command(after_help = "Examples:
+  meshctl log
+  meshctl log info,meshd::link=debug")]
+    Log {
+        /// A level (error, warn, info, debug, trace, off) or target=level, separated by commas
+        filter: Option<String>,
+    },
+    /// Look after the store: its size, whether it is sound, its unused space
+    Store {
+        /// What to do about it.
+        #[command(subcommand)]
+        action: StoreAction,
+    },
     /// Print a completion script for a shell
     #[command(after_help = "Examples:
   meshctl completions bash > ~/.local/share/bash-completion/completions/meshctl
@@ -383,6 +412,30 @@ pub(crate) enum TokenAction {
         /// The token's id
         id: String,
     },
+}
+
+/// What to do about the settings.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ConfigAction {
+    /// Show every setting in force
+    Show {
+        /// And where each comes from: default, file, environment, flag, or the API
+        #[arg(long)]
+        origin: bool,
+    },
+    /// Read the configuration again, as SIGHUP does; says what needs a restart
+    Reload,
+}
+
+/// What to do about the store.
+#[derive(Debug, Subcommand)]
+pub(crate) enum StoreAction {
+    /// Show how large it is and what is left of the disk
+    Stats,
+    /// Check everything in it; other requests wait meanwhile
+    Verify,
+    /// Give its unused space back to the disk; nothing else happens meanwhile
+    Compact,
 }
 
 /// What to do about the profile.

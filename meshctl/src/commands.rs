@@ -5,6 +5,7 @@ mod messages;
 mod neighbours;
 mod node;
 mod send;
+mod upkeep;
 mod watch;
 
 use crate::args::{Args, Command};
@@ -51,6 +52,10 @@ pub(crate) async fn run(args: Args, screen: &mut Screen) -> Result<(), Failure> 
         Command::Channel { action } => node::channels(console, action).await,
         Command::Token { action } => node::tokens(console, action).await,
         Command::Profile { action } => node::profile(console, action).await,
+        Command::Doctor => upkeep::doctor(console).await,
+        Command::Config { action } => upkeep::config(console, action).await,
+        Command::Log { filter } => upkeep::log(console, filter).await,
+        Command::Store { action } => upkeep::store(console, action).await,
         Command::Completions { shell } => manual::completions(console.screen, shell),
         Command::Man { dir } => manual::man(console.screen, dir.as_deref()),
     }?;

@@ -70,8 +70,12 @@ impl Daemon {
         self.whose = Some(place.whose);
         self.address = Some(place.address.clone());
         let token = place.token.as_ref().map(|file| file.read()).transpose()?.flatten();
-        let response =
-            in_time(&place.address, exchange(wire, &place.address, token.as_deref(), request)).await?;
+        let response = in_time(
+            &place.address,
+            request.answer_ms_max,
+            exchange(wire, &place.address, token.as_deref(), request),
+        )
+        .await?;
         match response.status() {
             status if status.is_success() => Ok(Opened { response, address: place.address }),
             status if status.is_client_error() || status.is_server_error() => {
@@ -90,7 +94,7 @@ impl Daemon {
         let opened = self.open(request).await?;
         let address = opened.address;
         require_json(&opened.response, &address)?;
-        let body = in_time(&address, read_body(opened.response.into_body(), &address)).await?;
+        let body = in_time(&address, ANSWER_MS_MAX, read_body(opened.response.into_body(), &address)).await?;
         let raw: Box<RawValue> = parse(&body, &address)?;
         Ok(Answer { value: parse(raw.get().as_bytes(), &address)?, raw })
     }
@@ -101,7 +105,9 @@ impl Daemon {
     /// As [`Self::open`].
     pub(crate) async fn tell(&mut self, request: &Request) -> Result<(), Failure> {
         let opened = self.open(request).await?;
-        in_time(&opened.address, read_body(opened.response.into_body(), &opened.address)).await.map(drop)
+        in_time(&opened.address, ANSWER_MS_MAX, read_body(opened.response.into_body(), &opened.address))
+            .await
+            .map(drop)
     }
 
     /// Begins a list.
@@ -244,10 +250,11 @@ fn require_json(response: &Response<Incoming>, address: &Address) -> Result<(), 
 
 async fn in_time<T>(
     address: &Address,
+    ms_max: u64,
     answer: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    tokio::time::timeout(Duration::from_millis(ANSWER_MS_MAX), answer).await.unwrap_or_else(|_| {
-        let why = format!("no answer within {} s", ANSWER_MS_MAX / 1000);
+    tokio::time::timeout(Duration::from_millis(ms_max), answer).await.unwrap_or_else(|_| {
+        let why = format!("no answer within {} s", ms_max / 1000);
         Err(Failure::Lost { place: address.to_string(), why })
     })
 }
@@ -259,8 +266,9 @@ async fn refusal(
     closed: Option<&str>,
 ) -> Failure {
     let status = response.status();
-    let body =
-        in_time(&place.address, read_body(response.into_body(), &place.address)).await.unwrap_or_default();
+    let body = in_time(&place.address, ANSWER_MS_MAX, read_body(response.into_body(), &place.address))
+        .await
+        .unwrap_or_default();
     let mut problem: Problem = serde_json::from_slice(&body).unwrap_or_else(|_| {
         let words = format!("{} answers {status}", place.address);
         Problem::new(status.as_u16(), "unknown", status.canonical_reason().unwrap_or("Unknown"), words)

@@ -23,6 +23,8 @@ pub(crate) const PAGES_MAX: usize = 10_000;
 pub(crate) const CONNECT_MS_MAX: u64 = 5_000;
 /// How long an answer may take.
 pub(crate) const ANSWER_MS_MAX: u64 = 30_000;
+/// How long work on the store may take: an hour is a gigabyte on a slow card.
+pub(crate) const WORK_MS_MAX: u64 = 3_600_000;
 /// Silence on the event stream after which the connection counts as dead: four of the daemon's keep-alives.
 pub(crate) const STREAM_IDLE_MS_MAX: u64 = 60_000;
 /// First pause before trying again; each further one doubles.

@@ -11,6 +11,7 @@ mod commands;
 mod connection;
 mod daemon;
 mod display_text;
+mod doctor;
 mod failure;
 mod feed;
 mod json_text;

@@ -1,5 +1,6 @@
 //! A request to the daemon, before it is known where that is.
 
+use crate::limits::{ANSWER_MS_MAX, WORK_MS_MAX};
 use bytes::Bytes;
 use hyper::{Method, header};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
@@ -15,12 +16,15 @@ pub(crate) struct Request {
     pub(crate) target: String,
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) body: Bytes,
+    /// How long its answer may take, in milliseconds.
+    pub(crate) answer_ms_max: u64,
 }
 
 impl Request {
     /// A request for one of the API's own paths.
     pub(crate) fn new(method: Method, path: &'static str) -> Self {
-        Self { method, target: path.into(), headers: Vec::new(), body: Bytes::new() }
+        let (headers, body) = (Vec::new(), Bytes::new());
+        Self { method, target: path.into(), headers, body, answer_ms_max: ANSWER_MS_MAX }
     }
 
     /// `GET`.
@@ -31,6 +35,12 @@ impl Request {
     /// `POST`.
     pub(crate) fn post(path: &'static str) -> Self {
         Self::new(Method::POST, path)
+    }
+
+    /// For work that takes its time.
+    pub(crate) fn patient(mut self) -> Self {
+        self.answer_ms_max = WORK_MS_MAX;
+        self
     }
 
     /// Adds an id or name to the path, whatever characters it has. `.` and `..` can't lead anywhere else.

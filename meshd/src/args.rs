@@ -24,6 +24,7 @@ As a service:
 
 Signals:
   SIGTERM, SIGINT: stop in good order; twice: at once
+  SIGHUP: read the configuration again, and say in the log what needs a restart
 
 Exit codes:
   0  stopped in good order

@@ -7,7 +7,6 @@
 
 mod file;
 
-use std::fmt::Write;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -122,18 +121,35 @@ struct Layer {
     relays: Option<Vec<RelaySettings>>,
 }
 
+/// One setting as it came out, and where it came from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// Its name in the configuration file, with the table.
+    pub key: String,
+    /// Its value.
+    pub value: String,
+    /// Its source, as users know it.
+    pub origin: String,
+}
+
 /// Settings and where each came from.
 #[derive(Debug)]
 pub struct Configuration {
     /// What the daemon runs with.
     pub settings: Settings,
-    /// One line for each setting: what it is, and its source.
-    pub report: String,
+    /// Every setting that has a value, and its source.
+    pub entries: Vec<Entry>,
     /// What is worth a word but stops nothing.
     pub warnings: Vec<String>,
 }
 
 impl Configuration {
+    /// One line for each setting: what it is, and its source.
+    pub fn report(&self) -> String {
+        let line = |entry: &Entry| format!("{} = {}  # {}\n", entry.key, entry.value, entry.origin);
+        self.entries.iter().map(line).collect()
+    }
+
     /// Reads all sources.
     ///
     /// # Errors
@@ -150,9 +166,9 @@ impl Configuration {
         if let Some(path) = config_file(args, env) {
             layers.push(file::read(&path)?);
         }
-        let (settings, report) = Settings::resolve(&layers);
+        let (settings, entries) = Settings::resolve(&layers);
         let warnings = warnings(&settings);
-        Ok(Self { settings, report, warnings })
+        Ok(Self { settings, entries, warnings })
     }
 }
 
@@ -301,8 +317,8 @@ impl Variables<'_> {
 
 impl Settings {
     /// Each value from the first layer that has it.
-    fn resolve(layers: &[Layer]) -> (Self, String) {
-        let mut pick = Pick { layers, report: String::new() };
+    fn resolve(layers: &[Layer]) -> (Self, Vec<Entry>) {
+        let mut pick = Pick { layers, entries: Vec::new() };
         let limits = Limits::default();
         let tcp = pick.value("api.tcp", |layer| layer.tcp, true);
         let listen =
@@ -339,13 +355,13 @@ impl Settings {
             },
             relays: pick.relays(),
         };
-        (settings, pick.report)
+        (settings, pick.entries)
     }
 }
 
 struct Pick<'a> {
     layers: &'a [Layer],
-    report: String,
+    entries: Vec<Entry>,
 }
 
 impl Pick<'_> {
@@ -393,7 +409,8 @@ impl Pick<'_> {
     }
 
     fn say(&mut self, key: &str, value: &str, source: &str) {
-        writeln!(self.report, "{key} = {value}  # {source}").expect("a string takes what is written to it");
+        let (key, value, origin) = (key.to_owned(), value.to_owned(), source.to_owned());
+        self.entries.push(Entry { key, value, origin });
     }
 }
 

@@ -4,7 +4,7 @@
 //! `api.json` and systemd's READY are written when the API answers. On the way down nothing new comes in
 //! first, and the store is closed last.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
@@ -22,6 +22,7 @@ use crate::args::Args;
 use crate::banner::Banner;
 use crate::clock::Clock;
 use crate::config::{Configuration, DEFAULT_FILE, Settings, unknown_variables};
+use crate::control::{self, Control, adopt_name};
 use crate::demo::{Demo, ScratchDir};
 use crate::driver::Driver;
 use crate::http::{self, App, Listener};
@@ -81,9 +82,10 @@ fn run(args: &Args) -> Result<(), Failure> {
     let configuration =
         Configuration::load(args, &|name| std::env::var_os(name)).map_err(|e| Failure::Usage(e.into()))?;
     if args.check_config {
-        return Ok(print(&configuration.report)?);
+        return Ok(print(&configuration.report())?);
     }
-    crate::log::start(&configuration.settings.log);
+    let log = crate::log::start(&configuration.settings.log);
+    let control = Control::new(args, &configuration, log);
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     for warning in configuration.warnings.into_iter().chain(unknown_variables(names)) {
         tracing::warn!("{warning}");
@@ -94,7 +96,7 @@ fn run(args: &Args) -> Result<(), Failure> {
         .max_blocking_threads(4)
         .build()
         .context("can't start the runtime")?;
-    let ended = runtime.block_on(live(configuration.settings, activated, args.demo));
+    let ended = runtime.block_on(live(configuration.settings, control, activated, args.demo));
     // A name lookup may hang; nobody waits for its answer any more.
     runtime.shutdown_background();
     ended
@@ -108,7 +110,12 @@ fn print(text: &str) -> anyhow::Result<()> {
 }
 
 /// From start to stop.
-async fn live(mut settings: Settings, activated: Activated, with_demo: bool) -> Result<(), Failure> {
+async fn live(
+    mut settings: Settings,
+    control: Control,
+    activated: Activated,
+    with_demo: bool,
+) -> Result<(), Failure> {
     let mut signals = Signals::listen()?;
     let (stopper, stopping) = stopper();
     let clock = Clock::new(settings.clock);
@@ -125,7 +132,7 @@ async fn live(mut settings: Settings, activated: Activated, with_demo: bool) -> 
         Some(demo) => Some(demo.run(driver.clone(), stopping.clone()).await?),
         None => None,
     };
-    let answering = api.serve(&settings, &start, &driver, stopping.clone()).await?;
+    let answering = api.serve(&settings, &control, &start, &driver, stopping.clone()).await?;
     let banner = Banner::new(&answering.addresses, &start.state, &driver, &settings, demo.is_some()).await;
     if first_start || demo.is_some() {
         banner.print();
@@ -134,7 +141,7 @@ async fn live(mut settings: Settings, activated: Activated, with_demo: bool) -> 
     service_manager::ready();
     tokio::spawn(service_manager::report(driver.clone(), stopping));
 
-    let ended = wait_for_end(&mut signals, &driver).await;
+    let ended = wait_for_end(&mut signals, &control, &driver).await;
     service_manager::stopping();
     stop(&start, stopper, answering, &mut links, &driver).await;
     if let Some(demo) = demo {
@@ -207,11 +214,7 @@ async fn introduce(driver: &Driver, identity: &Identity, settings: &Settings) ->
             if node.store().mark(OWNER_MARK)? != Some(owner) {
                 node.store_mut().set_mark(OWNER_MARK, owner)?;
             }
-            let profile = node.profile()?;
-            if name.is_some() && profile.name != name {
-                node.set_profile(meshlink_core::ProfileDraft { name, ..profile }, now)?;
-            }
-            Ok(())
+            adopt_name(node, name, now)
         })
         .await;
     match written {
@@ -334,6 +337,7 @@ impl Api {
     async fn serve(
         self,
         settings: &Settings,
+        control: &Control,
         start: &Start,
         driver: &Driver,
         mut stopping: Stopping,
@@ -343,8 +347,7 @@ impl Api {
             driver: driver.clone(),
             file_token,
             store_bytes_max: settings.limits.store_bytes_max,
-            allowed_hosts: settings.allowed_hosts.clone(),
-            allow_origins: settings.allow_origins.clone(),
+            control: control.clone(),
             ui_dir: settings.ui.clone(),
         })
         .await
@@ -387,9 +390,23 @@ async fn bind_tcp(address: std::net::SocketAddr, with_demo: bool) -> anyhow::Res
     }
 }
 
-async fn wait_for_end(signals: &mut Signals, driver: &Driver) -> Result<(), Failure> {
+async fn wait_for_end(signals: &mut Signals, control: &Control, driver: &Driver) -> Result<(), Failure> {
+    let end = async {
+        loop {
+            match signals.next().await {
+                HANG_UP if !signals.interactive => {
+                    service_manager::reloading();
+                    if let Err(error) = control::reload(control, driver).await {
+                        tracing::error!(%error, "the configuration has a mistake; everything stays as it is");
+                    }
+                    service_manager::reloaded();
+                }
+                name => return name,
+            }
+        }
+    };
     tokio::select! {
-        name = signals.next() => {
+        name = end => {
             tracing::info!("{name}: stopping");
             Ok(())
         }
@@ -412,7 +429,7 @@ async fn stop(
     tokio::spawn(async {
         // Whoever asks twice is not interested in good order.
         if let Ok(mut signals) = Signals::listen() {
-            signals.next().await;
+            while signals.next().await == HANG_UP {}
             std::process::exit(1);
         }
     });
@@ -433,22 +450,34 @@ async fn stop(
     tracing::info!("stopped");
 }
 
-/// SIGTERM and SIGINT.
+/// The signal to read the configuration again.
+const HANG_UP: &str = "SIGHUP";
+
+/// SIGTERM, SIGINT and SIGHUP.
 struct Signals {
     terminate: Signal,
     interrupt: Signal,
+    hang_up: Signal,
+    /// Somebody watches on a terminal: when that closes, the daemon ends.
+    interactive: bool,
 }
 
 impl Signals {
     fn listen() -> anyhow::Result<Self> {
         let listen = |kind| signal(kind).context("can't listen for signals");
-        Ok(Self { terminate: listen(SignalKind::terminate())?, interrupt: listen(SignalKind::interrupt())? })
+        Ok(Self {
+            terminate: listen(SignalKind::terminate())?,
+            interrupt: listen(SignalKind::interrupt())?,
+            hang_up: listen(SignalKind::hangup())?,
+            interactive: std::io::stderr().is_terminal(),
+        })
     }
 
     async fn next(&mut self) -> &'static str {
         tokio::select! {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.interrupt.recv() => "SIGINT",
+            _ = self.hang_up.recv() => HANG_UP,
         }
     }
 }

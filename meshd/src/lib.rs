@@ -9,6 +9,7 @@ pub mod args;
 mod banner;
 pub mod clock;
 pub mod config;
+pub mod control;
 pub mod daemon;
 pub mod demo;
 pub mod driver;

@@ -1,4 +1,7 @@
-//! The daemon's log: lines on standard error, for a terminal or for journald.
+//! The daemon's log: records in the journal, or lines on standard error.
+//!
+//! In the journal every record has its level as `PRIORITY=`, its place as `TARGET=`, and its fields as
+//! `MESHD_...=`: `journalctl -u meshd -p warning`, `journalctl MESHD_PEER=...`.
 //!
 //! Filters are `level` or `target=level`, separated by commas: `info`, `warn,meshd::link=debug`. Message
 //! texts, keys and tokens are never logged; addresses of others only at `debug` and below.
@@ -8,6 +11,7 @@ use std::io::IsTerminal;
 use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, Registry, reload};
 
 /// Which lines to write.
 #[derive(Clone, PartialEq)]
@@ -54,21 +58,77 @@ impl std::str::FromStr for LogFilter {
     }
 }
 
-/// Starts the log. Under systemd lines carry no time, since the journal adds it.
-pub fn start(filter: &LogFilter) {
-    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-    let lines = tracing_subscriber::fmt::layer().compact().with_ansi(colour).with_writer(std::io::stderr);
-    let registry = tracing_subscriber::registry().with(filter.targets.clone());
+/// The filter of a log that runs, to be changed while it does.
+#[derive(Clone, Default)]
+pub struct LogHandle {
+    /// `None` where nothing logs (tests).
+    filter: Option<reload::Handle<Targets, Registry>>,
+}
+
+impl LogHandle {
+    /// From now on these lines are written.
+    ///
+    /// # Errors
+    /// The log is gone.
+    pub fn set(&self, filter: &LogFilter) -> Result<(), reload::Error> {
+        match &self.filter {
+            Some(handle) => handle.reload(filter.targets.clone()),
+            None => Ok(()),
+        }
+    }
+}
+
+impl std::fmt::Debug for LogHandle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LogHandle")
+    }
+}
+
+/// Starts the log: to the journal with levels and fields of their own where standard error leads there, else as
+/// lines on standard error.
+pub fn start(filter: &LogFilter) -> LogHandle {
+    let (targets, handle) = reload::Layer::new(filter.targets.clone());
+    let registry = tracing_subscriber::registry().with(targets);
+    let journal = if stderr_is_the_journal() { tracing_journald::layer().ok() } else { None };
     // A second start in one process (tests) keeps the first log.
-    let _ = match std::env::var_os("JOURNAL_STREAM") {
-        Some(_) => registry.with(lines.without_time()).try_init(),
-        None => registry.with(lines).try_init(),
+    let _ = match journal {
+        Some(journal) => registry.with(journal.with_field_prefix(Some("MESHD".to_owned()))).try_init(),
+        None => registry.with(lines()).try_init(),
     };
+    LogHandle { filter: Some(handle) }
+}
+
+fn lines<S>() -> impl Layer<S>
+where
+    S: tracing::Subscriber + for<'a> tracing_subscriber::registry::LookupSpan<'a>,
+{
+    let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    tracing_subscriber::fmt::layer().compact().with_ansi(colour).with_writer(std::io::stderr)
+}
+
+/// systemd says which file the journal's is; standard error may have been redirected since (systemd.exec(5)).
+fn stderr_is_the_journal() -> bool {
+    let Some(stream) = std::env::var_os("JOURNAL_STREAM") else { return false };
+    let Ok(stat) = rustix::fs::fstat(std::io::stderr()) else { return false };
+    stream.to_str() == Some(&format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_filter_is_changed_while_the_log_runs() {
+        let (targets, handle) = reload::Layer::new("warn".parse::<LogFilter>().unwrap().targets);
+        let subscriber = tracing_subscriber::registry().with(targets).with(lines());
+        let handle = LogHandle { filter: Some(handle) };
+        tracing::subscriber::with_default(subscriber, || {
+            assert!(!tracing::enabled!(target: "meshd::link", tracing::Level::DEBUG));
+            handle.set(&"warn,meshd::link=debug".parse().unwrap()).unwrap();
+            assert!(tracing::enabled!(target: "meshd::link", tracing::Level::DEBUG));
+            assert!(!tracing::enabled!(target: "meshd::http", tracing::Level::INFO));
+        });
+    }
 
     #[test]
     fn filters_are_levels_and_targets() {

@@ -19,6 +19,8 @@ use crate::stop::Stopping;
 
 /// Between two looks at the state where systemd asks for no watchdog.
 const STATUS_INTERVAL: Duration = Duration::from_secs(60);
+/// For work that is known to take long.
+const PATIENCE: Duration = Duration::from_secs(3600);
 /// Feeds within the time that the watchdog allows: one may be late, or get lost, without harm.
 const FEEDS_PER_PERIOD: u32 = 3;
 
@@ -30,6 +32,44 @@ pub(crate) fn ready() {
 /// Says that it ends.
 pub(crate) fn stopping() {
     notify(&[NotifyState::Stopping, NotifyState::Status("stopping")]);
+}
+
+/// Says that a reload is over.
+pub(crate) fn reloaded() {
+    notify(&[NotifyState::Ready]);
+}
+
+/// Says that a reload begins; [`reloaded`] ends it.
+pub(crate) fn reloading() {
+    match NotifyState::monotonic_usec_now() {
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
+        Err(_) => notify(&[NotifyState::Reloading]),
+    }
+}
+
+/// For work that keeps the node's thread for longer than the watchdog allows: systemd waits as long as this is
+/// held, [`PATIENCE`] at most.
+pub(crate) fn be_patient() -> Patience {
+    let period = sd_notify::watchdog_enabled();
+    if period.is_some() {
+        notify(&[NotifyState::WatchdogUsec(micros(PATIENCE)), NotifyState::Watchdog]);
+    }
+    Patience(period)
+}
+
+/// See [`be_patient`].
+pub(crate) struct Patience(Option<Duration>);
+
+impl Drop for Patience {
+    fn drop(&mut self) {
+        if let Some(period) = self.0 {
+            notify(&[NotifyState::Watchdog, NotifyState::WatchdogUsec(micros(period))]);
+        }
+    }
+}
+
+fn micros(time: Duration) -> u32 {
+    u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
 }
 
 /// Feeds the watchdog and keeps the status line, as long as node and store answer.

@@ -117,6 +117,29 @@ fn a_name_is_kept_and_changed_by_the_flag_alone() {
 }
 
 #[test]
+fn a_hang_up_reads_the_configuration_again_and_says_what_needs_a_restart() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("meshd.toml");
+    std::fs::write(&file, "log = \"info\"\n[store]\npeers_kept = 500\n").unwrap();
+    let mut daemon = Daemon::start(dir.path(), "state", &["--config", file.to_str().unwrap()]);
+    std::fs::write(&file, "log = \"debug\"\nname = \"Mill\"\n[store]\npeers_kept = 600\n").unwrap();
+    daemon.hang_up();
+    wait_for("the new settings", PATIENCE, || {
+        (daemon.get("/v1/log")["filter"] == "debug" && daemon.get("/v1/status")["name"] == "Mill")
+            .then_some(())
+    });
+    let log = daemon.log();
+    assert!(log.contains("needs_restart=[\"store.peers_kept\"]"), "{log}");
+    std::fs::write(&file, "lgo = 1\n").unwrap();
+    daemon.hang_up();
+    wait_for("a word about the mistake", PATIENCE, || {
+        daemon.log().contains("unknown setting `lgo`").then_some(())
+    });
+    assert_eq!(daemon.get("/v1/log")["filter"], "debug", "a mistake changes nothing");
+    assert_eq!(daemon.signal("TERM").0, Some(0));
+}
+
+#[test]
 fn transports_that_are_not_there_are_listed_as_off() {
     let dir = tempfile::tempdir().unwrap();
     let daemon = Daemon::start(dir.path(), "state", &[]);

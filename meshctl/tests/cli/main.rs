@@ -13,3 +13,4 @@ mod objects;
 mod run;
 mod sending;
 mod showing;
+mod upkeep;

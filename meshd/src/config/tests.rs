@@ -56,13 +56,13 @@ fn a_flag_wins_over_the_environment_and_that_over_the_file() {
         written("name = \"file\"\nlog = \"debug\"\n[api]\nlisten = \"127.0.0.1:1\"\nsocket = \"/file\"\n");
     let pairs = [("MESHD_CONFIG", path.as_str()), ("MESHD_NAME", "env"), ("MESHD_SOCKET", "/env")];
     let loaded = load(&["--name", "flag"], &pairs);
+    let report = loaded.report();
     let settings = loaded.settings;
     assert_eq!(settings.name.as_deref(), Some("flag"));
     assert_eq!(settings.socket, Some("/env".into()));
     assert_eq!(settings.log.as_str(), "debug");
     assert_eq!(settings.listen, Some("127.0.0.1:1".parse().unwrap()));
-    let line =
-        |key: &str| loaded.report.lines().find(|line| line.starts_with(key)).unwrap_or_default().to_owned();
+    let line = |key: &str| report.lines().find(|line| line.starts_with(key)).unwrap_or_default().to_owned();
     assert_eq!(line("name"), "name = \"flag\"  # flag");
     assert_eq!(line("api.socket"), "api.socket = \"/env\"  # environment");
     assert_eq!(line("log"), format!("log = \"debug\"  # {path}"));

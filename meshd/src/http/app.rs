@@ -18,6 +18,7 @@ use super::steady_clock::SteadyClock;
 use super::ticket::TicketBox;
 use super::token_book::{Caller, TokenBook};
 use super::ui::UiDir;
+use crate::control::Control;
 use crate::driver::{Driver, WriteError};
 use crate::sqlite::SqliteStore;
 
@@ -29,10 +30,8 @@ pub struct Settings {
     pub file_token: SecretHash,
     /// The cap of the node's store, shown beside its use.
     pub store_bytes_max: u64,
-    /// Host names, with or without port, that requests may name besides loopback ones.
-    pub allowed_hosts: Vec<String>,
-    /// Origins of pages that may call the API with a token, such as `http://localhost:5173`.
-    pub allow_origins: Vec<String>,
+    /// The settings in force, and those of them that may change while it runs.
+    pub control: Control,
     /// A web UI's files, served at `/`.
     pub ui_dir: Option<PathBuf>,
 }
@@ -65,8 +64,7 @@ struct Inner {
     started: Instant,
     clock: SteadyClock,
     store_bytes_max: u64,
-    allowed_hosts: Vec<String>,
-    allow_origins: Vec<String>,
+    control: Control,
     ui: Option<UiDir>,
     tokens: TokenBook,
     tickets: TicketBox,
@@ -93,8 +91,7 @@ impl App {
             started: now,
             clock: SteadyClock::new(),
             store_bytes_max: settings.store_bytes_max,
-            allowed_hosts: settings.allowed_hosts,
-            allow_origins: settings.allow_origins,
+            control: settings.control,
             ui: ui.transpose()?,
             tokens: TokenBook::new(settings.file_token, entries),
             tickets: TicketBox::default(),
@@ -168,12 +165,8 @@ impl App {
         Vitals { uptime_s: self.0.started.elapsed().as_secs(), store_bytes_max: self.0.store_bytes_max }
     }
 
-    pub(super) fn allowed_hosts(&self) -> &[String] {
-        &self.0.allowed_hosts
-    }
-
-    pub(super) fn allow_origins(&self) -> &[String] {
-        &self.0.allow_origins
+    pub(super) fn control(&self) -> &Control {
+        &self.0.control
     }
 
     pub(super) fn ui(&self) -> Option<&UiDir> {

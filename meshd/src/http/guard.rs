@@ -81,13 +81,13 @@ fn judge(app: &App, request: &Request) -> (Origin, Result<Verdict, Failure>) {
     if let Err(failure) = check_head(head, request) {
         return (Origin::Own, Err(failure));
     }
-    let host = match Host::of(headers, uri, peer, app.allowed_hosts()) {
+    let host = match Host::of(headers, uri, peer, &app.control().allowed_hosts()) {
         Ok(host) => host,
         Err(failure) => return (Origin::Own, Err(failure)),
     };
     let is_page = is_page(app, method, uri.path());
     let browser = origin::Request { method, headers, is_page };
-    let origin = match Origin::of(&browser, &host, app.allow_origins()) {
+    let origin = match Origin::of(&browser, &host, &app.control().allow_origins()) {
         Ok(origin) => origin,
         Err(failure) => return (Origin::Own, Err(failure)),
     };
@@ -130,7 +130,7 @@ fn decorate(app: &App, origin: &Origin, headers: &mut HeaderMap) {
         headers.entry(HeaderName::from_static(name)).or_insert(HeaderValue::from_static(value));
     }
     origin.decorate(headers);
-    if !app.allow_origins().is_empty() {
+    if !app.control().allow_origins().is_empty() {
         headers.insert(header::VARY, HeaderValue::from_static("origin"));
     }
 }

@@ -66,6 +66,8 @@ codes! {
     RecipientUnsupported 422 "recipient_unsupported" "This version sends to channels only";
     AttachmentsUnsupported 422 "attachments_unsupported" "This version sends text only";
     InvalidIdempotencyKey 422 "invalid_idempotency_key" "The Idempotency-Key header is not usable";
+    InvalidLogFilter 422 "invalid_log_filter" "This is no log filter";
+    InvalidConfiguration 422 "invalid_configuration" "The configuration has a mistake";
     IdempotencyConflict 422 "idempotency_conflict" "This Idempotency-Key was used for another message";
     Locked 423 "locked" "The node is locked";
     TooManyFailures 429 "too_many_failures" "Too many wrong tokens";

@@ -13,6 +13,8 @@ pub(in crate::http) mod metrics;
 pub(in crate::http) mod node;
 pub(in crate::http) mod peers;
 pub(in crate::http) mod send;
+pub(in crate::http) mod settings;
+pub(in crate::http) mod storage;
 pub(in crate::http) mod tokens;
 pub(in crate::http) mod trace;
 
@@ -111,6 +113,13 @@ table! {
     PUT    "/v1/cursors/{name}"       SEND  Json       cursors::keep;
     GET    "/v1/events"               READ  Nothing    events::stream;
     POST   "/v1/events/ticket"        READ  Nothing    events::ticket;
+    GET    "/v1/config"               ADMIN Nothing    settings::show;
+    POST   "/v1/config/reload"        ADMIN Nothing    settings::reload;
+    GET    "/v1/log"                  READ  Nothing    settings::log;
+    PUT    "/v1/log"                  ADMIN Json       settings::set_log;
+    GET    "/v1/store"                READ  Nothing    storage::show;
+    POST   "/v1/store/verify"         ADMIN Nothing    storage::verify;
+    POST   "/v1/store/compact"        ADMIN Nothing    storage::compact;
     GET    "/v1/openapi.json"         READ  Nothing    document::openapi;
     GET    "/metrics"                 READ  Nothing    metrics::metrics;
 }

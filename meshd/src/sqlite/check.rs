@@ -49,6 +49,72 @@ impl SqliteStore {
     }
 }
 
+/// A database up to this size is checked in one go, in bytes; a larger one table by table, so that the node gets
+/// its turn in between.
+const WHOLE_BYTES_MAX: u64 = 128 * 1024 * 1024;
+
+/// The parts of a check, in order; see [`SqliteStore::check_part`].
+#[derive(Debug, Clone)]
+pub struct CheckParts {
+    whole: bool,
+    next: usize,
+}
+
+/// One part of a check.
+#[derive(Debug, Clone, Copy)]
+pub struct CheckPart(Part);
+
+#[derive(Debug, Clone, Copy)]
+enum Part {
+    Whole,
+    Table(&'static str),
+    Totals,
+}
+
+impl Iterator for CheckParts {
+    type Item = CheckPart;
+
+    fn next(&mut self) -> Option<CheckPart> {
+        let at = self.next;
+        self.next += 1;
+        let part = match (self.whole, TABLES.get(at)) {
+            (true, _) if at == 0 => Part::Whole,
+            (false, Some((table, _))) => Part::Table(table),
+            (false, None) if at == TABLES.len() => Part::Totals,
+            (_, _) => return None,
+        };
+        Some(CheckPart(part))
+    }
+}
+
+impl SqliteStore {
+    /// What to check, in parts that each take as long as the largest table at most.
+    ///
+    /// # Errors
+    /// The file can't be read.
+    pub fn check_parts(&self) -> Result<CheckParts, StoreError> {
+        Ok(CheckParts { whole: self.file_use()?.database_bytes <= WHOLE_BYTES_MAX, next: 0 })
+    }
+
+    /// One part of it.
+    ///
+    /// # Errors
+    /// As [`SqliteStore::check`].
+    pub fn check_part(&self, part: CheckPart) -> Result<(), StoreError> {
+        let table = match part.0 {
+            Part::Whole => return self.check(),
+            Part::Totals => return recount::verify(&self.db, &self.totals),
+            Part::Table(table) => table,
+        };
+        let pragma = format!("PRAGMA integrity_check({table})");
+        let found = self.db.sql()?.query_row(&pragma, [], |row| row.get::<_, String>(0));
+        match found.map_err(|error| self.db.error(&error))?.as_str() {
+            "ok" => Ok(()),
+            detail => Err(StoreError::Corrupt { detail: detail.replace('\n', " ") }),
+        }
+    }
+}
+
 /// What is checked when a store is opened.
 pub(super) fn on_open(db: &Connection, is_suspect: bool) -> Result<Checked, StoreError> {
     let sql = db.sql()?;

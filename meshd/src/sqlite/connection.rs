@@ -268,6 +268,29 @@ impl Connection {
         }
     }
 
+    /// Where the database is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes the database anew without its free pages. Takes as much room again while it runs; on an error
+    /// the database is as it was.
+    pub(super) fn compact(&mut self) -> Result<(), StoreError> {
+        self.ready_to_begin()?;
+        self.checkpoint_whole()?;
+        // The copy would otherwise be built in memory.
+        let sql = self.sql()?;
+        let written = sql.execute_batch("PRAGMA temp_store = FILE; VACUUM;");
+        let written = written.map_err(|error| self.error(&error));
+        let restored = sql.execute_batch("PRAGMA temp_store = MEMORY").map_err(|error| self.error(&error));
+        if let Err(error) = written.and(restored) {
+            self.reopen();
+            return Err(error);
+        }
+        self.note_log();
+        self.checkpoint_whole()
+    }
+
     /// Bytes of the file, bytes of it that are free, bytes of the log.
     pub(super) fn file_use(&self) -> Result<(u64, u64, u64), StoreError> {
         let pages = |name| {

@@ -20,8 +20,8 @@
 //! What a message says is stored twice, as its bundle carries it and as people read and search it, because a
 //! message outlives its bundle.
 //!
-//! It does not decide: what to admit, evict or expire is the core's business. It never shrinks its file: pages
-//! that become free are used again, and a node's store is as large as its cap sooner or later.
+//! It does not decide: what to admit, evict or expire is the core's business. It never shrinks its file by
+//! itself: pages that become free are used again, and a node's store is as large as its cap sooner or later.
 
 #![allow(
     clippy::wildcard_enum_match_arm,
@@ -60,7 +60,7 @@ use meshlink_core::store::{
     StoreError, StoredBundle, Usage, Victim,
 };
 
-pub use check::Checked;
+pub use check::{CheckPart, CheckParts, Checked};
 pub use cursors::{CURSORS_MAX, CursorRow};
 pub use idempotent::IdempotentRow;
 pub use listing::{ConversationRow, MessageFilter, MessagePage, Order};
@@ -126,6 +126,32 @@ impl SqliteStore {
     pub fn file_use(&self) -> Result<FileUse, StoreError> {
         let (database_bytes, free_bytes, log_bytes) = self.db.file_use()?;
         Ok(FileUse { database_bytes, free_bytes, log_bytes })
+    }
+
+    /// Where the database is.
+    pub fn path(&self) -> &std::path::Path {
+        self.db.path()
+    }
+
+    /// Gives the file's free pages back to the disk. Nothing else happens meanwhile: seconds for some 100 MB. To
+    /// be called between two transactions.
+    ///
+    /// # Errors
+    /// There is no room for the copy, the disk failed, or a transaction is open; the store is as it was.
+    pub fn compact(&mut self) -> Result<(), StoreError> {
+        if self.is_dirty() {
+            return Err(StoreError::Io { detail: "a transaction is under way".to_owned() });
+        }
+        let done = self.db.compact();
+        if done.is_err() {
+            self.reload();
+        }
+        done
+    }
+
+    /// The version of the schema this program writes.
+    pub fn schema_version() -> u32 {
+        schema::VERSION
     }
 
     /// Drops what is not committed and closes the files, everything in the database and the log empty. Dropping a

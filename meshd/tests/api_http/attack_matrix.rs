@@ -39,6 +39,13 @@ fn example(route: &Route, message: &str) -> (String, Option<&'static str>) {
         ("PUT", "/v1/cursors/{name}") => ("/v1/cursors/kept".to_owned(), Some(r#"{"cursor":"00000000-0"}"#)),
         ("GET", "/v1/events") => ("/v1/events".to_owned(), None),
         ("POST", "/v1/events/ticket") => ("/v1/events/ticket".to_owned(), None),
+        ("GET", "/v1/config") => ("/v1/config".to_owned(), None),
+        ("POST", "/v1/config/reload") => ("/v1/config/reload".to_owned(), None),
+        ("GET", "/v1/log") => ("/v1/log".to_owned(), None),
+        ("PUT", "/v1/log") => ("/v1/log".to_owned(), Some(r#"{"filter":"trace"}"#)),
+        ("GET", "/v1/store") => ("/v1/store".to_owned(), None),
+        ("POST", "/v1/store/verify") => ("/v1/store/verify".to_owned(), None),
+        ("POST", "/v1/store/compact") => ("/v1/store/compact".to_owned(), None),
         ("GET", "/v1/openapi.json") => ("/v1/openapi.json".to_owned(), None),
         ("GET", "/metrics") => ("/metrics".to_owned(), None),
         (method, path) => panic!("{method} {path} has no row in the attack matrix: add an example request"),
@@ -84,7 +91,8 @@ impl Target {
         let read = |path: &str| client.get(path).ok();
         let status = read("/v1/status");
         let shown = [status["cursor"].clone(), status["messages"].clone(), status["name"].clone()];
-        let mut lists = ["/v1/messages", "/v1/channels", "/v1/tokens", "/v1/peers"].map(read);
+        let mut lists =
+            ["/v1/messages", "/v1/channels", "/v1/tokens", "/v1/peers", "/v1/config", "/v1/log"].map(read);
         // When a token was used is meant to change.
         for token in lists[2]["items"].as_array_mut().expect("items") {
             token["last_used_at"] = Value::Null;

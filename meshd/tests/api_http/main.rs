@@ -5,6 +5,7 @@ mod client;
 mod contract;
 mod document;
 mod guide;
+mod maintenance;
 mod messages;
 mod pages;
 mod server;

@@ -6,6 +6,8 @@ use std::sync::mpsc;
 use std::thread::JoinHandle;
 
 use meshd::clock::{Clock, ClockPolicy};
+use meshd::config;
+use meshd::control::Control;
 use meshd::driver::Driver;
 use meshd::http::{App, Listener, SecretHash, Settings, serve};
 use meshd::sqlite::SqliteStore;
@@ -69,8 +71,11 @@ impl Server {
             driver: driver.clone(),
             file_token: SecretHash::of(TOKEN),
             store_bytes_max: limits.store_bytes_max,
-            allowed_hosts: vec!["mesh.example".to_owned()],
-            allow_origins: vec![ALLOWED_ORIGIN.to_owned()],
+            control: Control::fixed(&config::Settings {
+                allowed_hosts: vec!["mesh.example".to_owned()],
+                allow_origins: vec![ALLOWED_ORIGIN.to_owned()],
+                ..config::Settings::default()
+            }),
             ui_dir: options.ui_dir,
         };
         let thread = std::thread::spawn({

@@ -135,6 +135,12 @@ impl Daemon {
         std::fs::read_to_string(&self.log).unwrap_or_default()
     }
 
+    /// Asks it to read its configuration again.
+    pub fn hang_up(&self) {
+        let killed = Command::new("kill").args(["-HUP", &self.pid().to_string()]).status();
+        assert!(killed.expect("kill runs").success());
+    }
+
     /// Sends a signal and waits for the end: its exit code, and how long that took.
     pub fn signal(&mut self, name: &str) -> (Option<i32>, Duration) {
         let sent = Instant::now();

@@ -1,0 +1,194 @@
+//! `doctor`, `config`, `log`, `store`: looking after a node.
+
+use super::Console;
+use crate::args::{ConfigAction, StoreAction};
+use crate::doctor::machine::Machine;
+use crate::doctor::{Finding, Report, State, bluetooth, by_daemon};
+use crate::failure::Failure;
+use crate::line::{BAD, Column, FAINT, GOOD, Line, Table, WARN};
+use crate::moment;
+use crate::request::Request;
+use hyper::Method;
+use meshlink_api::{LogSetting, Reloaded, Settings, Status, StoreCompacted, StoreReport, StoreVerified};
+
+/// `meshctl doctor`.
+pub(super) async fn doctor(console: &mut Console<'_>) -> Result<(), Failure> {
+    let status = console.daemon.ask::<Status>(&Request::get("/v1/status")).await;
+    let (mut checks, wants_bluetooth) = match &status {
+        Ok(status) => {
+            let store = console.daemon.ask::<StoreReport>(&Request::get("/v1/store")).await;
+            let place = console.daemon.address().map(ToString::to_string).unwrap_or_default();
+            let mut checks = vec![Finding::ok("daemon", format!("answers at {place}"))];
+            checks
+                .extend(by_daemon::findings(&status.value, store.as_ref().ok().map(|answer| &answer.value)));
+            (checks, by_daemon::wants_bluetooth(&status.value))
+        }
+        // It may have Bluetooth in use; whether the machine is fit for it is worth knowing meanwhile.
+        Err(failure) => (vec![absent(failure)], true),
+    };
+    if wants_bluetooth {
+        checks.extend(bluetooth::findings(&Machine::this()));
+    }
+    let report = Report::of(checks);
+    show_report(console, &report)?;
+    let failed = report.checks.iter().filter(|finding| finding.state == State::Fail).count();
+    match status {
+        Err(failure) => Err(failure),
+        Ok(_) if failed > 0 => Err(Failure::Failed {
+            what: format!("{failed} of {} checks failed", report.checks.len()),
+            hint: None,
+        }),
+        Ok(_) => Ok(()),
+    }
+}
+
+fn absent(failure: &Failure) -> Finding {
+    let hint = failure.hint().unwrap_or_else(|| "see its log: `journalctl -u meshd`".into());
+    Finding::fail("daemon", failure.to_string(), hint)
+}
+
+fn show_report(console: &mut Console<'_>, report: &Report) -> Result<(), Failure> {
+    if console.screen.is_json() {
+        let raw = serde_json::value::to_raw_value(report).expect("texts and words are JSON");
+        return console.screen.json(&raw);
+    }
+    for finding in &report.checks {
+        let (word, style) = match finding.state {
+            State::Ok => ("ok  ", GOOD),
+            State::Warn => ("warn", WARN),
+            State::Fail => ("fail", BAD),
+        };
+        let line = Line::new().styled(style, word).text("  ").styled(FAINT, finding.check).text(": ");
+        console.screen.line(&line.text(&finding.detail))?;
+        if let Some(hint) = finding.hint.as_ref().filter(|_| finding.state != State::Ok) {
+            console.screen.line(&Line::of("      -> ").text(hint))?;
+        }
+    }
+    Ok(())
+}
+
+/// `meshctl config`.
+pub(super) async fn config(console: &mut Console<'_>, action: ConfigAction) -> Result<(), Failure> {
+    match action {
+        ConfigAction::Show { origin } => {
+            console
+                .show(&Request::get("/v1/config"), |screen, settings: &Settings, _| {
+                    let mut table = Table::new([Column::left(""), Column::left("")]);
+                    for setting in &settings.items {
+                        let restart = if setting.reloads { "" } else { "; changes with a restart" };
+                        let from = format!("# {}{restart}", setting.origin);
+                        let from = if origin { Line::new().styled(FAINT, from) } else { Line::new() };
+                        table.row([Line::of(format!("{} = {}", setting.key, setting.value)), from]);
+                    }
+                    screen.table(table, false)
+                })
+                .await
+        }
+        ConfigAction::Reload => {
+            console
+                .show(&Request::post("/v1/config").action("reload"), |screen, reloaded: &Reloaded, _| {
+                    let list = |keys: &[String]| keys.join(", ");
+                    if reloaded.applied.is_empty() && reloaded.needs_restart.is_empty() {
+                        return screen.line(&Line::of("nothing has changed"));
+                    }
+                    if !reloaded.applied.is_empty() {
+                        screen.line(&Line::of("in force: ").text(list(&reloaded.applied)))?;
+                    }
+                    if !reloaded.needs_restart.is_empty() {
+                        let line = Line::new().styled(WARN, "after a restart: ");
+                        screen.line(&line.text(list(&reloaded.needs_restart)))?;
+                    }
+                    Ok(())
+                })
+                .await
+        }
+    }
+}
+
+/// `meshctl log`.
+pub(super) async fn log(console: &mut Console<'_>, filter: Option<String>) -> Result<(), Failure> {
+    let request = match filter {
+        Some(filter) => Request::new(Method::PUT, "/v1/log").json(&LogSetting { filter }),
+        None => Request::get("/v1/log"),
+    };
+    console.show(&request, |screen, log: &LogSetting, _| screen.line(&Line::of(&log.filter))).await
+}
+
+/// `meshctl store`.
+pub(super) async fn store(console: &mut Console<'_>, action: StoreAction) -> Result<(), Failure> {
+    match action {
+        StoreAction::Stats => {
+            console
+                .show(&Request::get("/v1/store"), |screen, store: &StoreReport, _| {
+                    screen.facts(store_facts(store))
+                })
+                .await
+        }
+        StoreAction::Verify => {
+            let request = Request::post("/v1/store").action("verify").patient();
+            let answer = console.daemon.ask::<StoreVerified>(&request).await?;
+            if console.screen.is_json() {
+                console.screen.json(&answer.raw)?;
+            }
+            let StoreVerified { ok, detail, took_ms } = answer.value;
+            if !ok {
+                return Err(Failure::Failed {
+                    what: format!("the store is damaged: {}", detail.unwrap_or_default()),
+                    hint: Some(
+                        "restore a backup; `sqlite3 meshd.db .recover` salvages what can still be read"
+                            .into(),
+                    ),
+                });
+            }
+            if console.screen.is_json() {
+                return Ok(());
+            }
+            console.screen.line(&Line::of(format!("sound, checked in {}", seconds(took_ms))))
+        }
+        StoreAction::Compact => {
+            let request = Request::post("/v1/store").action("compact").patient();
+            console
+                .show(&request, |screen, done: &StoreCompacted, _| {
+                    let StoreCompacted { before_bytes, after_bytes, took_ms } = done;
+                    screen.line(&Line::of(format!(
+                        "{} before, {} after, in {}",
+                        moment::bytes(*before_bytes),
+                        moment::bytes(*after_bytes),
+                        seconds(*took_ms)
+                    )))
+                })
+                .await
+        }
+    }
+}
+
+fn store_facts(store: &StoreReport) -> Vec<(&'static str, Line)> {
+    let bundles = format!(
+        "{}, {} of {}",
+        store.bundles,
+        moment::bytes(store.bundle_bytes),
+        moment::bytes(store.bundle_bytes_max)
+    );
+    let database = format!(
+        "{}, of which {} are free to be used again",
+        moment::bytes(store.database_bytes),
+        moment::bytes(store.free_bytes)
+    );
+    let mut facts = vec![
+        ("path", Line::of(&store.path)),
+        ("schema", Line::of(store.schema)),
+        ("bundles", Line::of(bundles)),
+        ("messages", Line::of(store.messages)),
+        ("events", Line::of(store.events)),
+        ("database", Line::of(database)),
+        ("log", Line::of(moment::bytes(store.log_bytes))),
+    ];
+    if let Some(free) = store.disk_free_bytes {
+        facts.push(("disk", Line::of(format!("{} free", moment::bytes(free)))));
+    }
+    facts
+}
+
+fn seconds(ms: u64) -> String {
+    format!("{}.{:03} s", ms / 1000, ms % 1000)
+}

@@ -1,0 +1,128 @@
+//! The store on its disk: how large, how sound, how much of it is air.
+
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::extract::State;
+use meshlink_api::{StoreCompacted, StoreReport, StoreVerified};
+use meshlink_core::store::Class;
+use meshlink_core::{Store, StoreError};
+
+use crate::http::app::App;
+use crate::http::problem::{Code, Failure};
+use crate::service_manager;
+use crate::sqlite::{Checked, SqliteStore};
+
+/// Tries to find a moment between two transactions for a compaction.
+const COMPACT_TRIES: u32 = 50;
+/// Between two of them.
+const COMPACT_PAUSE: Duration = Duration::from_millis(20);
+
+/// The store's size, and what is left of the disk.
+#[utoipa::path(get, path = "/v1/store", tag = "maintenance", operation_id = "get_store", responses((status = 200, description = "The store.", body = StoreReport)))]
+pub(crate) async fn show(State(app): State<App>) -> Result<Json<StoreReport>, Failure> {
+    let bundle_bytes_max = app.vitals().store_bytes_max;
+    let report = app.read(move |node, _| report(node.store(), bundle_bytes_max)).await?;
+    Ok(Json(report))
+}
+
+fn report(store: &SqliteStore, bundle_bytes_max: u64) -> Result<StoreReport, StoreError> {
+    let files = store.file_use()?;
+    let opened = store.opened();
+    let counts = store.counts();
+    let events = store.event_bounds()?.map_or(0, |(oldest, newest)| newest.0 - oldest.0 + 1);
+    let (mut bundles, mut bundle_bytes) = (0, 0);
+    for class in [Class::Own, Class::Contact, Class::Stranger] {
+        let usage = store.usage(class)?;
+        bundles += usage.bundles;
+        bundle_bytes += usage.bytes;
+    }
+    Ok(StoreReport {
+        path: store.path().display().to_string(),
+        schema: SqliteStore::schema_version(),
+        bundles,
+        bundle_bytes,
+        bundle_bytes_max,
+        messages: counts.own() + counts.received,
+        events,
+        database_bytes: files.database_bytes,
+        free_bytes: files.free_bytes,
+        log_bytes: files.log_bytes,
+        disk_free_bytes: disk_free_bytes(store.path()),
+        checked: match opened.checked {
+            Checked::Whole => "whole",
+            Checked::Partly => "partly",
+        }
+        .to_owned(),
+        log_was_missing: opened.log_missing,
+    })
+}
+
+/// What is left for somebody who is not root.
+fn disk_free_bytes(path: &std::path::Path) -> Option<u64> {
+    let stat = rustix::fs::statvfs(path).ok()?;
+    Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Checks everything in the store: pages, indexes, words, totals. Other requests wait up to some seconds for a
+/// store of some 100 MB.
+#[utoipa::path(post, path = "/v1/store/verify", tag = "maintenance", operation_id = "verify_store", responses((status = 200, description = "What was found.", body = StoreVerified)))]
+pub(crate) async fn verify(State(app): State<App>) -> Result<Json<StoreVerified>, Failure> {
+    let started = Instant::now();
+    let parts = app.read(|node, _| node.store().check_parts()).await?;
+    let mut detail = None;
+    for part in parts {
+        let found = app.read(move |node, _| Ok::<_, StoreError>(node.store().check_part(part))).await?;
+        match found {
+            Ok(()) => {}
+            Err(StoreError::Corrupt { detail: found }) => {
+                detail = Some(found);
+                break;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(Json(StoreVerified { ok: detail.is_none(), detail, took_ms: millis(started) }))
+}
+
+/// Writes the database anew without its free pages. Nothing else happens meanwhile: seconds for some 100 MB, and as
+/// much room on the disk again while it runs.
+#[utoipa::path(post, path = "/v1/store/compact", tag = "maintenance", operation_id = "compact_store", responses((status = 200, description = "What it came to.", body = StoreCompacted)))]
+pub(crate) async fn compact(State(app): State<App>) -> Result<Json<StoreCompacted>, Failure> {
+    let started = Instant::now();
+    let files = app.read(|node, _| node.store().file_use()).await?;
+    let room = app.read(|node, _| Ok::<_, StoreError>(disk_free_bytes(node.store().path()))).await?;
+    let needed = (files.database_bytes - files.free_bytes) * 2;
+    if room.is_some_and(|room| room < needed) {
+        return Err(Code::InsufficientStorage.because(format!(
+            "a compaction needs {needed} bytes on the disk while it runs, and {} are free",
+            room.unwrap_or_default()
+        )));
+    }
+    let _patience = service_manager::be_patient();
+    for _ in 0..COMPACT_TRIES {
+        let compacted = app
+            .write(|node, _| {
+                // What came in with the same batch goes first.
+                if node.store().is_dirty() {
+                    return Ok(None);
+                }
+                node.store_mut().compact()?;
+                Ok::<_, StoreError>(Some(node.store().file_use()?))
+            })
+            .await?;
+        if let Some(after) = compacted {
+            return Ok(Json(StoreCompacted {
+                before_bytes: files.database_bytes,
+                after_bytes: after.database_bytes,
+                took_ms: millis(started),
+            }));
+        }
+        tokio::time::sleep(COMPACT_PAUSE).await;
+    }
+    Err(Code::StoreFailed.because("the store is written without a pause").hint("try again at a quieter time"))
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}
