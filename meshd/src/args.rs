@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+use crate::link::ble::adapter_name;
 use crate::link::lan::LanPeer;
 use crate::link::relay::RelayUrl;
 use crate::log::LogFilter;
@@ -56,10 +57,10 @@ pub struct Args {
     /// Relay to meet other nodes at, such as wss://relay.example.org; may be repeated.
     #[arg(long, value_name = "WS_URL")]
     pub relay: Vec<RelayUrl>,
-    /// Bluetooth adapter to use. This version has no Bluetooth and refuses it.
-    #[arg(long, value_name = "hciN", conflicts_with = "no_ble")]
+    /// Bluetooth adapter to use; may be repeated [default: the first there is].
+    #[arg(long, value_name = "hciN", conflicts_with = "no_ble", value_parser = adapter_name)]
     pub adapter: Vec<String>,
-    /// No Bluetooth (this version has none).
+    /// No Bluetooth.
     #[arg(long)]
     pub no_ble: bool,
     /// Find nodes on the local network and be found there; this is the default.
@@ -186,6 +187,8 @@ mod tests {
             &["meshd", "--lan", "--no-lan"],
             &["meshd", "--lan-peer", "10.0.0.2:1", "--no-lan"],
             &["meshd", "--listen", "nonsense"],
+            &["meshd", "--adapter", "hci0", "--no-ble"],
+            &["meshd", "--adapter", "eth0"],
         ] {
             assert!(Args::try_parse_from(bad).is_err(), "{bad:?}");
         }

@@ -18,6 +18,7 @@ pub(crate) struct Banner {
     lan: &'static str,
     relays: String,
     /// How to call `meshctl` so that it finds this daemon.
+    bluetooth: String,
     meshctl: String,
     demo: bool,
 }
@@ -43,6 +44,7 @@ impl Banner {
             name,
             api: format!("{tcp}{}", addresses.socket.display()),
             token: state.path().join(TOKEN_FILE).display().to_string(),
+            bluetooth: bluetooth(settings),
             lan: if settings.lan.enabled {
                 "neighbours are found there; --no-lan keeps off it"
             } else {
@@ -56,10 +58,10 @@ impl Banner {
 
     /// For a person, on standard error.
     pub(crate) fn print(&self) {
-        let Self { node, name, api, token, lan, relays, meshctl, demo } = self;
+        let Self { node, name, api, token, bluetooth, lan, relays, meshctl, demo } = self;
         let name = name.as_deref().map_or("no name yet: --name".to_owned(), |name| format!("{name:?}"));
         let mut text = format!(
-            "\nNode {node} ({name})\n  API        {api}\n  token      {token}\n  Bluetooth  not in this version\n  network    {lan}\n  relays     {relays}\n\nNext:\n  {meshctl} status\n  {meshctl} send \"hello\"\n  {meshctl} watch\n"
+            "\nNode {node} ({name})\n  API        {api}\n  token      {token}\n  Bluetooth  {bluetooth}\n  network    {lan}\n  relays     {relays}\n\nNext:\n  {meshctl} status\n  {meshctl} send \"hello\"\n  {meshctl} watch\n"
         );
         if *demo {
             text += "\nA second node, Echo, lives in this process and answers what you send. Both meet at a relay of\nthis process, where `websocat URL` with the relay's URL above sees and says the same. Ctrl-C ends it all.\n";
@@ -71,6 +73,15 @@ impl Banner {
     /// For the log, at every start.
     pub(crate) fn log(&self) {
         tracing::info!(node = self.node, api = self.api, version = env!("CARGO_PKG_VERSION"), "meshd is up");
+    }
+}
+
+fn bluetooth(settings: &Settings) -> String {
+    let ble = &settings.ble;
+    match ble.adapters.as_slice() {
+        _ if !ble.enabled => "switched off".to_owned(),
+        [] => "on, with the first adapter there is; `status` says how it stands".to_owned(),
+        adapters => format!("on, with {}; `status` says how it stands", adapters.join(", ")),
     }
 }
 

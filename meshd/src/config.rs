@@ -15,6 +15,7 @@ use meshlink_core::Limits;
 
 use crate::args::{self, Args};
 use crate::clock::ClockPolicy;
+use crate::link::ble::{self, BleSettings};
 use crate::link::lan::{LanPeer, LanSettings};
 use crate::link::relay::{RelaySettings, RelayUrl};
 use crate::log::LogFilter;
@@ -55,9 +56,6 @@ pub enum ConfigError {
         /// What is wrong with it.
         problem: String,
     },
-    /// A flag asks for what this version can't do.
-    #[error("{0}")]
-    NotInThisVersion(&'static str),
 }
 
 /// What the daemon runs with.
@@ -87,6 +85,8 @@ pub struct Settings {
     pub lan: LanSettings,
     /// Relays to meet other nodes at.
     pub relays: Vec<RelaySettings>,
+    /// Bluetooth.
+    pub ble: BleSettings,
 }
 
 impl Default for Settings {
@@ -119,6 +119,9 @@ struct Layer {
     lan_interfaces: Option<Vec<String>>,
     lan_peers: Option<Vec<LanPeer>>,
     relays: Option<Vec<RelaySettings>>,
+    ble: Option<bool>,
+    adapters: Option<Vec<String>>,
+    ble_profile: Option<ble::Profile>,
 }
 
 /// One setting as it came out, and where it came from.
@@ -155,11 +158,6 @@ impl Configuration {
     /// # Errors
     /// [`ConfigError`], for the user.
     pub fn load(args: &Args, env: Environment<'_>) -> Result<Self, ConfigError> {
-        if !args.adapter.is_empty() || env("MESHD_ADAPTER").is_some() {
-            return Err(ConfigError::NotInThisVersion(
-                "--adapter: this version has no Bluetooth yet; leave it out",
-            ));
-        }
         let flags = Layer::from_args(args);
         let environment = Layer::from_environment(env)?;
         let mut layers = vec![flags, environment];
@@ -177,7 +175,7 @@ fn config_file(args: &Args, env: Environment<'_>) -> Option<PathBuf> {
     named.or_else(|| places::config_files(env).into_iter().find(|path| path.exists()))
 }
 
-/// Every variable there is. `MESHD_ADAPTER` is known so that it can be refused.
+/// Every variable there is.
 const VARIABLES: [&str; 17] = [
     "MESHD_ADAPTER",
     "MESHD_ALLOW_ORIGIN",
@@ -240,6 +238,9 @@ impl Layer {
             lan_port: args.lan_port,
             lan_peers: (!args.lan_peer.is_empty()).then(|| args.lan_peer.clone()),
             relays: (!relays.is_empty()).then_some(relays),
+            // `--adapter` says that Bluetooth is wanted, whatever lower layers say.
+            ble: if args.no_ble { Some(false) } else { (!args.adapter.is_empty()).then_some(true) },
+            adapters: (!args.adapter.is_empty()).then(|| args.adapter.clone()),
             ..Self::default()
         }
     }
@@ -249,8 +250,8 @@ impl Layer {
         let listen = vars.parse_with("MESHD_LISTEN", args::socket_address)?;
         let no_tcp = vars.parse_with("MESHD_NO_TCP", truth)?;
         let relays = vars.list("MESHD_RELAY", RelayUrl::from_str)?;
-        // There is no Bluetooth to switch off, but whether the value makes sense can be said.
-        vars.parse_with("MESHD_NO_BLE", truth)?;
+        let no_ble = vars.parse_with("MESHD_NO_BLE", truth)?;
+        let adapters = vars.list("MESHD_ADAPTER", ble::adapter_name)?;
         let no_lan = vars.parse_with("MESHD_NO_LAN", truth)?;
         let lan = vars.parse_with("MESHD_LAN", truth)?;
         let lan_port = vars.parse_with("MESHD_LAN_PORT", |text| {
@@ -267,6 +268,8 @@ impl Layer {
             socket: vars.path("MESHD_SOCKET"),
             allow_origins: vars.list("MESHD_ALLOW_ORIGIN", args::origin)?,
             ui: vars.path("MESHD_UI"),
+            ble: no_ble.map(|no| !no).or(adapters.as_ref().map(|_| true)),
+            adapters,
             lan: no_lan.filter(|no| *no).map(|no| !no).or(lan).or(no_lan.map(|no| !no)),
             lan_port,
             lan_peers: vars.list("MESHD_LAN_PEER", LanPeer::from_str)?,
@@ -319,7 +322,7 @@ impl Settings {
     /// Each value from the first layer that has it.
     fn resolve(layers: &[Layer]) -> (Self, Vec<Entry>) {
         let mut pick = Pick { layers, entries: Vec::new() };
-        let limits = Limits::default();
+        let (limits, defaults) = (Limits::default(), BleSettings::default());
         let tcp = pick.value("api.tcp", |layer| layer.tcp, true);
         let listen =
             pick.value("api.listen", |layer| layer.listen, SocketAddr::from((Ipv4Addr::LOCALHOST, PORT)));
@@ -346,6 +349,11 @@ impl Settings {
                 ),
                 events_kept: pick.value("store.events_kept", |layer| layer.events_kept, limits.events_kept),
                 peers_kept: pick.value("store.peers_kept", |layer| layer.peers_kept, limits.peers_kept),
+            },
+            ble: BleSettings {
+                enabled: pick.value("bluetooth.enabled", |layer| layer.ble, defaults.enabled),
+                adapters: pick.value("bluetooth.adapters", |layer| layer.adapters.clone(), defaults.adapters),
+                profile: pick.value("bluetooth.profile", |layer| layer.ble_profile, defaults.profile),
             },
             lan: LanSettings {
                 enabled: pick.value("lan.enabled", |layer| layer.lan, true),

@@ -27,6 +27,7 @@ use crate::demo::{Demo, ScratchDir};
 use crate::driver::Driver;
 use crate::http::{self, App, Listener};
 use crate::identity_file::{self, system_entropy};
+use crate::link::ble;
 use crate::link::network::watch_network;
 use crate::link::{lan, relay};
 use crate::listen::{self, SocketFile};
@@ -237,7 +238,6 @@ fn report_missing_transports(driver: &Driver, settings: &Settings) {
         detail: detail.to_owned(),
         hint: hint.map(str::to_owned),
     };
-    port.report(off(LinkKind::Ble, "bluetooth", "not in this version", None));
     if !settings.lan.enabled {
         let hint = "leave --no-lan out, or set enabled = true in [lan] of the configuration";
         port.report(off(LinkKind::Lan, "lan", "switched off", Some(hint)));
@@ -250,6 +250,7 @@ fn report_missing_transports(driver: &Driver, settings: &Settings) {
 
 fn spawn_links(settings: &Settings, driver: &Driver, stopping: &Stopping) -> JoinSet<()> {
     let mut links = JoinSet::new();
+    links.spawn(ble::run(settings.ble.clone(), driver.clone(), stopping.clone()));
     if settings.relays.is_empty() && !settings.lan.enabled {
         return links;
     }

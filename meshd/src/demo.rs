@@ -89,6 +89,7 @@ impl Demo {
             tracing::warn!("--demo keeps to itself: the configured relays are left out");
         }
         settings.relays = vec![RelaySettings::new(url.clone())];
+        settings.ble.enabled = false;
         settings.lan.enabled = false;
         let scratch = settings.state_dir.is_none().then(|| ScratchDir::new("demo")).transpose()?;
         if settings.name.is_none() && scratch.is_some() {

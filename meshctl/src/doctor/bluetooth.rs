@@ -44,6 +44,7 @@ pub(crate) fn findings(machine: &Machine) -> Vec<Finding> {
     findings
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the system's errors are many")]
 fn bus(machine: &Machine) -> Finding {
     let (path, connected) = machine.bus();
     let Err(error) = connected else { return Finding::ok("dbus", "the system bus answers") };
@@ -244,10 +245,11 @@ fn ini_value(text: &str, section: &str, key: &str) -> Option<String> {
     for line in text.lines().map(str::trim) {
         if let Some(name) = line.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
             here = name == section;
-        } else if let (true, Some((name, value))) = (here, line.split_once('=')) {
-            if name.trim() == key {
-                found = Some(value.trim().to_owned());
-            }
+        } else if here
+            && let Some((name, value)) = line.split_once('=')
+            && name.trim() == key
+        {
+            found = Some(value.trim().to_owned());
         }
     }
     found

@@ -95,7 +95,7 @@ fn disk(store: &StoreReport) -> Option<Finding> {
     let hint = "free some space; a full disk stops sending and receiving until there is some";
     Some(match free {
         ..DISK_FREE_BYTES_FAIL => Finding::fail("disk", detail, hint),
-        ..DISK_FREE_BYTES_WARN => Finding::warn("disk", detail, hint),
+        DISK_FREE_BYTES_FAIL..DISK_FREE_BYTES_WARN => Finding::warn("disk", detail, hint),
         _ => Finding::ok("disk", detail),
     })
 }

@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer};
 use super::{ConfigError, Layer};
 use crate::args;
 use crate::clock::ClockPolicy;
+use crate::link::ble;
 use crate::link::lan::LanPeer;
 use crate::link::relay::{RelaySettings, RelayUrl};
 use crate::log::LogFilter;
@@ -31,6 +32,7 @@ struct File {
     clock: Option<ClockPolicy>,
     api: Api,
     store: Store,
+    bluetooth: Bluetooth,
     lan: Lan,
     relay: Option<Vec<Relay>>,
 }
@@ -59,6 +61,15 @@ struct Store {
     events_kept: Option<u64>,
     #[serde(deserialize_with = "count")]
     peers_kept: Option<u64>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Bluetooth {
+    enabled: Option<bool>,
+    #[serde(deserialize_with = "adapters")]
+    adapters: Option<Vec<String>>,
+    profile: Option<ble::Profile>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -140,6 +151,9 @@ pub(super) fn parse(text: &str) -> Result<Layer, (usize, String)> {
         bundles_max: file.store.bundles_max,
         events_kept: file.store.events_kept,
         peers_kept: file.store.peers_kept,
+        ble: file.bluetooth.enabled,
+        adapters: file.bluetooth.adapters,
+        ble_profile: file.bluetooth.profile,
         lan: file.lan.enabled,
         lan_port: file.lan.port,
         lan_interfaces: file.lan.interfaces,
@@ -183,6 +197,12 @@ fn origins<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Vec<String>>, D
     let texts = Vec::<String>::deserialize(value)?;
     let origins = texts.iter().map(|text| args::origin(text)).collect::<Result<_, _>>();
     origins.map(Some).map_err(serde::de::Error::custom)
+}
+
+fn adapters<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Vec<String>>, D::Error> {
+    let texts = Vec::<String>::deserialize(value)?;
+    let names = texts.iter().map(|text| ble::adapter_name(text)).collect::<Result<_, _>>();
+    names.map(Some).map_err(serde::de::Error::custom)
 }
 
 fn bytes<'de, D: Deserializer<'de>>(value: D) -> Result<Option<u64>, D::Error> {

@@ -93,6 +93,8 @@ fn every_mistake_names_file_and_line() {
         ("log = \n", 1, ""),
         ("clock = \"maybe\"\n", 1, "trust"),
         ("name = \"\"\n", 1, "1 to 64 bytes"),
+        ("[bluetooth]\nadapters = [\"eth0\"]\n", 2, "hci0"),
+        ("[bluetooth]\nprofile = \"turbo\"\n", 2, "mains"),
         ("[api]\nallow_origins = [\"*\"]\n", 2, "http://localhost:5173"),
     ] {
         let (_dir, path) = written(text);
@@ -109,6 +111,8 @@ fn a_variable_that_makes_no_sense_is_named() {
         ("MESHD_RELAY", "ws://ok http://no"),
         ("MESHD_NO_TCP", "maybe"),
         ("MESHD_LOG", "loud"),
+        ("MESHD_NO_BLE", "maybe"),
+        ("MESHD_ADAPTER", "hci0 eth0"),
     ] {
         let error = Configuration::load(&args(&[]), &env(&[(name, value)])).expect_err(name).to_string();
         assert!(error.contains(name), "{error}");
@@ -125,9 +129,20 @@ fn a_file_that_was_named_must_be_there() {
 }
 
 #[test]
-fn what_this_version_lacks_is_refused_and_switching_it_off_is_fine() {
-    assert!(Configuration::load(&args(&["--adapter", "hci0"]), &env(&[])).is_err());
-    load(&["--no-ble", "--no-lan"], &[("MESHD_NO_BLE", "1")]);
+fn asking_for_an_adapter_asks_for_bluetooth() {
+    let (_dir, path) = written("[bluetooth]\nenabled = false\nadapters = [\"hci3\"]\nprofile = \"saver\"\n");
+    let config = ["--config", path.as_str()];
+    let ble =
+        |words: &[&str], pairs: &[(&str, &str)]| load(&[&config[..], words].concat(), pairs).settings.ble;
+    let from_file = ble(&[], &[]);
+    assert!(!from_file.enabled);
+    assert_eq!((from_file.adapters, from_file.profile), (vec!["hci3".to_owned()], ble::Profile::Saver));
+    let flag = ble(&["--adapter", "hci0", "--adapter", "hci1"], &[("MESHD_NO_BLE", "1")]);
+    assert!(flag.enabled);
+    assert_eq!(flag.adapters, ["hci0", "hci1"]);
+    assert_eq!(ble(&[], &[("MESHD_ADAPTER", "hci0,hci1")]).adapters, ["hci0", "hci1"]);
+    assert!(!load(&["--no-ble"], &[("MESHD_ADAPTER", "hci0")]).settings.ble.enabled);
+    assert!(load(&[], &[]).settings.ble.enabled);
 }
 
 #[test]

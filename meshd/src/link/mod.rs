@@ -4,6 +4,7 @@
 //! It hands whole frames to the node and takes whole frames from it through a
 //! [`crate::driver::LinkEnd`]; it never looks into one.
 
+pub mod ble;
 pub mod lan;
 pub mod network;
 pub mod pipe;

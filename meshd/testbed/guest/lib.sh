@@ -222,6 +222,9 @@ air_report() { "$probe" capture "$LOGS/${1:-air}.btsnoop"; }
 
 # --- nodes ---
 
+# What nodes write into their logs.
+LOG=info,meshd=debug,meshd::link::ble=trace,meshd::http=info
+
 # start_node NAME ARGUMENTS...: a meshd with a state directory and port of its own, kept over restarts.
 start_node() {
   local name=$1 dir=$RUN/node/$1
@@ -231,13 +234,16 @@ start_node() {
   rm -f "$dir/api.json"
   # The radio is what is tested; a scenario may still say --lan.
   MESHD_NO_LAN=1 "$bin/meshd" --state-dir "$dir" --socket "$dir/meshd.sock" --listen "127.0.0.1:${NODE_PORT[$name]}" \
-    --name "$name" "$@" >>"$LOGS/$name.log" 2>&1 &
+    --no-lan --name "$name" "$@" >>"$LOGS/$name.log" 2>&1 &
   NODE_PID[$name]=$!
   wait_for "[[ -e $dir/api.json ]] || ! node_is_up $name" $SETUP_S
   node_is_up "$name" || fail "node $name ended at once: $(tail -1 "$LOGS/$name.log")"
 }
 
 node_is_up() { kill -0 "${NODE_PID[$1]}" 2>/dev/null; }
+
+# memory_of NAME: what a node has in memory, in KiB.
+memory_of() { awk '/VmRSS/ { print $2 }' "/proc/${NODE_PID[$1]}/status"; }
 
 # stop_node NAME [SIGNAL]: TERM unless told; waits for its end.
 stop_node() { kill_and_reap "${NODE_PID[$1]}" "${2:-TERM}"; }
@@ -259,11 +265,46 @@ send() {
 # inbox NAME: the texts the node has, one JSON string a line, its own included.
 inbox() { ctl "$1" --json list | jq -c '.[].text'; }
 
+# get NAME PATH: the node's API, into ANSWER. Starts no process: in the emulation a poll that does takes a second.
+get() {
+  local node port=${NODE_PORT[$1]} token status
+  read -r token <"$RUN/node/$1/api-token"
+  ANSWER=''
+  exec {node}<>"/dev/tcp/127.0.0.1/$port" || return 1
+  printf 'GET %s HTTP/1.0\r\nHost: 127.0.0.1:%s\r\nAuthorization: Bearer %s\r\n\r\n' "$2" "$port" "$token" >&"$node"
+  read -r _ status _ <&"$node" || true
+  IFS= read -rd '' ANSWER <&"$node" || true
+  exec {node}>&-
+  [[ $status == 200 ]]
+}
+
+# answer_has JSON: how often the last answer has that, as the API writes it.
+answer_has() {
+  local rest=${ANSWER//"$1"/}
+  echo $(((${#ANSWER} - ${#rest}) / ${#1}))
+}
+
 # has NAME TEXT: the node has that text exactly once.
-has() { [[ $(inbox "$1" | jq -r . | grep -cFx -- "$2") == 1 ]]; }
+has() { get "$1" '/v1/messages?limit=500' && [[ $(answer_has "\"text\":\"$2\"") == 1 ]]; }
 
 # status_of NAME ID: pending, synced, ... as the node's API says.
-status_of() { ctl "$1" --json show "$2" | jq -r .status; }
+status_of() {
+  get "$1" "/v1/messages/$2"
+  [[ $ANSWER =~ \"status\":\"([a-z]+)\" ]]
+  echo "${BASH_REMATCH[1]}"
+}
+
+# ble_is NAME STATE: all its Bluetooth transports are in that state.
+ble_is() {
+  get "$1" /v1/status
+  (($(answer_has '"kind":"ble"') > 0 && $(answer_has '"kind":"ble"') == $(grep -o '{"kind":"ble"[^}]*' <<<"$ANSWER" | grep -c "\"state\":\"$2\"")))
+}
+
+# links_of NAME: how many links over Bluetooth it has.
+links_of() {
+  get "$1" /v1/links
+  answer_has '"kind":"ble"'
+}
 
 # start_relay [ARGUMENTS...]: a relay on port 7000.
 start_relay() {

@@ -13,3 +13,4 @@ id=$(send a "while b was away")
 start_node b --no-ble --relay ws://127.0.0.1:7000
 wait_for 'has b "while b was away"' 20
 has b "hello from a" || fail "the first message is gone or doubled: $(inbox b)"
+figure no_ble_memory_kib "$(memory_of a)"

@@ -1,0 +1,330 @@
+//! What all tasks of one adapter share: who was heard, which slots and lanes are taken.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use bluer::Adapter;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+
+use super::super::beacon::Beacon;
+use super::super::candidates::{Address, Candidates, Ours};
+use super::super::duty::{Duty, Profile};
+use super::super::lane_book::LaneBook;
+use super::super::offer::{OUR_WINDOW_KIB, Offer};
+use super::super::slots::{Key, Slots};
+use super::bus::News;
+use crate::driver::LinkPort;
+
+/// Frames that a link has to bring to have been of use: more than a handshake.
+const FRAMES_OF_USE: u32 = 3;
+
+/// See the module's text.
+pub(super) struct Air {
+    pub(super) adapter: Adapter,
+    pub(super) port: LinkPort,
+    /// Rings when the scanner should look again: a slot is free, somebody is due.
+    pub(super) wake: Notify,
+    /// Whether the adapter is there and switched on.
+    pub(super) power: watch::Sender<Power>,
+    /// Rings when a device's services are known, or it has come or gone.
+    resolved: Notify,
+    started: Instant,
+    state: Mutex<State>,
+    tasks: Mutex<JoinSet<()>>,
+}
+
+struct State {
+    candidates: Candidates,
+    slots: Slots,
+    lanes: LaneBook,
+    ours: Ours,
+    duty: Duty,
+    /// Devices that have connected or were connected to, and whether their services are known.
+    connected: BTreeMap<Address, bool>,
+    cuts: BTreeMap<Key, Arc<Notify>>,
+}
+
+/// How an adapter is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Power {
+    On,
+    Off,
+    Gone,
+}
+
+/// What the scanner should do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Next {
+    Dial(Address),
+    /// Nobody is due before.
+    At(Duration),
+    Nobody,
+}
+
+impl Air {
+    pub(super) fn new(adapter: Adapter, port: LinkPort, ours: Ours, profile: Profile) -> Arc<Self> {
+        let state = State {
+            candidates: Candidates::default(),
+            slots: Slots::default(),
+            lanes: LaneBook::default(),
+            ours,
+            duty: Duty::new(profile, Duration::ZERO),
+            connected: BTreeMap::new(),
+            cuts: BTreeMap::new(),
+        };
+        Arc::new(Self {
+            adapter,
+            port,
+            wake: Notify::new(),
+            power: watch::Sender::new(Power::On),
+            resolved: Notify::new(),
+            started: Instant::now(),
+            state: Mutex::new(state),
+            tasks: Mutex::new(JoinSet::new()),
+        })
+    }
+
+    /// Time since this adapter came up.
+    pub(super) fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// A moment of [`Air::now`] as one to wait for.
+    pub(super) fn instant(&self, at: Duration) -> Instant {
+        self.started + at
+    }
+
+    /// Takes in what BlueZ tells of this adapter.
+    pub(super) fn hear(&self, news: News) {
+        let now = self.now();
+        let mut state = self.lock();
+        match news {
+            News::Heard { address, beacon, dbm } => {
+                let ours = state.ours;
+                let is_new = state.candidates.heard(address.0, beacon, ours, now, dice());
+                if let Some(dbm) = dbm {
+                    state.candidates.measured(&address.0, dbm);
+                }
+                if is_new {
+                    state.duty.something_new(now);
+                    self.wake.notify_one();
+                }
+            }
+            News::Connected { address, is } => {
+                state.candidates.connected(&address.0, is, now);
+                if is {
+                    state.connected.entry(address.0).or_default();
+                } else {
+                    state.connected.remove(&address.0);
+                }
+                self.resolved.notify_waiters();
+            }
+            News::Resolved { address } => {
+                state.connected.insert(address.0, true);
+                self.resolved.notify_waiters();
+            }
+            News::Powered(is) => drop(self.power.send_replace(if is { Power::On } else { Power::Off })),
+            News::Gone => drop(self.power.send_replace(Power::Gone)),
+        }
+    }
+
+    /// BlueZ remembers a device that said this when it was last here.
+    pub(super) fn remember(&self, address: Address, beacon: Beacon) {
+        self.lock().candidates.remember(address, beacon);
+    }
+
+    /// Waits until the services of a device are known, as they were already if `at_first`. Returns whether they
+    /// are: it may go meanwhile.
+    pub(super) async fn is_resolved(&self, address: &Address, at_first: impl Future<Output = bool>) -> bool {
+        let mut was_there = false;
+        let mut at_first = Some(at_first);
+        loop {
+            let mut news = std::pin::pin!(self.resolved.notified());
+            news.as_mut().enable();
+            match self.lock().connected.get(address) {
+                Some(true) => return true,
+                Some(false) => was_there = true,
+                None if was_there => return false,
+                // BlueZ's word of it is under way, or it was there before we listened.
+                None => {}
+            }
+            if let Some(at_first) = at_first.take()
+                && at_first.await
+            {
+                return true;
+            }
+            news.await;
+        }
+    }
+
+    /// How long to listen, and then how long to rest.
+    pub(super) fn duty(&self) -> (Duration, Duration) {
+        let state = self.lock();
+        (state.duty.scan(), state.duty.pause(self.now()))
+    }
+
+    /// How strong a neighbour's signal was when last heard, in dBm.
+    pub(super) fn dbm(&self, address: &Address) -> Option<i16> {
+        self.lock().candidates.dbm(address)
+    }
+
+    /// What we hold or say is now this; returns it.
+    pub(super) fn ours_changed(&self, ours: Ours) -> Ours {
+        let mut state = self.lock();
+        state.ours = ours;
+        state.candidates.ours_changed(ours, self.now(), dice());
+        drop(state);
+        self.wake.notify_one();
+        ours
+    }
+
+    /// What is next. When somebody is due and no slot is free, a link that had its time is cut.
+    pub(super) fn next(&self) -> Next {
+        let (state, now) = (self.lock(), self.now());
+        match state.candidates.due(now) {
+            Some(address) if state.slots.may_dial() => Next::Dial(address),
+            Some(_) => {
+                state.cut_for(false, now);
+                Next::Nobody
+            }
+            None => state.candidates.next_due(now).map_or(Next::Nobody, Next::At),
+        }
+    }
+
+    /// The answer to a caller that reads.
+    pub(super) fn offer_to(&self, address: Address) -> Offer {
+        let (mut state, now) = (self.lock(), self.now());
+        let welcome = state.candidates.may_call(&address, now) && !state.slots.has(&address);
+        let mut lane = None;
+        if welcome && state.slots.may_accept() {
+            lane = state.lanes.give(address, now);
+        } else if welcome {
+            state.cut_for(true, now);
+        }
+        Offer { lane, window_kib: OUR_WINDOW_KIB }
+    }
+
+    pub(super) fn lane_is_of(&self, lane: u8, address: &Address) -> bool {
+        self.lock().lanes.is_of(lane, address)
+    }
+
+    pub(super) fn take_lane(&self, lane: u8, by: Address) {
+        self.lock().lanes.take(lane, by);
+    }
+
+    pub(super) fn free_lane(&self, lane: u8) {
+        self.lock().lanes.free(lane);
+    }
+
+    /// Whether there is another link to that link's address.
+    pub(super) fn is_linked_besides(&self, key: &Key) -> bool {
+        self.lock().slots.has_besides(key)
+    }
+
+    /// Whether there is a link to that address.
+    pub(super) fn is_linked(&self, address: &Address) -> bool {
+        self.lock().slots.has(address)
+    }
+
+    pub(super) fn links(&self) -> usize {
+        self.lock().slots.len()
+    }
+
+    pub(super) fn in_range(&self) -> usize {
+        self.lock().candidates.in_range(self.now())
+    }
+
+    /// An attempt to reach that address came to nothing.
+    pub(super) fn dial_failed(&self, address: Address) {
+        let now = self.now();
+        self.lock().candidates.link_down(address, false, now, dice());
+    }
+
+    /// Takes a slot for a link.
+    pub(super) fn open(self: &Arc<Self>, key: Key) -> Slot {
+        let (mut state, now) = (self.lock(), self.now());
+        let cut = Arc::new(Notify::new());
+        state.slots.add(key, now);
+        state.candidates.link_up(key.address);
+        state.cuts.insert(key, Arc::clone(&cut));
+        drop(state);
+        Slot { air: Arc::clone(self), key, cut, frames: 0 }
+    }
+
+    /// Runs a link's task until it ends or the adapter goes.
+    pub(super) fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        let mut tasks = self.tasks.lock().expect("nothing panics while it holds this lock");
+        while tasks.try_join_next().is_some() {}
+        tasks.spawn(task);
+    }
+
+    /// Asks all links to end in good order.
+    pub(super) fn cut_all(&self) {
+        for cut in self.lock().cuts.values() {
+            cut.notify_one();
+        }
+    }
+
+    /// Ends all links at once.
+    pub(super) fn abort_all(&self) {
+        self.tasks.lock().expect("nothing panics while it holds this lock").abort_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("nothing panics while it holds this lock")
+    }
+}
+
+impl State {
+    fn cut_for(&self, caller: bool, now: Duration) {
+        if let Some(cut) = self.slots.victim(caller, now).and_then(|victim| self.cuts.get(&victim)) {
+            cut.notify_one();
+        }
+    }
+}
+
+/// A slot while its link lives.
+pub(super) struct Slot {
+    air: Arc<Air>,
+    pub(super) key: Key,
+    /// Rings when the link has to go.
+    pub(super) cut: Arc<Notify>,
+    frames: u32,
+}
+
+impl Slot {
+    /// A frame was sent.
+    pub(super) fn sent(&self) {
+        self.air.lock().slots.moved(&self.key, self.air.now());
+    }
+
+    /// A frame arrived.
+    pub(super) fn received(&mut self) {
+        self.frames = self.frames.saturating_add(1);
+        self.sent();
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let (mut state, now) = (self.air.lock(), self.air.now());
+        state.slots.remove(&self.key);
+        state.cuts.remove(&self.key);
+        if state.slots.has(&self.key.address) {
+            return;
+        }
+        state.candidates.link_down(self.key.address, self.frames >= FRAMES_OF_USE, now, dice());
+        drop(state);
+        self.air.wake.notify_one();
+    }
+}
+
+/// A random number for delays; a system without randomness makes them predictable, not wrong.
+pub(super) fn dice() -> u32 {
+    let mut bytes = [0; 4];
+    let _ = getrandom::fill(&mut bytes);
+    u32::from_be_bytes(bytes)
+}

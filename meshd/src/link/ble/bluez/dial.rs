@@ -1,0 +1,130 @@
+//! The calling half: connects to a neighbour that was heard, and takes the lane it offers.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bluer::gatt::remote::Characteristic;
+use bluer::gatt::{CharacteristicReader, CharacteristicWriter};
+use bluer::{Address, Device, ErrorKind};
+use meshlink_core::LinkKind;
+use tokio::time::{Instant, timeout};
+
+use super::super::chunk::Chunks;
+use super::super::offer::{Offer, OfferError};
+use super::super::slots::Key;
+use super::air::{Air, Slot};
+use super::carry::{carry, value_bytes};
+use super::lanes::handle;
+
+/// Another program's discovery makes a connection wait up to 10 s (docs/ble.md, 4).
+const CONNECT_TIME_MAX: Duration = Duration::from_secs(15);
+/// For finding the neighbour's services.
+const RESOLVE_TIME_MAX: Duration = Duration::from_secs(15);
+/// For each step after that.
+const STEP_TIME_MAX: Duration = Duration::from_secs(5);
+/// Why a dial came to nothing.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DialError {
+    #[error("{0}")]
+    Bluez(#[from] bluer::Error),
+    #[error("no answer in time")]
+    Late,
+    #[error("it was gone before its services were known")]
+    Gone,
+    #[error("it has no lane for us now")]
+    NoLane,
+    #[error(transparent)]
+    Offer(#[from] OfferError),
+    #[error("it has called us meanwhile")]
+    Met,
+}
+
+/// A lane of a neighbour's.
+struct Taken {
+    reader: CharacteristicReader,
+    writer: CharacteristicWriter,
+    offer: Offer,
+}
+
+/// Dials a neighbour; its link then lives by itself.
+pub(super) async fn dial(air: &Arc<Air>, address: Address) {
+    let started = Instant::now();
+    let Ok(device) = air.adapter.device(address) else { return };
+    let key = Key { address: address.0, dialled: true };
+    match reach(air, &device).await {
+        Ok(taken) => {
+            tracing::debug!(%address, ms = started.elapsed().as_millis(), "dialled");
+            let slot = air.open(key);
+            air.spawn(link(Arc::clone(air), slot, device, taken));
+        }
+        Err(DialError::Met) => tracing::debug!(%address, "called by whom we dialled"),
+        Err(error) => {
+            tracing::debug!(%address, %error, ms = started.elapsed().as_millis(), "a dial came to nothing");
+            leave(air, &key, &device).await;
+            air.dial_failed(address.0);
+        }
+    }
+}
+
+async fn reach(air: &Arc<Air>, device: &Device) -> Result<Taken, DialError> {
+    let address = device.address();
+    if air.is_linked(&address.0) {
+        return Err(DialError::Met);
+    }
+    match timeout(CONNECT_TIME_MAX, device.connect()).await.map_err(|_| DialError::Late)? {
+        Err(error) if error.kind != ErrorKind::AlreadyConnected => return Err(error.into()),
+        Ok(()) | Err(_) => tracing::trace!(%address, "connected"),
+    }
+    let known = async { device.is_services_resolved().await.unwrap_or(false) };
+    let resolved = timeout(RESOLVE_TIME_MAX, air.is_resolved(&address.0, known));
+    if !resolved.await.map_err(|_| DialError::Late)? {
+        return Err(DialError::Gone);
+    }
+    tracing::trace!(%address, "its services are known");
+    let offer = Offer::decode(&step(lane(device, 0).await?.read()).await?)?;
+    if air.is_linked(&address.0) {
+        return Err(DialError::Met);
+    }
+    let mine = lane(device, offer.lane.ok_or(DialError::NoLane)?).await?;
+    // In this order: who writes without having subscribed is refused.
+    let reader = step(mine.notify_io()).await?;
+    tracing::trace!(%address, "subscribed");
+    let writer = step(mine.write_io()).await?;
+    Ok(Taken { reader, writer, offer })
+}
+
+/// The characteristic of one of a neighbour's lanes. Handles are fixed, so where BlueZ puts it is known without
+/// asking for all it has.
+async fn lane(device: &Device, lane: u8) -> bluer::Result<Characteristic> {
+    let service = handle(lane);
+    device.service(service).await?.characteristic(service + 1).await
+}
+
+async fn step<T>(call: impl Future<Output = bluer::Result<T>>) -> Result<T, DialError> {
+    Ok(timeout(STEP_TIME_MAX, call).await.map_err(|_| DialError::Late)??)
+}
+
+async fn link(air: Arc<Air>, mut slot: Slot, device: Device, taken: Taken) {
+    let address = device.address();
+    let Taken { reader, writer, offer } = taken;
+    let end = air.port.open(LinkKind::Ble, address.to_string(), true);
+    if let Some(dbm) = air.dbm(&address.0) {
+        end.rssi(dbm);
+    }
+    let chunks = Chunks::new(value_bytes(&writer), offer.window_bytes());
+    let why = carry(&mut slot, &end, &reader, &writer, chunks).await;
+    tracing::debug!(%address, reason = %why, "a dialled link ended");
+    drop((end, reader, writer));
+    // The slot is kept until then: BlueZ takes 2 s, and a dial meanwhile would get the dying connection.
+    leave(&air, &slot.key, &device).await;
+}
+
+/// Ends the connection, unless the neighbour's own link to us is on it.
+async fn leave(air: &Arc<Air>, key: &Key, device: &Device) {
+    if air.is_linked_besides(key) {
+        return;
+    }
+    if let Ok(Err(error)) = timeout(STEP_TIME_MAX, device.disconnect()).await {
+        tracing::debug!(%error, address = %device.address(), "disconnect");
+    }
+}

@@ -1,0 +1,262 @@
+//! Bluetooth through BlueZ: watches the bus, keeps a task for each adapter, and says what is wrong.
+//!
+//! Nothing is fatal. Whatever goes away takes what rested on it along. What BlueZ tells the end of (an adapter that
+//! comes or is switched on, bluetoothd itself) is waited for without waking up; the rest is tried again every two
+//! seconds.
+
+mod adapter;
+mod air;
+mod bus;
+mod carry;
+mod dial;
+mod fault;
+mod lanes;
+mod privacy;
+mod rfkill;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use meshlink_core::{MessageStatus, TransportState};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::beacon::Fingerprint;
+use super::holdings::{Holdings, Walk};
+use super::{BleSettings, NAME, report};
+use crate::driver::Driver;
+use crate::stop::Stopping;
+use adapter::Post;
+use bus::{Bus, Known, World};
+use fault::Fault;
+
+/// Between two tries of what failed, where nobody tells when it may work again.
+const TRY_APART: Duration = Duration::from_secs(2);
+/// Between two looks at what is held, when there is reason to.
+const LOOK_APART: Duration = Duration::from_millis(500);
+/// Bundles that are only carried make no event: look this often anyway.
+const LOOK_ANYWAY: Duration = Duration::from_secs(10);
+
+/// What the node holds, as far as neighbours care.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Held {
+    fingerprint: Fingerprint,
+    /// Own messages wait for a neighbour to confirm that it has them.
+    unsettled: bool,
+}
+
+/// Keeps Bluetooth going until the daemon stops.
+pub(super) async fn run(settings: BleSettings, driver: Driver, stopping: Stopping) {
+    let mut ended = stopping.clone();
+    let mut radio =
+        Radio { settings, driver, stopping, holdings: Holdings::default(), said: None, adapters: Vec::new() };
+    tokio::select! {
+        () = radio.run() => {}
+        // Adapters say good-bye first, within what the daemon grants its links.
+        () = async { ended.heard().await; sleep(GOODBYE).await } => {}
+    }
+}
+
+/// For links to say good-bye.
+const GOODBYE: Duration = Duration::from_millis(400);
+
+/// Keeps the fingerprint of what is held true.
+async fn watch_holdings(driver: &Driver, holdings: &mut Holdings, held: &watch::Sender<Option<Held>>) {
+    let mut newest = driver.newest();
+    loop {
+        let mut walk = *holdings;
+        let walked = driver
+            .read(move |node, _| {
+                let outcome = walk.walk(node.store());
+                let pending = node.store().counts().own_with(MessageStatus::Pending);
+                (walk, outcome, pending > 0)
+            })
+            .await;
+        let Ok((walk, outcome, unsettled)) = walked else { return };
+        *holdings = walk;
+        match outcome {
+            Ok(Walk::Unfinished | Walk::Stale) => continue,
+            Ok(Walk::Whole(fingerprint)) => {
+                let now = Some(Held { fingerprint, unsettled });
+                held.send_if_modified(|before| std::mem::replace(before, now) != now);
+            }
+            Err(error) => tracing::debug!(%error, "what is held can't be read"),
+        }
+        sleep(LOOK_APART).await;
+        tokio::select! {
+            changed = newest.changed() => if changed.is_err() { return },
+            () = sleep(LOOK_ANYWAY) => {}
+        }
+    }
+}
+
+/// All of Bluetooth on this machine.
+struct Radio {
+    settings: BleSettings,
+    driver: Driver,
+    stopping: Stopping,
+    /// How far what is held was walked.
+    holdings: Holdings,
+    /// The fault that was reported last for the whole.
+    said: Option<Fault>,
+    /// Adapters in use, as last known.
+    adapters: Vec<String>,
+}
+
+impl Radio {
+    async fn run(&mut self) {
+        loop {
+            let fault = match Bus::connect().await {
+                Ok(bus) => self.on_bus(&bus).await,
+                Err(fault) => fault,
+            };
+            if fault == Fault::Stopping {
+                return;
+            }
+            self.say(&fault);
+            tokio::select! {
+                () = sleep(TRY_APART) => {}
+                () = self.stopping.heard() => return,
+            }
+        }
+    }
+
+    /// While the bus is there.
+    async fn on_bus(&mut self, bus: &Arc<Bus>) -> Fault {
+        let mut world = bus.world();
+        loop {
+            let now = world.borrow_and_update().clone();
+            let fault = tokio::select! {
+                fault = self.with_bluez(bus) => fault,
+                fault = replaced(bus.world(), now.owner) => fault,
+            };
+            if matches!(fault, Fault::NoBus | Fault::Stopping) {
+                return fault;
+            }
+            if fault == Fault::Restarted {
+                continue;
+            }
+            self.say(&fault);
+            tokio::select! {
+                () = until_worth_a_try(&fault, &mut world) => {}
+                () = self.stopping.heard() => return Fault::Stopping,
+            }
+        }
+    }
+
+    /// While the same bluetoothd is there.
+    async fn with_bluez(&mut self, bus: &Arc<Bus>) -> Fault {
+        let known = match bus.known().await {
+            Ok(known) => Arc::new(known),
+            Err(fault) => return fault,
+        };
+        let chosen = match self.settings.adapters.as_slice() {
+            [] => known.adapters.first().cloned().into_iter().collect(),
+            chosen => chosen.to_vec(),
+        };
+        if chosen.is_empty() {
+            return Fault::NoAdapter;
+        }
+        self.said = None;
+        let port = self.driver.links();
+        report(&port, NAME, TransportState::Up, &format!("uses {}", chosen.join(", ")), None);
+        self.adapters.clone_from(&chosen);
+        let (sender, held) = watch::channel(None);
+        let mut adapters = JoinSet::new();
+        for name in chosen {
+            let post = Post {
+                name,
+                profile: self.settings.profile,
+                bus: Arc::clone(bus),
+                port: port.clone(),
+                held: held.clone(),
+                stopping: self.stopping.clone(),
+            };
+            adapters.spawn(keep(post, Arc::clone(&known), self.settings.adapters.is_empty()));
+        }
+        tokio::select! {
+            fault = first_fault(adapters) => fault,
+            () = watch_holdings(&self.driver, &mut self.holdings, &sender) => Fault::Stopping,
+        }
+    }
+
+    /// Says what is wrong with the whole, once.
+    fn say(&mut self, fault: &Fault) {
+        if self.said.as_ref() != Some(fault) {
+            for name in [NAME].into_iter().chain(self.adapters.iter().map(String::as_str)) {
+                report(&self.driver.links(), name, TransportState::Down, &fault.to_string(), fault.hint());
+            }
+            self.said = Some(fault.clone());
+        }
+    }
+}
+
+/// Waits until an adapter's task gives up, or all have ended because the daemon stops.
+async fn first_fault(mut adapters: JoinSet<Option<Fault>>) -> Fault {
+    while let Some(ended) = adapters.join_next().await {
+        if let Ok(Some(fault)) = ended {
+            return fault;
+        }
+    }
+    Fault::Stopping
+}
+
+/// Waits until bluetoothd is another one, or none, or the bus is gone.
+async fn replaced(mut world: watch::Receiver<World>, owner: Option<String>) -> Fault {
+    let changed = world.wait_for(|now| now.is_lost || now.owner != owner).await;
+    match changed.as_deref() {
+        Ok(World { is_lost: false, owner: Some(_), .. }) => Fault::Restarted,
+        Ok(World { is_lost: false, owner: None, .. }) => Fault::NoBluez,
+        Ok(World { is_lost: true, .. }) | Err(_) => Fault::NoBus,
+    }
+}
+
+/// Waits until what was wrong may be over.
+async fn until_worth_a_try(fault: &Fault, world: &mut watch::Receiver<World>) {
+    let told = async {
+        // An error means that the bus is gone, which the next call finds.
+        let _ = world.changed().await;
+    };
+    if fault.is_told_to_end() {
+        told.await;
+    } else {
+        let _ = timeout(TRY_APART, told).await;
+    }
+}
+
+/// Keeps one adapter going. One that nobody named gives up when it is gone: there may be another.
+async fn keep(post: Post, mut known: Arc<Known>, any: bool) -> Option<Fault> {
+    let mut was_on = false;
+    let mut said = None;
+    let mut world = post.bus.world();
+    loop {
+        world.mark_unchanged();
+        let started = Instant::now();
+        let fault = if known.adapters.contains(&post.name) {
+            adapter::run(&post, &known, &mut was_on).await?
+        } else {
+            Fault::Absent
+        };
+        if fault == Fault::Absent {
+            // Another one may come by this name.
+            was_on = false;
+        }
+        // It was up in between.
+        if started.elapsed() > TRY_APART {
+            said = None;
+        }
+        if said.as_ref() != Some(&fault) {
+            report(&post.port, &post.name, TransportState::Down, &fault.to_string(), fault.hint());
+            said = Some(fault.clone());
+        }
+        if any && fault == Fault::Absent {
+            return Some(fault);
+        }
+        until_worth_a_try(&fault, &mut world).await;
+        match post.bus.known().await {
+            Ok(now) => known = Arc::new(now),
+            Err(fault) => return Some(fault),
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! Links over Bluetooth LE: neighbours in radio range find each other and meet, without configuration.
+//!
+//! ```text
+//!  holdings ─▶ beacon ─▶ advertise ─┐              ┌─ lanes ◀─ callers
+//!                                   ├─ adapter ────┤
+//!  candidates ◀─ scan ◀─────────────┘              └─ dial ─▶ lanes of others
+//!                                        links: chunk + slots
+//! ```
+//!
+//! What decides is in pure modules with time as an argument; what touches BlueZ is in [`bluez`], on Linux alone.
+//! What is on the air, and why, is in docs/ble.md. Nothing here is ever fatal: without a radio the status says
+//! what is missing and what helps, and it is tried again by itself.
+
+#[cfg(target_os = "linux")]
+mod bluez;
+
+#[cfg(any(target_os = "linux", test))]
+mod beacon;
+#[cfg(any(target_os = "linux", test))]
+mod candidates;
+#[cfg(any(target_os = "linux", test))]
+mod chunk;
+mod duty;
+#[cfg(any(target_os = "linux", test))]
+mod holdings;
+#[cfg(any(target_os = "linux", test))]
+mod lane_book;
+#[cfg(any(target_os = "linux", test))]
+mod offer;
+#[cfg(any(target_os = "linux", test))]
+mod slots;
+
+use meshlink_core::{LinkKind, TransportState, TransportStatus};
+
+use crate::driver::{Driver, LinkPort};
+use crate::stop::Stopping;
+pub use duty::Profile;
+
+/// How the transport as a whole is called in the status; an adapter is called by its name.
+const NAME: &str = "bluetooth";
+
+/// What a user says about Bluetooth.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BleSettings {
+    /// Whether it is used at all.
+    pub enabled: bool,
+    /// Adapters to use, such as `hci0`; none: the first there is.
+    pub adapters: Vec<String>,
+    /// How much power finding neighbours may cost.
+    pub profile: Profile,
+}
+
+impl Default for BleSettings {
+    fn default() -> Self {
+        Self { enabled: true, adapters: Vec::new(), profile: Profile::default() }
+    }
+}
+
+/// Meets neighbours over Bluetooth until the daemon stops.
+pub async fn run(settings: BleSettings, driver: Driver, stopping: Stopping) {
+    if !settings.enabled {
+        report(
+            &driver.links(),
+            NAME,
+            TransportState::Off,
+            "switched off by --no-ble or the configuration",
+            None,
+        );
+        return;
+    }
+    #[cfg(target_os = "linux")]
+    bluez::run(settings, driver, stopping).await;
+    #[cfg(not(target_os = "linux"))]
+    {
+        let hint = "use a relay: --relay ws://host:8080";
+        report(&driver.links(), NAME, TransportState::Off, "only on Linux in this version", Some(hint));
+        drop(stopping);
+    }
+}
+
+fn report(port: &LinkPort, name: &str, state: TransportState, detail: &str, hint: Option<&str>) {
+    port.report(TransportStatus {
+        kind: LinkKind::Ble,
+        name: name.to_owned(),
+        state,
+        detail: detail.to_owned(),
+        hint: hint.map(str::to_owned),
+    });
+}
+
+/// The name of an adapter: `hci` and a number.
+///
+/// # Errors
+/// In words.
+pub fn adapter_name(text: &str) -> Result<String, String> {
+    match text.strip_prefix("hci").map(str::parse::<u16>) {
+        Some(Ok(_)) => Ok(text.to_owned()),
+        Some(Err(_)) | None => Err("not the name of a Bluetooth adapter, such as hci0 (see `bluetoothctl list`, `ls /sys/class/bluetooth`)".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn adapters_are_named_as_the_kernel_does() {
+        for good in ["hci0", "hci12"] {
+            assert_eq!(adapter_name(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "hci", "hci-1", "eth0", "hci0/x", "0", "HCI0"] {
+            assert!(adapter_name(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The offer: what a caller reads before it takes a lane. Layout: docs/ble.md, "Names on the air".
+
+/// What version of the link this is.
+const VERSION: u8 = 1;
+/// In place of a lane: none is free.
+const NO_LANE: u8 = 0xff;
+/// Smallest and largest window that make sense, in KiB.
+const WINDOW_KIB: std::ops::RangeInclusive<u8> = 4..=64;
+
+/// What is under way on a link at most, in KiB; BlueZ's sockets hold it.
+pub(crate) const OUR_WINDOW_KIB: u8 = 32;
+
+/// See the module's text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Offer {
+    /// The lane given to whoever reads; `None`: come back later.
+    pub(crate) lane: Option<u8>,
+    /// The window in both directions, in KiB.
+    pub(crate) window_kib: u8,
+}
+
+/// Why an offer can't be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum OfferError {
+    /// Another version, or not an offer.
+    #[error("it speaks another version of the link")]
+    Version,
+    /// A window of no use.
+    #[error("its window of {0} KiB is of no use")]
+    Window(u8),
+}
+
+impl Offer {
+    /// As it is read. There is no L2CAP in this version: PSM 0.
+    pub(crate) fn encode(self) -> Vec<u8> {
+        vec![VERSION, self.lane.unwrap_or(NO_LANE), 0, 0, self.window_kib]
+    }
+
+    /// Understands an offer. Longer ones are a later version's that still speaks this one.
+    ///
+    /// # Errors
+    /// [`OfferError`].
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Self, OfferError> {
+        let Some(&[VERSION, lane, _, _, window_kib]) = bytes.first_chunk() else {
+            return Err(OfferError::Version);
+        };
+        if !WINDOW_KIB.contains(&window_kib) {
+            return Err(OfferError::Window(window_kib));
+        }
+        Ok(Self { lane: (lane != NO_LANE).then_some(lane), window_kib })
+    }
+
+    /// The window in bytes.
+    pub(crate) fn window_bytes(self) -> usize {
+        usize::from(self.window_kib) * 1024
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn an_offer_is_read_as_it_was_meant(lane in prop::option::of(0..NO_LANE), window_kib in WINDOW_KIB) {
+            let offer = Offer { lane, window_kib };
+            prop_assert_eq!(Offer::decode(&offer.encode()), Ok(offer));
+        }
+
+        #[test]
+        fn w03_garbage_is_refused_or_read_and_never_panics(bytes: Vec<u8>) {
+            if let Ok(offer) = Offer::decode(&bytes) {
+                prop_assert!(WINDOW_KIB.contains(&offer.window_kib));
+            }
+        }
+    }
+
+    #[test]
+    fn b06_windows_of_no_use_and_other_versions_are_refused() {
+        assert_eq!(Offer::decode(&[1, 0, 0, 0, 0]), Err(OfferError::Window(0)));
+        assert_eq!(Offer::decode(&[1, 0, 0, 0, 255]), Err(OfferError::Window(255)));
+        assert_eq!(Offer::decode(&[2, 0, 0, 0, 32]), Err(OfferError::Version));
+        assert_eq!(Offer::decode(&[1, 0, 0, 0]), Err(OfferError::Version));
+    }
+}
