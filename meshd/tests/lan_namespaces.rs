@@ -4,9 +4,11 @@
 
 mod daemon_process;
 
-use std::net::Ipv4Addr;
-use std::path::Path;
-use std::process::Command;
+use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
@@ -85,6 +87,21 @@ impl Lab {
 
     fn start(&self, dir: &Path, host: &str) -> Daemon {
         Daemon::start_in(dir, host, &self.name(host), &[])
+    }
+
+    /// Runs a program on a host.
+    fn run(&self, host: &str, program: &str) {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name(host)]).args(program.split(' '));
+        assert!(command.stdout(Stdio::null()).status().expect("ip runs").success(), "{program}");
+    }
+
+    /// Plays a part of this file on a host: the test of that name, which does nothing elsewhere.
+    fn play(&self, host: &str, part: &str, variables: &[(&str, &str)]) -> Child {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.name(host)]).arg(std::env::current_exe().expect("this test"));
+        command.args([part, "--exact"]).env("LAB_PART", part).envs(variables.iter().copied());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).spawn().expect("ip runs")
     }
 }
 
@@ -238,4 +255,211 @@ fn a_machine_that_vanishes_without_a_word_is_noticed() {
     wait_for("both to notice", Duration::from_secs(60), || {
         (lan_links(&a) == 0 && lan_links(&b) == 0).then_some(())
     });
+}
+
+/// What a part was told, if it is being played.
+fn told(part: &str, variable: &str) -> Option<String> {
+    (std::env::var("LAB_PART").ok()? == part).then(|| std::env::var(variable).expect("told"))
+}
+
+const MDNS: (Ipv4Addr, u16) = (Ipv4Addr::new(224, 0, 0, 251), 5353);
+
+/// The part of a machine that announces nodes which do not exist, asks without end, and floods a node's port.
+#[test]
+fn attacker() {
+    let Some(target) = told("attacker", "TARGET") else { return };
+    let target: SocketAddr = target.parse().unwrap();
+    let socket = UdpSocket::bind(MDNS).or_else(|_| UdpSocket::bind(("0.0.0.0", 5353))).unwrap();
+    let end = Instant::now() + Duration::from_secs(6);
+    let mut kept: Vec<TcpStream> = Vec::new();
+    let mut number = 0_u64;
+    while Instant::now() < end {
+        for _ in 0..50 {
+            number += 1;
+            // A full queue of our own is no reason to stop.
+            let _ = socket.send_to(&announcement(number, target.port()), MDNS);
+            let _ = socket.send_to(&question(), MDNS);
+        }
+        if let Ok(mut stream) = TcpStream::connect_timeout(&target, Duration::from_secs(1)) {
+            let words: &[u8] = match number / 50 % 4 {
+                0 => b"",
+                1 => b"GET / HTTP/1.1\r\n\r\n",
+                2 => b"MeshLAN\x01aaaaaaaaaaaaaaaa\x00\x21\x01",
+                _ => b"MeshLAN\x01bbbbbbbbbbbbbbbb\xff\xff",
+            };
+            let _ = stream.write_all(words);
+            kept.push(stream);
+        }
+    }
+}
+
+fn dns_name(labels: &[&[u8]]) -> Vec<u8> {
+    let mut name: Vec<u8> = Vec::new();
+    for label in labels {
+        name.push(label.len() as u8);
+        name.extend_from_slice(label);
+    }
+    name.push(0);
+    name
+}
+
+const SERVICE: [&[u8]; 3] = [b"_meshlink", b"_tcp", b"local"];
+
+fn question() -> Vec<u8> {
+    let mut packet = vec![0, 0, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    packet.extend_from_slice(&dns_name(&SERVICE));
+    packet.extend_from_slice(&[0, 12, 0, 1]);
+    packet
+}
+
+fn announcement(number: u64, port: u16) -> Vec<u8> {
+    let label: Vec<u8> = (0..16).map(|n| b'a' + (number >> (4 * n) & 15) as u8).collect();
+    let instance = dns_name(&[&label, SERVICE[0], SERVICE[1], SERVICE[2]]);
+    let mut packet = vec![0, 0, 0x84, 0, 0, 0, 0, 1, 0, 0, 0, 1];
+    packet.extend_from_slice(&dns_name(&SERVICE));
+    packet.extend_from_slice(&[0, 12, 0, 1, 0, 0, 0x11, 0x94]);
+    packet.extend_from_slice(&(instance.len() as u16).to_be_bytes());
+    packet.extend_from_slice(&instance);
+    packet.extend_from_slice(&instance);
+    packet.extend_from_slice(&[0, 33, 0, 1, 0, 0, 0, 120, 0, 7, 0, 0, 0, 0]);
+    packet.extend_from_slice(&port.to_be_bytes());
+    packet.push(0);
+    packet
+}
+
+/// `VmRSS` of a process, in KiB, and its open descriptors.
+fn vitals(daemon: &Daemon) -> (u64, usize) {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).expect("it runs");
+    let line = status.lines().find(|line| line.starts_with("VmRSS")).expect("always there");
+    let kib = line.split_whitespace().nth(1).and_then(|kib| kib.parse().ok()).expect("a number");
+    (kib, std::fs::read_dir(format!("/proc/{}/fd", daemon.pid())).expect("it runs").count())
+}
+
+fn port_of(daemon: &Daemon) -> u16 {
+    wait_for("the port", PATIENCE, || {
+        let detail = daemon.transport("lan")?["detail"].as_str()?.to_owned();
+        detail.split("TCP port ").nth(1)?.split(':').next()?.parse().ok()
+    })
+}
+
+#[test]
+fn s12_b05_a_hostile_machine_does_not_disturb_an_honest_pair() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut lab = Lab::new();
+    lab.plugged("a", 1);
+    lab.plugged("b", 2);
+    lab.plugged("evil", 66);
+    lab.on("evil", "route add 224.0.0.0/4 dev eth0");
+    let a = lab.start(dir.path(), "a");
+    let b = lab.start(dir.path(), "b");
+    a.post("before");
+    wait_for_text(&b, "before", SOON);
+    let (before_kib, before_fds) = vitals(&a);
+    let target = format!("10.77.0.1:{}", port_of(&a));
+    let mut attacker = lab.play("evil", "attacker", &[("TARGET", &target)]);
+    let mut round = 0;
+    while attacker.try_wait().unwrap().is_none() {
+        round += 1;
+        let text = format!("during {round}");
+        a.post(&text);
+        wait_for_text(&b, &text, SOON);
+        let (_, fds) = vitals(&a);
+        assert!(fds < before_fds + 20, "{fds} descriptors");
+    }
+    assert!(round >= 3, "only {round} messages during the attack");
+    let (kib, _) = vitals(&a);
+    assert!(kib < before_kib + 4096, "{before_kib} KiB grew to {kib}");
+    // Somebody new is found all the same.
+    lab.plugged("c", 3);
+    let c = lab.start(dir.path(), "c");
+    wait_for_text(&c, "before", SOON);
+}
+
+#[test]
+fn a_node_behind_a_router_is_met_if_it_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut lab = Lab::new();
+    lab.switch("br1");
+    lab.plugged("a", 1);
+    lab.host("b");
+    lab.plug("b", "eth0", "br1", Some(Ipv4Addr::new(10, 77, 1, 2)));
+    lab.plugged("router", 254);
+    lab.plug("router", "eth1", "br1", Some(Ipv4Addr::new(10, 77, 1, 254)));
+    lab.run("router", "sysctl -w net.ipv4.ip_forward=1");
+    lab.on("a", "route add default via 10.77.0.254");
+    lab.on("b", "route add default via 10.77.1.254");
+    let a = lab.start(dir.path(), "a");
+    a.post("beyond the router");
+    let target = format!("10.77.0.1:{}", port_of(&a));
+    let b = Daemon::start_in(dir.path(), "b", &lab.name("b"), &["--lan-peer", &target]);
+    wait_for_text(&b, "beyond the router", SOON);
+}
+
+/// The part of a machine that writes down all it hears.
+#[test]
+fn ear() {
+    let Some(file) = told("ear", "FILE") else { return };
+    let socket = UdpSocket::bind(("0.0.0.0", 5353)).unwrap();
+    socket.join_multicast_v4(&MDNS.0, &Ipv4Addr::UNSPECIFIED).unwrap();
+    let mut file = std::fs::File::create(file).unwrap();
+    let mut buffer = [0; 2048];
+    while let Ok((bytes, from)) = socket.recv_from(&mut buffer) {
+        let SocketAddr::V4(from) = from else { continue };
+        // The last byte of the address says who it was.
+        let head = [from.ip().octets()[3], (bytes >> 8) as u8, bytes as u8];
+        file.write_all(&head).unwrap();
+        file.write_all(&buffer[..bytes]).unwrap();
+    }
+}
+
+/// What one machine said, as the set of all strings of eight bytes in it.
+fn said_by(file: &Path, last: u8) -> BTreeSet<[u8; 8]> {
+    let mut bytes = Vec::new();
+    std::fs::File::open(file).expect("the ear's").read_to_end(&mut bytes).expect("readable");
+    let (mut rest, mut strings) = (bytes.as_slice(), BTreeSet::new());
+    while let [from, high, low, after @ ..] = rest {
+        let Some((packet, next)) = after.split_at_checked(usize::from(*high) << 8 | usize::from(*low)) else {
+            break;
+        };
+        if *from == last {
+            strings.extend(packet.windows(8).map(|window| <[u8; 8]>::try_from(window).expect("eight")));
+        }
+        rest = next;
+    }
+    strings
+}
+
+/// Whatever a node says on two networks and no other node says would tell that it is the same one.
+#[test]
+fn b02_a_node_that_moves_to_another_network_is_not_recognised() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut lab = Lab::new();
+    lab.plugged("a", 1);
+    lab.plugged("b", 2);
+    lab.plugged("spy", 9);
+    lab.on("spy", "route add 224.0.0.0/4 dev eth0");
+    let file: PathBuf = dir.path().join("heard");
+    let mut spy = lab.play("spy", "ear", &[("FILE", file.to_str().unwrap())]);
+    let a = lab.start(dir.path(), "a");
+    let b = lab.start(dir.path(), "b");
+    let port = port_of(&a);
+    wait_for("both to be heard", PATIENCE, || {
+        (file.exists() && !said_by(&file, 1).is_empty() && !said_by(&file, 2).is_empty()).then_some(())
+    });
+    // Another network: other addresses, other hardware address.
+    lab.on("a", "link set eth0 down");
+    lab.on("a", "addr flush dev eth0");
+    wait_for("the link to end", PATIENCE, || (lan_links(&a) == 0).then_some(()));
+    lab.on("a", "link set eth0 address 02:00:00:00:00:77");
+    lab.on("a", "addr add 10.77.0.101/24 dev eth0");
+    lab.on("a", "link set eth0 up");
+    wait_for("it to be heard there", PATIENCE, || (!said_by(&file, 101).is_empty()).then_some(()));
+    wait_for("it to meet there", PATIENCE, || (lan_links(&b) == 1).then_some(()));
+    assert_ne!(port_of(&a), port, "the port stayed");
+    let (here, there, other) = (said_by(&file, 1), said_by(&file, 101), said_by(&file, 2));
+    // Names that others know by now are in their questions, so what the other says is no measure then.
+    let common: Vec<_> = here.intersection(&there).filter(|string| !other.contains(*string)).collect();
+    assert!(common.is_empty(), "{common:?}");
+    spy.kill().expect("own child");
+    spy.wait().expect("own child");
 }
