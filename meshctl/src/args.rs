@@ -175,6 +175,26 @@ Examples:
         #[command(subcommand)]
         action: StoreAction,
     },
+    /// Unlock the node with its passphrase
+    #[command(after_help = "Examples:
+  meshctl unlock
+  meshctl unlock --passphrase-file /run/keys/meshlink")]
+    Unlock(PassphraseSource),
+    /// Lock the node: it carries for others, and nobody reads its messages until it is unlocked
+    Lock,
+    /// Set, change or remove the passphrase that seals what lies on the disk
+    Passphrase {
+        /// What to do.
+        #[command(subcommand)]
+        action: PassphraseAction,
+    },
+    /// Destroy the node: its keys at once, then its messages and everything else it keeps
+    #[command(after_help = "There is no way back. The daemon ends; started again it is a new node.")]
+    Wipe {
+        /// Do it
+        #[arg(long, required = true)]
+        yes: bool,
+    },
     /// Print a completion script for a shell
     #[command(after_help = "Examples:
   meshctl completions bash > ~/.local/share/bash-completion/completions/meshctl
@@ -349,6 +369,39 @@ pub(crate) struct SomeMessages {
     /// The messages' ids, or their beginnings (4 characters or more)
     #[arg(required = true, value_name = "ID")]
     pub(crate) ids: Vec<String>,
+}
+
+/// Where a passphrase comes from: never from the command line, which other users can see.
+#[derive(Debug, ArgGroup)]
+pub(crate) struct PassphraseSource {
+    /// File whose first line is the passphrase; `-` reads it from standard input
+    ///
+    /// Without it the terminal is asked.
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) passphrase_file: Option<PathBuf>,
+}
+
+/// What to do about the passphrase.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PassphraseAction {
+    /// Seal the node's keys with a passphrase
+    ///
+    /// The node asks for it after each start: meshctl unlock, or --passphrase-file of meshd. Nobody can recover it.
+    Set(PassphraseSource),
+    /// Replace the passphrase by another one
+    #[command(
+        after_help = "With --passphrase-file - both are read from standard input: first the current one."
+    )]
+    Change {
+        /// The current one.
+        #[command(flatten)]
+        current: PassphraseSource,
+        /// File whose first line is the new passphrase
+        #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        new_passphrase_file: Option<PathBuf>,
+    },
+    /// Go without a passphrase from now on: whoever has the disk has the node
+    Remove(PassphraseSource),
 }
 
 /// What to do about peers.

@@ -84,6 +84,9 @@ pub struct Args {
     /// Name the node introduces itself with.
     #[arg(long, value_name = "NICKNAME", value_parser = nickname)]
     pub name: Option<String>,
+    /// Unlock the node with the first line of this file. On the first start it becomes the node's passphrase.
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
     /// Start a relay and a second, talkative node as well, to see how it works. Without --state-dir nothing
     /// is kept.
     #[arg(long)]

@@ -82,10 +82,17 @@ impl<S: Store> Custody<S> {
         Ok(custody)
     }
 
-    /// Writes what every store has.
+    /// Writes what every store has, and shows what came in while it was locked. In a locked store none of that is
+    /// known.
     pub(crate) fn settle(&mut self, now: Now) -> Result<(), StoreError> {
+        if self.store.is_locked() {
+            return Ok(());
+        }
         if !self.store.is_joined(MESH)? {
             self.store.join(MESH, now.unix_ms)?;
+        }
+        for (channel, _) in self.store.joined()? {
+            self.show_all_carried(&channel, now)?;
         }
         self.renew_profile(now)
     }

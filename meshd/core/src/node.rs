@@ -122,6 +122,9 @@ pub enum CloseReason {
     /// The disk failed and what the session had done is lost.
     #[error("the store failed")]
     StoreFailed,
+    /// This node goes on as another one: it was locked or unlocked.
+    #[error("this node was locked or unlocked")]
+    OtherIdentity,
 }
 
 /// When a node wants to be woken.
@@ -210,6 +213,26 @@ impl<S: Store> Node<S> {
     /// Its store, and the end of the node. What was not committed is still in the store's transaction.
     pub fn into_store(self) -> S {
         self.custody.store
+    }
+
+    /// Goes on as another identity, after the store was locked or unlocked. All links are closed: nobody is to see
+    /// that the one node is the other.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn assume(&mut self, identity: Identity) -> Result<(), StoreError> {
+        self.drop_links(CloseReason::OtherIdentity);
+        self.custody.identity = identity;
+        self.is_unsettled = true;
+        self.custody.reload()
+    }
+
+    /// Shows what came in while the store was locked. Comes with the first write anyway.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn catch_up(&mut self, now: Now) -> Result<(), StoreError> {
+        self.write(now, |_| Ok(()))
     }
 
     /// Where `now` is on the store's timeline, in milliseconds.
@@ -472,12 +495,13 @@ trait AsStoreError {
 
 impl AsStoreError for StoreError {
     fn as_store_error(&self) -> Option<&StoreError> {
-        Some(self)
+        // Nothing was asked of the disk.
+        Some(self).filter(|error| **error != StoreError::Locked)
     }
 }
 
 impl AsStoreError for SubmitError {
     fn as_store_error(&self) -> Option<&StoreError> {
-        if let Self::Store(error) = self { Some(error) } else { None }
+        if let Self::Store(error) = self { error.as_store_error() } else { None }
     }
 }

@@ -108,6 +108,9 @@ impl<S: Store> Custody<S> {
 
     /// Publishes what the node says about itself, if it is not what it says already.
     pub(crate) fn set_profile(&mut self, draft: ProfileDraft, now: Now) -> Result<(), SubmitError> {
+        if self.store.is_locked() {
+            return Err(StoreError::Locked.into());
+        }
         let own = self.own_profile()?;
         if own.bundle.is_some() && as_draft(&own) == draft {
             return Ok(());
@@ -124,6 +127,9 @@ impl<S: Store> Custody<S> {
 
     /// Publishes the profile again when its bundle has expired.
     pub(super) fn renew_profile(&mut self, now: Now) -> Result<(), StoreError> {
+        if self.store.is_locked() {
+            return Ok(());
+        }
         let own = self.own_profile()?;
         let Some(bundle) = own.bundle else { return Ok(()) };
         if matches!(self.store.known(&bundle.prefix())?, Known::Held(_)) {

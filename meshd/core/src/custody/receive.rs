@@ -198,7 +198,8 @@ impl<S: Store> Custody<S> {
         if let Some(origin) = stored.origin {
             self.hear_of(&origin, now)?;
         }
-        if !self.store.is_joined(&words.channel)? {
+        // What a locked node shows is not known before it is unlocked.
+        if self.store.is_locked() || !self.store.is_joined(&words.channel)? {
             stored.unshown_in = Some(words.channel);
             return self.insert(stored);
         }

@@ -90,13 +90,19 @@ impl<S: Store> Custody<S> {
         if !self.store.join(channel, now.unix_ms)? {
             return Ok(false);
         }
+        self.show_all_carried(channel, now)?;
+        Ok(true)
+    }
+
+    /// Shows what is carried of a channel and was not shown.
+    pub(super) fn show_all_carried(&mut self, channel: &str, now: Now) -> Result<(), StoreError> {
         loop {
             let carried = self.store.unshown(channel, SWEEP_MAX)?;
             for id in &carried {
                 self.show_carried(id, now)?;
             }
             if carried.len() < SWEEP_MAX {
-                return Ok(true);
+                return Ok(());
             }
         }
     }
