@@ -6,6 +6,7 @@
 
 import base64
 import json
+import math
 import pathlib
 import warnings
 
@@ -129,9 +130,75 @@ def link(secrets):
                 noise.noise_protocol.cipher_state_encrypt.rekey()
 
 
+MASK = 2**64 - 1
+
+
+def mix(x):
+    z = (x + 0x9E3779B97F4A7C15) & MASK
+    z = ((z ^ z >> 30) * 0xBF58476D1CE4E5B9) & MASK
+    z = ((z ^ z >> 27) * 0x94D049BB133111EB) & MASK
+    return z ^ z >> 31
+
+
+def places(key, end):
+    state, place = mix(key ^ 0x6D6573686C696E6B), 0
+    is_wide = state & 0xFF < 36
+    while place < end:
+        yield place
+        state = mix(state)
+        u = ((state >> 11) + 1) / 2**53
+        half = math.sqrt(u)
+        eighth = math.sqrt(math.sqrt(half))
+        shift, factor = (4.5, 1 / eighth) if is_wide else (1.3, 1 / (half * eighth))
+        place = max(place + 1, math.ceil((place + shift) * factor - shift))
+
+
+def described(ids, symbols):
+    """The row's first symbols, the tugs and the whole sum of a set."""
+    sums, checks, tugs, whole = [0] * symbols, [0] * symbols, [0] * 128, 0
+    for bundle in ids:
+        key = int.from_bytes(bundle[:8], "big")
+        whole ^= int.from_bytes(bundle[8:24], "big")
+        for place in places(key, symbols):
+            sums[place] ^= key
+            checks[place] ^= mix(key ^ 0x636865636B6D6521) >> 48
+        bits = (mix(key), mix(mix(key)))
+        for n in range(128):
+            tugs[n] += 1 if bits[n // 64] >> n % 64 & 1 else -1
+    row = [s.to_bytes(8, "big") + c.to_bytes(2, "big") for s, c in zip(sums, checks)]
+    while row and not any(row[-1]):
+        row.pop()
+    packed = b"".join(
+        ((a % 4096) << 12 | b % 4096).to_bytes(3, "big") for a, b in zip(tugs[::2], tugs[1::2])
+    )
+    return b"".join(row), packed, whole.to_bytes(16, "big")
+
+
+def sets():
+    for case in cases("sets.json"):
+        first, count = case["first"], case["count"]
+        ids = [blake3(n.to_bytes(8, "big")).digest() for n in range(first, first + count)]
+        row, tugs, whole = described(ids, case["symbols"])
+        assert (row.hex(), tugs.hex(), whole.hex()) == (case["row"], case["tugs"], case["whole_sum"])
+        symbols = min(4096, max(64, 1 << max(0, 2 * count - 1).bit_length()))
+        said = count.to_bytes(8, "big") + whole + described(ids, symbols)[0]
+        fingerprint = blake3(said, derive_key_context="MeshLink v1 set fingerprint").digest()[:16]
+        assert fingerprint.hex() == case["fingerprint"]
+
+
+def reconcile():
+    tags = {"open": 2, "same": 3, "symbols": 4, "more": 5, "want, and decline": 6, "want, the last": 6}
+    tags |= {"missing": 7, "walk": 8, "page": 0, "answer": 1}
+    for case in cases("reconcile.json"):
+        body = cbor2.loads(unhex(case["body"]))
+        assert body[0] == tags[case["name"]] and cbor2.dumps(body, canonical=True).hex() == case["body"]
+
+
 warnings.simplefilter("ignore")
 secrets = nodes()
 bundles()
 invalid_bundles()
 link(secrets)
+sets()
+reconcile()
 print("confirmed")

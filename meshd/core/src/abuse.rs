@@ -6,16 +6,18 @@ use crate::clock::Now;
 use crate::draft::Draft;
 use crate::event::{LinkKind, MessageStatus};
 use crate::header::{Header, Kind};
-use crate::id::IdPrefix;
+use crate::id::{IdPrefix, ShortId};
 use crate::id::Seq;
 use crate::identity::Identity;
 use crate::limits::{self, Limits, OFFENCES_MAX, PREFIXES_MAX, STALL_MS_MAX, WALK_MS_MIN};
 use crate::node::{CloseReason, Input};
 use crate::post::Post;
 use crate::receipt::{Commitment, Receipt, Stage};
+use crate::reconcile::Body;
 use crate::rogue::{NEW_YEAR_MS, Rogue};
 use crate::store::{Priority, Store};
-use crate::wire::{Carried, Message, Prefixes, join};
+use crate::summary::Summary;
+use crate::wire::{Carried, Message, Prefixes, ShortIds, join};
 
 fn post_of(identity: &Identity, text: &str, header: impl FnOnce(&mut Header)) -> NewBundle {
     let post = Post {
@@ -63,12 +65,10 @@ fn page(number: u64, is_last: bool, prefixes: &[IdPrefix]) -> Vec<u8> {
     writer.finish()
 }
 
-/// Answers the node's first page, which is empty, so that it waits for nothing.
-fn answer_page(rogue: &mut Rogue) {
-    rogue.hear();
-    let mut writer = Writer::default();
-    writer.array(3).uint(1).uint(1).bytes(&[]);
-    rogue.say(&[Message::Reconcile(&writer.finish())]);
+/// Begins a round as somebody who holds nothing.
+fn open_round(rogue: &mut Rogue, number: u64) {
+    let view = Summary::with_room(0, 0).view();
+    rogue.say(&[Message::Reconcile(&Body::Open { number, view }.write())]);
 }
 
 fn prefixes(count: usize, tag: u8) -> Vec<IdPrefix> {
@@ -221,7 +221,6 @@ fn s02_large_bundles_nobody_asked_for_are_offences() {
     let mut rogue = Rogue::meet();
     rogue.hear();
     rogue.say(&[Message::Reconcile(&page(1, true, &[]))]);
-    answer_page(&mut rogue);
     rogue.hear();
     rogue.pass(STALL_MS_MAX + 1);
     let large = post(&"x".repeat(4_000));
@@ -246,12 +245,14 @@ fn s01_a_page_that_is_too_long_ends_the_link() {
 fn s01_pages_wait_while_much_is_owed() {
     let mut rogue = Rogue::meet();
     rogue.hear();
-    rogue.say(&[Message::Reconcile(&page(1, false, &prefixes(1_024, 1)))]);
-    assert_eq!(rogue.hear_words(), ["reconcile"]);
-    rogue.say(&[Message::Reconcile(&page(2, true, &prefixes(1_024, 2)))]);
+    for n in 1..=2 {
+        rogue.say(&[Message::Reconcile(&page(n, false, &prefixes(1_024, n as u8)))]);
+        assert_eq!(rogue.hear_words(), ["reconcile"]);
+    }
+    rogue.say(&[Message::Reconcile(&page(3, true, &prefixes(1_024, 3)))]);
     assert_eq!(rogue.hear_words(), Vec::<String>::new(), "the next page is not answered yet");
-    let gone: Vec<IdPrefix> = prefixes(600, 1);
-    rogue.say(&[Message::Gone(Prefixes::new(&join(&gone)).unwrap())]);
+    let gone: Vec<ShortId> = prefixes(600, 1).iter().map(IdPrefix::short).collect();
+    rogue.say(&[Message::Gone(ShortIds::new(&join(&gone)).unwrap())]);
     assert_eq!(rogue.hear_words(), ["reconcile"]);
 }
 
@@ -262,18 +263,19 @@ fn s03_asking_for_what_was_not_offered_ends_the_link() {
     rogue.hear();
     rogue.node.handle(Input::LinkDown { link: rogue.link }, rogue.now).unwrap();
     rogue.reconnect(LinkKind::Lan);
-    rogue.hear();
-    let bytes = join(&[id.prefix()]);
-    rogue.say(&[Message::Get(Prefixes::new(&bytes).unwrap())]);
+    open_round(&mut rogue, 1);
+    assert_eq!(rogue.hear_words(), ["reconcile"], "symbols that tell of one bundle");
+    let bytes = join(&[id.short()]);
+    rogue.say(&[Message::Get(ShortIds::new(&bytes).unwrap())]);
     assert_eq!(rogue.closed(), None, "it was offered once");
-    rogue.say(&[Message::Get(Prefixes::new(&bytes).unwrap())]);
+    rogue.say(&[Message::Get(ShortIds::new(&bytes).unwrap())]);
     assert!(matches!(rogue.closed(), Some(CloseReason::Protocol(_))), "not twice");
 }
 
 #[test]
-fn s03_a_new_walk_is_given_once_a_minute() {
+fn s03_a_new_round_is_begun_once_a_minute() {
     let mut rogue = Rogue::meet();
-    answer_page(&mut rogue);
+    rogue.hear();
     for _ in 0..100 {
         rogue.say(&[Message::Again]);
     }
@@ -285,13 +287,15 @@ fn s03_a_new_walk_is_given_once_a_minute() {
 #[test]
 fn s05_a_silent_neighbour_is_cut_when_it_owes_and_not_before() {
     let mut rogue = Rogue::meet();
-    assert_eq!(rogue.hear_words(), ["reconcile"], "the node's first page waits for an answer");
+    rogue.say(&[Message::Again]);
+    rogue.pass(WALK_MS_MIN);
+    assert_eq!(rogue.hear_words(), ["reconcile"], "a round that waits for an answer");
     rogue.pass(STALL_MS_MAX - 1);
     assert_eq!(rogue.closed(), None);
     rogue.pass(1);
     assert_eq!(rogue.closed(), Some(CloseReason::Stalled));
     let mut rogue = Rogue::meet();
-    answer_page(&mut rogue);
+    rogue.hear();
     rogue.pass(100 * STALL_MS_MAX);
     assert_eq!(rogue.closed(), None, "whoever owes nothing may be silent");
 }
@@ -326,7 +330,7 @@ fn s06_fields_that_change_on_the_way_are_clamped() {
 #[test]
 fn s08_a_claim_to_hold_something_removes_nothing_and_counts_only_if_it_was_sent() {
     let mut rogue = Rogue::meet();
-    answer_page(&mut rogue);
+    rogue.hear();
     let id = rogue.node.submit(draft("mine"), rogue.now).unwrap();
     let prefix = join(&[id.prefix()]);
     let claim = Message::Stored(Prefixes::new(&prefix).unwrap());
@@ -379,7 +383,7 @@ fn s12_few_handshakes_may_be_half_open_and_slow_ones_are_cut() {
 #[test]
 fn l08_strangers_make_the_node_write_only_so_much_an_hour() {
     let mut rogue = Rogue::meet_with(Limits { store_bytes_max: 64 * 1024 * 1024, ..Limits::default() });
-    answer_page(&mut rogue);
+    rogue.hear();
     let identity = Identity::from_bytes(&[5; 64]);
     let (mut stored, mut refused) = (0u64, 0u64);
     let text = "x".repeat(16_000);

@@ -29,7 +29,7 @@ pub struct Extensions {
 }
 
 /// Reads canonical CBOR.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reader<'b> {
     rest: &'b [u8],
 }

@@ -22,6 +22,8 @@ pub fn run_all<S: Store>(make: impl Fn() -> S) {
     a_commit_closes_the_transaction(make());
     a_bundle_comes_back_as_it_was(make());
     a_prefix_tells_held_from_dropped_from_unknown(make());
+    a_short_beginning_finds_all_that_start_like_it(make());
+    pending_messages_are_the_own_ones_nobody_else_has(make());
     rows_grow_and_are_never_reused(make());
     offers_come_by_priority_then_arrival(make());
     expiry_is_found_soonest_first(make());
@@ -197,6 +199,49 @@ fn a_prefix_tells_held_from_dropped_from_unknown<S: Store>(mut store: S) {
     twin.id.0[31] = 0;
     ok(store.insert_bundle(&twin));
     assert_eq!(ok(store.known(&prefix(5))), Known::Held(twin.id), "held wins over dropped");
+}
+
+fn a_short_beginning_finds_all_that_start_like_it<S: Store>(mut store: S) {
+    let mut twin = bundle(5);
+    twin.id.0[6] = 6;
+    twin.priority = Priority::Sos;
+    let (row, twin_row) = (ok(store.insert_bundle(&bundle(5))), ok(store.insert_bundle(&twin)));
+    let found = ok(store.held_like(&id(5).0[..6], 9));
+    let expected = [OfferKey { priority: bundle(5).priority, row }, OfferKey { priority: Priority::Sos, row: twin_row }];
+    assert_eq!(found.iter().map(|offer| offer.key).collect::<Vec<_>>(), expected);
+    assert_eq!(found.iter().map(|offer| offer.id).collect::<Vec<_>>(), [id(5), twin.id]);
+    assert_eq!(found[0], ok(store.offers(OfferKey { row: row - 1, ..expected[0] }, 1))[0]);
+    assert_eq!(ok(store.held_like(&id(5).0[..6], 1)).len(), 1);
+    assert_eq!(ok(store.held_like(&id(5).0[..7], 9)).len(), 1);
+    assert_eq!(ok(store.held_like(&id(5).0, 9)).len(), 1, "more than 12 bytes are not looked at");
+    assert_eq!(ok(store.held_like(&id(4).0[..5], 9)), []);
+    let mut ids = Vec::new();
+    ok(store.each_id(&mut |id| ids.push(*id)));
+    ids.sort();
+    assert_eq!(ids, [id(5), twin.id]);
+    assert!(ok(store.drop_bundle(&id(5), 500)) && !ok(store.drop_bundle(&id(5), 600)));
+    assert!(ok(store.is_dropped_like(&id(5).0[..5])) && !ok(store.is_dropped_like(&twin.id.0[..7])));
+    assert!(!ok(store.is_dropped_like(&id(4).0[..5])));
+}
+
+fn pending_messages_are_the_own_ones_nobody_else_has<S: Store>(mut store: S) {
+    let mut seqs = Vec::new();
+    for (n, own, status) in [
+        (1, true, MessageStatus::Pending),
+        (2, true, MessageStatus::Synced),
+        (3, false, MessageStatus::Synced),
+        (4, true, MessageStatus::Pending),
+    ] {
+        let mut one = MessageRecord { own, status, ..message(n) };
+        seqs.push(ok(store.insert_message(&mut one)));
+    }
+    assert_eq!(ok(store.pending(seqs[3], 9)), [id(1), id(4)]);
+    assert_eq!(ok(store.pending(seqs[2], 9)), [id(1)]);
+    assert_eq!(ok(store.pending(seqs[3], 1)), [id(1)]);
+    ok(store.set_status(&id(1), MessageStatus::Synced, None));
+    assert_eq!(ok(store.pending(seqs[3], 9)), [id(4)]);
+    ok(store.delete_message(&id(4)));
+    assert_eq!(ok(store.pending(seqs[3], 9)), []);
 }
 
 fn rows_grow_and_are_never_reused<S: Store>(mut store: S) {

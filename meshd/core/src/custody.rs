@@ -25,7 +25,8 @@ use crate::event::{Event, LoggedEvent, MessageStatus};
 use crate::id::{BundleId, NodeId};
 use crate::identity::Identity;
 use crate::limits::{self, Limits, percent};
-use crate::store::{Priority, Slot, Store, StoreError, StoredBundle};
+use crate::store::{Class, Priority, Slot, Store, StoreError, StoredBundle};
+use crate::summary::Summary;
 
 /// See the module's text.
 pub(crate) struct Custody<S> {
@@ -42,6 +43,10 @@ pub(crate) struct Custody<S> {
     /// Dropped ids remembered, and whether the store has another number.
     dropped: u64,
     is_dropped_changed: bool,
+    /// What is held, from afar; made when a neighbour first needs it.
+    summary: Option<Summary>,
+    /// Bundles that went since the start.
+    pub(crate) removals: u64,
     next_expiry_tl_ms: Option<u64>,
     swept_mono_ms: Option<u64>,
     /// What strangers may still make this node write.
@@ -71,6 +76,8 @@ impl<S: Store> Custody<S> {
             blocked: BTreeSet::new(),
             dropped: 0,
             is_dropped_changed: false,
+            summary: None,
+            removals: 0,
             next_expiry_tl_ms: None,
             swept_mono_ms: None,
             strangers: Bucket::new(hour_bytes(&limits, limits::HOUR_PERCENT), now),
@@ -116,6 +123,11 @@ impl<S: Store> Custody<S> {
         self.newest_rows[priority as usize]
     }
 
+    /// The highest row of all.
+    pub(crate) fn newest_row_of_all(&self) -> u64 {
+        self.newest_rows.into_iter().max().unwrap_or(0)
+    }
+
     /// The budget of one link for what strangers make this node write.
     pub(crate) fn link_bucket(&self, now: Now) -> Bucket {
         Bucket::new(hour_bytes(&self.limits, limits::LINK_HOUR_PERCENT), now)
@@ -133,9 +145,27 @@ impl<S: Store> Custody<S> {
         self.events.push(event);
     }
 
+    /// What is held, from afar, with `symbols` symbols of its row. The first call reads all ids, and so does one when
+    /// the set has doubled.
+    pub(crate) fn summary(&mut self, symbols: usize) -> Result<&mut Summary, StoreError> {
+        if !self.summary.as_ref().is_some_and(|summary| summary.has_room(symbols)) {
+            let mut count = 0;
+            for class in [Class::Own, Class::Contact, Class::Stranger] {
+                count += self.store.usage(class)?.bundles;
+            }
+            let mut summary = Summary::with_room(count, symbols);
+            self.store.each_id(&mut |id| summary.add(id))?;
+            self.summary = Some(summary);
+        }
+        Ok(self.summary.as_mut().expect("it was made just now"))
+    }
+
     /// Adds a bundle, and remembers what has to be known about it without asking.
     fn insert(&mut self, bundle: &StoredBundle) -> Result<(), StoreError> {
         let row = self.store.insert_bundle(bundle)?;
+        if let Some(summary) = &mut self.summary {
+            summary.add(&bundle.id);
+        }
         self.newest_rows[bundle.priority as usize] = row;
         let expiry = bundle.expires_tl_ms;
         self.next_expiry_tl_ms = Some(self.next_expiry_tl_ms.map_or(expiry, |next| next.min(expiry)));
@@ -144,7 +174,12 @@ impl<S: Store> Custody<S> {
 
     /// Drops a bundle, and remembers its id so that it is not taken again.
     fn drop_and_remember(&mut self, id: &BundleId, until_tl_ms: u64) -> Result<(), StoreError> {
-        self.store.drop_bundle(id, until_tl_ms)?;
+        if self.store.drop_bundle(id, until_tl_ms)? {
+            self.removals += 1;
+            if let Some(summary) = &mut self.summary {
+                summary.remove(id);
+            }
+        }
         self.dropped += 1;
         self.is_dropped_changed = true;
         Ok(())
@@ -217,6 +252,7 @@ impl<S: Store> Custody<S> {
     /// Forgets what a transaction that failed had put into memory.
     pub(crate) fn forget_transaction(&mut self) {
         self.events.clear();
+        self.summary = None;
         self.clock_saved_mono_ms = None;
         // Trimming more often than needed costs nothing.
         self.events_since_trim = limits::TRIM_EVERY;

@@ -29,6 +29,13 @@ pub struct BundleId(#[cbor(with = "minicbor::bytes")] pub [u8; BundleId::BYTES])
 #[cbor(transparent)]
 pub struct IdPrefix(#[cbor(with = "minicbor::bytes")] pub [u8; IdPrefix::BYTES]);
 
+/// The first 8 bytes of a [`BundleId`]: what two nodes find their difference with.
+///
+/// A second bundle with the short id of a given one takes 2^64 tries, with that of any of a million 2^44. Such a
+/// pair is found by a check over the whole ids, and then told apart by [`IdPrefix`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ShortId(pub [u8; ShortId::BYTES]);
+
 /// A link of this process, never used again while it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LinkId(pub u64);
@@ -64,11 +71,37 @@ impl BundleId {
         prefix.copy_from_slice(&self.0[..IdPrefix::BYTES]);
         IdPrefix(prefix)
     }
+
+    /// What two nodes find their difference with.
+    pub fn short(&self) -> ShortId {
+        self.prefix().short()
+    }
 }
 
 impl IdPrefix {
     /// Length in bytes.
     pub const BYTES: usize = 12;
+
+    /// The beginning of it.
+    pub fn short(&self) -> ShortId {
+        let mut short = [0; ShortId::BYTES];
+        short.copy_from_slice(&self.0[..ShortId::BYTES]);
+        ShortId(short)
+    }
+}
+
+impl ShortId {
+    /// Length in bytes.
+    pub const BYTES: usize = 8;
+
+    /// As a number, most significant byte first.
+    pub(crate) fn number(self) -> u64 {
+        u64::from_be_bytes(self.0)
+    }
+
+    pub(crate) fn from_number(number: u64) -> Self {
+        Self(number.to_be_bytes())
+    }
 }
 
 fn base32(bytes: &[u8]) -> String {

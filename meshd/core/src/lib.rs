@@ -14,6 +14,7 @@ pub mod bundle;
 pub mod canonical;
 pub mod channel;
 pub mod clock;
+mod coded;
 #[cfg(any(test, feature = "contract"))]
 pub mod contract;
 mod custody;
@@ -40,6 +41,7 @@ pub mod sealed;
 mod session;
 mod spelling;
 pub mod store;
+mod summary;
 #[cfg(test)]
 mod vectors;
 mod wants;

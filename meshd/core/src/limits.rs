@@ -53,6 +53,17 @@ pub const HALF_OPEN_MAX: usize = 32;
 pub const ANSWERED_PER_HOUR_MAX: u64 = 3_600;
 /// Most id prefixes in one message.
 pub const PREFIXES_MAX: usize = 1024;
+/// Symbols kept of a set's row at least; a set is also told by fewer.
+pub const SYMBOLS_MIN: usize = 64;
+/// Symbols kept of a set's row at most, and sent at most in one round: 640 KiB, enough for a difference of 53,000
+/// (threat S-01).
+pub const SYMBOLS_MAX: usize = 64 * 1024;
+/// Symbols of a set that its fingerprint depends on at most.
+pub const FINGERPRINT_SYMBOLS: usize = 4 * 1024;
+/// How often more symbols are asked for in one round (threat S-04).
+pub const MORE_MAX: u8 = 3;
+/// Own messages not known to be elsewhere that are compared with what a neighbour holds.
+pub const PENDING_MAX: usize = 4 * 1024;
 /// Ids in the first page of a walk.
 pub const PAGE_IDS_FIRST: usize = 128;
 /// Most ids in a page (threat S-01).
@@ -63,8 +74,8 @@ pub const WALK_ROWS_MAX: usize = 8 * 1024;
 pub const IDS_PER_HOUR_MAX: u64 = 4_000_000;
 /// A neighbour may ask for a new walk this often, in milliseconds (threat S-03).
 pub const WALK_MS_MIN: u64 = 60_000;
-/// Bundles asked for on one link and not come yet; more pages wait unanswered.
-pub const OWED_MAX: usize = 512;
+/// Bundles asked for on one link and not come yet; more is not asked for until then.
+pub const OWED_MAX: usize = 2 * 1024;
 /// Bundles a neighbour wants from us, waiting to be sent.
 pub const QUEUE_MAX: usize = 4 * 1024;
 /// New pages are sent only while fewer bundles than this wait to be sent.

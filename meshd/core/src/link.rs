@@ -11,7 +11,7 @@ pub(crate) struct Link {
     pub(crate) id: LinkId,
     pub(crate) kind: LinkKind,
     address: String,
-    dialled: bool,
+    pub(crate) dialled: bool,
     pub(crate) up_mono_ms: u64,
     since_unix_ms: Option<u64>,
     pub(crate) sent_bytes: u64,

@@ -40,6 +40,8 @@ pub struct MemStore {
     seq_of: Table<BundleId, Seq>,
     /// Received messages in the order in which they are forgotten: read ones first.
     received: Table<(bool, Seq), ()>,
+    /// Own messages that are pending.
+    pending: Table<Seq, ()>,
     events: Table<Seq, LoggedEvent>,
     peers: Table<NodeId, PeerRecord>,
     silent: Table<(u64, NodeId), ()>,
@@ -70,6 +72,7 @@ macro_rules! each_table {
         $store.messages.$method();
         $store.seq_of.$method();
         $store.received.$method();
+        $store.pending.$method();
         $store.events.$method();
         $store.peers.$method();
         $store.silent.$method();
@@ -152,8 +155,9 @@ impl MemStore {
         self.usage.get(&count).copied().unwrap_or_default()
     }
 
-    fn remove_bundle(&mut self, id: &BundleId) {
-        let Some(row) = self.row_of.remove(id) else { return };
+    /// Says whether it was held.
+    fn remove_bundle(&mut self, id: &BundleId) -> bool {
+        let Some(row) = self.row_of.remove(id) else { return false };
         let bundle = self.bundles.remove(&row).expect("each id's row is there");
         self.order.remove(&(bundle.priority, row));
         self.expiry.remove(&(bundle.expires_tl_ms, row));
@@ -168,6 +172,7 @@ impl MemStore {
             self.heaps.remove(&(heap, Reverse(bundle.priority), row));
             self.count(Count::Held(heap), -1, cost);
         }
+        true
     }
 
     fn first_of(&self, heap: Heap) -> Option<Victim> {
@@ -189,19 +194,43 @@ impl MemStore {
         self.dropped.range(first_with(prefix)..).next().is_some_and(|(id, _)| id.prefix() == *prefix)
     }
 
+    fn note_pending(&mut self, message: &MessageRecord) {
+        if message.own && message.status == MessageStatus::Pending {
+            self.pending.put(message.seq, ());
+        } else {
+            self.pending.remove(&message.seq);
+        }
+    }
+
     fn change_message(&mut self, id: &BundleId, change: impl FnOnce(&mut MessageRecord)) {
         if let Some(seq) = self.seq_of.get(id).copied() {
             let mut message = self.messages.get(&seq).expect("each id's message is kept").clone();
             change(&mut message);
+            self.note_pending(&message);
             self.messages.put(seq, message);
         }
     }
 }
 
 fn first_with(prefix: &IdPrefix) -> BundleId {
+    first_like(&prefix.0)
+}
+
+fn first_like(start: &[u8]) -> BundleId {
     let mut id = [0; BundleId::BYTES];
-    id[..IdPrefix::BYTES].copy_from_slice(&prefix.0);
+    id[..start.len()].copy_from_slice(start);
     BundleId(id)
+}
+
+fn offer_of(row: u64, bundle: &StoredBundle) -> Offer {
+    Offer {
+        key: OfferKey { priority: bundle.priority, row },
+        id: bundle.id,
+        hops: bundle.hops,
+        ingress: bundle.ingress,
+        own: bundle.class == Class::Own,
+        size_bytes: bundle.size_bytes(),
+    }
 }
 
 impl Store for MemStore {
@@ -270,18 +299,27 @@ impl Store for MemStore {
 
     fn offers(&self, after: OfferKey, limit: usize) -> Result<Vec<Offer>, StoreError> {
         let start = (Excluded((after.priority, after.row)), Unbounded);
-        let offer = |(priority, row): &(Priority, u64)| {
-            let bundle = self.bundles.get(row).expect("each entry's bundle is held");
-            Offer {
-                key: OfferKey { priority: *priority, row: *row },
-                id: bundle.id,
-                hops: bundle.hops,
-                ingress: bundle.ingress,
-                own: bundle.class == Class::Own,
-                size_bytes: bundle.size_bytes(),
-            }
+        let offer = |(_, row): &(Priority, u64)| {
+            offer_of(*row, self.bundles.get(row).expect("each entry's bundle is held"))
         };
         Ok(self.order.range(start).take(limit).map(|(key, ())| offer(key)).collect())
+    }
+
+    fn held_like(&self, start: &[u8], limit: usize) -> Result<Vec<Offer>, StoreError> {
+        let start = &start[..start.len().min(IdPrefix::BYTES)];
+        let alike = self.row_of.range(first_like(start)..).take_while(|(id, _)| id.0.starts_with(start));
+        let offer = |row: &u64| offer_of(*row, self.bundles.get(row).expect("each entry's bundle is held"));
+        Ok(alike.take(limit).map(|(_, row)| offer(row)).collect())
+    }
+
+    fn is_dropped_like(&self, start: &[u8]) -> Result<bool, StoreError> {
+        let start = &start[..start.len().min(IdPrefix::BYTES)];
+        Ok(self.dropped.range(first_like(start)..).next().is_some_and(|(id, _)| id.0.starts_with(start)))
+    }
+
+    fn each_id(&self, give: &mut dyn FnMut(&BundleId)) -> Result<(), StoreError> {
+        self.row_of.range(..).for_each(|(id, _)| give(id));
+        Ok(())
     }
 
     fn newest_row(&self, priority: Priority) -> Result<u64, StoreError> {
@@ -328,18 +366,18 @@ impl Store for MemStore {
         Ok(())
     }
 
-    fn drop_bundle(&mut self, id: &BundleId, until_tl_ms: u64) -> Result<(), StoreError> {
+    fn drop_bundle(&mut self, id: &BundleId, until_tl_ms: u64) -> Result<bool, StoreError> {
         self.write()?;
-        self.remove_bundle(id);
+        let was_held = self.remove_bundle(id);
         if let Some(before) = self.dropped.get(id).copied() {
             if before >= until_tl_ms {
-                return Ok(());
+                return Ok(was_held);
             }
             self.dropped_due.remove(&(before, *id));
         }
         self.dropped.put(*id, until_tl_ms);
         self.dropped_due.put((until_tl_ms, *id), ());
-        Ok(())
+        Ok(was_held)
     }
 
     fn expired(&self, now_tl_ms: u64, limit: usize) -> Result<Vec<BundleId>, StoreError> {
@@ -401,6 +439,7 @@ impl Store for MemStore {
             self.received.put((!message.read, seq), ());
             self.count(Count::Received, 1, message.cost_bytes() as i64);
         }
+        self.note_pending(message);
         self.messages.put(seq, message.clone());
         Ok(seq)
     }
@@ -413,6 +452,11 @@ impl Store for MemStore {
     fn messages_after(&self, after: Seq, limit: usize) -> Result<Vec<MessageRecord>, StoreError> {
         let later = self.messages.range((Excluded(after), Unbounded)).take(limit);
         Ok(later.map(|(_, message)| self.readable(message)).collect())
+    }
+
+    fn pending(&self, until: Seq, limit: usize) -> Result<Vec<BundleId>, StoreError> {
+        let due = self.pending.range(..=until).take(limit);
+        Ok(due.map(|(seq, ())| self.messages.get(seq).expect("each entry's message is kept").id).collect())
     }
 
     fn set_status(
@@ -444,6 +488,7 @@ impl Store for MemStore {
         self.write()?;
         let Some(seq) = self.seq_of.remove(id) else { return Ok(false) };
         let message = self.messages.remove(&seq).expect("each id's message is kept");
+        self.pending.remove(&seq);
         if !message.own {
             self.received.remove(&(!message.read, seq));
             self.count(Count::Received, -1, -(message.cost_bytes() as i64));

@@ -29,6 +29,7 @@ use crate::id::{BundleId, LinkId, NodeId};
 use crate::identity::Identity;
 use crate::limits::{self, Limits};
 use crate::link::Link;
+pub use crate::session::Spent;
 use crate::store::{Store, StoreError};
 use crate::wants::Wants;
 
@@ -380,6 +381,19 @@ impl<S: Store> Node<S> {
     /// The links, by number.
     pub fn links(&self) -> impl Iterator<Item = LinkStatus> {
         self.links.values().map(Link::status)
+    }
+
+    /// What this side has spent so far on finding out what it and a neighbour lack; `None` without a session there.
+    pub fn spent_on_reconciling(&self, link: LinkId) -> Option<Spent> {
+        self.links.get(&link)?.session().map(|session| session.spent)
+    }
+
+    /// Sums up what is held, which else the first encounter does: half a second for a million bundles.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn prepare_to_meet(&mut self) -> Result<(), StoreError> {
+        self.custody.summary(0).map(|_| ())
     }
 
     /// When to call [`Node::handle`] with [`Input::Timeout`] at the latest. Any other call may change it.

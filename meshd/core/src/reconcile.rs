@@ -1,328 +1,324 @@
 //! Finding out which bundles each of two neighbours lacks.
 //!
-//! This is the seam where the way to do it can be exchanged. A session gives what comes in to
-//! [`Reconciliation::receive`], sends what [`Reconciliation::next`] gives, and learns two things: what the
-//! other side holds (and then says which of it is wanted, with [`Reconciliation::answer`]), and what the other
-//! side wants. The bodies mean nothing to anybody else.
+//! ```text
+//!  who dialled                                  who answers
+//!     open(count, fingerprint, tugs) ─────────────▶  the same set?
+//!     ◀─────────────────────────────────────── same      yes: that was all
+//!     ◀──────────────── symbols, symbols, symbols ...     no: as many as the tugs tell
+//!     want(what it lacks) ────────────────────────▶
+//!     bundles the other lacks ─▶    ◀─ bundles wanted
+//! ```
 //!
-//! The way here is the plain one: each side walks over what it holds, most urgent first, and names it in pages
-//! of id prefixes; the other side answers each page with one bit per prefix. The next page waits for the
-//! answer. Pages begin small, so that a short encounter moves bundles soon, and double.
+//! This is one **round**: one round trip, and the side that asked knows both differences. A round's cost depends on
+//! the difference alone, not on what is held (see [`crate::summary`] and [`crate::coded`]). If the symbols do not
+//! come apart even after more were asked for, if the other side's check over the whole ids fails, or if nearly
+//! everything differs, both sides [walk](walk) instead.
 //!
-//! A walk covers what was held when it began; what comes later is live push. What came from the neighbour itself
-//! is offered too: it may have lost its disk since.
+//! Here are the words of it, and how far each side is; `session::round` does what they ask for.
+
+pub(crate) mod walk;
+
+use std::collections::VecDeque;
 
 use crate::canonical::{Malformed, Reader, Writer};
-use crate::id::{BundleId, IdPrefix};
-use crate::limits::{HOPS_MAX, PAGE_IDS_FIRST, PAGE_IDS_MAX, WALK_ROWS_MAX};
-use crate::store::{Offer, OfferKey, Store, StoreError};
+use crate::coded::{CodedRow, Peeler};
+use crate::id::{BundleId, Seq, ShortId};
+use crate::limits::SYMBOLS_MAX;
+use crate::summary::{TUG_BYTES, View, WholeSum};
+
+use walk::Walker;
+
+/// Bytes of a short id by which a bundle is wanted: the other side knows which it has told of.
+pub(crate) const START_BYTES: usize = 5;
+/// Bytes of a body beside its symbols or names, at most.
+pub(crate) const BODY_HEAD_BYTES: usize = 48;
+
+const OPEN: u64 = 2;
+const SAME: u64 = 3;
+const SYMBOLS: u64 = 4;
+const MORE: u64 = 5;
+const WANT: u64 = 6;
+const MISSING: u64 = 7;
+const WALK: u64 = 8;
 
 /// One session's reconciliation.
 #[derive(Debug)]
 pub(crate) struct Reconciliation {
-    walk: Option<Walk>,
-    /// Grows over the whole life of a link, so that an answer to an older walk is told from one to this.
-    last_page: u64,
-    page_ids: usize,
-    ids_offered: u64,
-    sent: Option<SentPage>,
-    /// The page of theirs that was not answered yet.
-    open_page: Option<(u64, usize)>,
-    answer: Option<Vec<u8>>,
-    has_their_last: bool,
+    pub(crate) walker: Walker,
+    /// Whether to begin a round.
+    pub(crate) is_due: bool,
+    /// A round this side began.
+    pub(crate) asking: Option<Asking>,
+    /// A round the other side began.
+    pub(crate) answering: Option<Answering>,
+    /// Whether a round, whoever began it, has come to its end.
+    pub(crate) has_ended: bool,
+    /// Short bodies to be sent.
+    pub(crate) say: VecDeque<Vec<u8>>,
+    /// Ids the other side knows of by rounds.
+    pub(crate) ids_told: u64,
 }
 
+/// What a set was when a round described it.
 #[derive(Debug, Clone, Copy)]
-struct Walk {
-    after: OfferKey,
-    /// What is newer is none of this walk's.
-    until_row: u64,
+pub(crate) struct Snapshot {
+    pub(crate) whole: WholeSum,
+    /// How many bundles had gone by then.
+    pub(crate) removals: u64,
+    /// The newest message.
+    pub(crate) until: Seq,
+}
+
+/// How far a round is that this side began.
+#[derive(Debug)]
+pub(crate) struct Asking {
+    pub(crate) number: u64,
+    pub(crate) snapshot: Snapshot,
+    pub(crate) stage: AskingStage,
+    /// Times that more symbols were asked for.
+    pub(crate) mores: u8,
 }
 
 #[derive(Debug)]
-struct SentPage {
-    number: u64,
-    offers: Vec<(OfferKey, BundleId)>,
+pub(crate) enum AskingStage {
+    /// Nothing came back yet.
+    Opened,
+    /// Symbols are coming in.
+    Peeling(Box<Peeler>),
+    /// The difference is known; what is lacked here is being asked for.
+    Wanting {
+        /// Not asked for yet.
+        lacked: VecDeque<ShortId>,
+        /// Lacked, and not wanted.
+        declined: Vec<ShortId>,
+        /// The sum of what both have, to be checked by the other side; `None` if the sets have changed since.
+        check: Option<WholeSum>,
+    },
 }
 
-/// What a body said.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Heard {
-    /// They hold these. To be answered.
-    Offered(Vec<IdPrefix>),
-    /// They want these of ours.
-    Wanted(Vec<(OfferKey, BundleId)>),
-    /// Nothing that matters any more.
-    Stale,
+/// How far a round is that the other side began.
+#[derive(Debug)]
+pub(crate) struct Answering {
+    pub(crate) number: u64,
+    pub(crate) snapshot: Snapshot,
+    /// The symbols that may be sent.
+    pub(crate) row: CodedRow,
+    pub(crate) sent: usize,
+    /// Where this portion ends.
+    pub(crate) total: usize,
+    /// What the other side was found to lack.
+    pub(crate) lacked: Vec<BundleId>,
+    /// Whether a name it used fitted several bundles.
+    pub(crate) is_ambiguous: bool,
 }
 
-const PAGE: u64 = 0;
-const ANSWER: u64 = 1;
+/// A body of a reconcile message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Body<'b> {
+    /// A page of a walk, or an answer to one.
+    Walking { tag: u64, items: u64, reader: Reader<'b> },
+    /// A round begins.
+    Open { number: u64, view: View },
+    /// The sets are the same.
+    Same { number: u64 },
+    /// The next symbols; those beyond the bytes are empty.
+    Symbols { number: u64, total: usize, count: usize, bytes: &'b [u8] },
+    /// The symbols were too few.
+    More { number: u64 },
+    /// What is wanted, and what is lacked but not wanted.
+    Want { number: u64, is_last: bool, wanted: &'b [u8], declined: &'b [u8], check: Option<WholeSum> },
+    /// What was wanted and is not held any more.
+    Missing { number: u64, starts: &'b [u8] },
+    /// Both sides walk.
+    Walk { number: u64 },
+}
 
 impl Reconciliation {
-    /// Begins a walk over all rows up to `until_row`. Pages are numbered on from `last_page`.
-    pub(crate) fn new(until_row: u64, last_page: u64) -> Self {
+    /// Nothing was said yet. Rounds and pages are numbered on from `last_number`. Who dialled begins a round.
+    pub(crate) fn new(dialled: bool, last_number: u64) -> Self {
         Self {
-            walk: Some(Walk { after: OfferKey::START, until_row }),
-            last_page,
-            page_ids: PAGE_IDS_FIRST,
-            ids_offered: 0,
-            sent: None,
-            open_page: None,
-            answer: None,
-            has_their_last: false,
+            walker: Walker::new(last_number),
+            is_due: dialled,
+            asking: None,
+            answering: None,
+            has_ended: false,
+            say: VecDeque::new(),
+            ids_told: 0,
         }
-    }
-
-    /// Walks once more. To be called only when the last walk is over.
-    pub(crate) fn walk_again(&mut self, until_row: u64) {
-        debug_assert!(self.is_walk_over());
-        self.walk = Some(Walk { after: OfferKey::START, until_row });
-    }
-
-    /// The number of the last page sent.
-    pub(crate) fn last_page(&self) -> u64 {
-        self.last_page
-    }
-
-    /// How many ids were offered so far.
-    pub(crate) fn ids_offered(&self) -> u64 {
-        self.ids_offered
-    }
-
-    /// Whether everything of this walk was offered, and answered.
-    pub(crate) fn is_walk_over(&self) -> bool {
-        self.walk.is_none() && self.sent.is_none()
     }
 
     /// Whether both sides have heard everything.
     pub(crate) fn is_over(&self) -> bool {
-        self.is_walk_over() && self.has_their_last && self.open_page.is_none() && self.answer.is_none()
+        let is_idle = !self.is_due && self.asking.is_none() && self.answering.is_none() && self.say.is_empty();
+        self.has_ended && is_idle && self.walker.is_over()
     }
 
-    /// Whether an answer is owed to this side.
+    /// Whether a round or walk of this side's may begin: none is under way.
+    pub(crate) fn is_free(&self) -> bool {
+        !self.is_due && self.asking.is_none() && self.walker.is_walk_over()
+    }
+
+    /// Whether an answer is owed to this side. (Bundles it wants are owed too, but counted elsewhere.)
     pub(crate) fn is_waiting(&self) -> bool {
-        self.sent.is_some()
+        let is_asking =
+            self.asking.as_ref().is_some_and(|asking| !matches!(asking.stage, AskingStage::Wanting { .. }));
+        is_asking || self.walker.is_waiting()
     }
 
-    /// Whether [`Reconciliation::next`] has something.
-    pub(crate) fn has_next(&self, may_offer: bool) -> bool {
-        self.answer.is_some() || self.may_send_page(may_offer)
+    /// Whether there are symbols to send.
+    pub(crate) fn has_symbols(&self) -> bool {
+        self.answering.as_ref().is_some_and(|answering| answering.sent < answering.total)
     }
 
-    /// The next body to send: an answer, or a page if `may_offer`.
-    pub(crate) fn next(
-        &mut self,
-        store: &impl Store,
-        may_offer: bool,
-    ) -> Result<Option<Vec<u8>>, StoreError> {
-        if let Some(answer) = self.answer.take() {
-            return Ok(Some(answer));
-        }
-        if !self.may_send_page(may_offer) {
-            return Ok(None);
-        }
-        self.next_page(store).map(Some)
+    /// How many ids the other side was told of.
+    pub(crate) fn ids_offered(&self) -> u64 {
+        self.ids_told + self.walker.ids_offered()
     }
+}
 
-    /// Takes in a body.
-    pub(crate) fn receive(&mut self, body: &[u8]) -> Result<Heard, Malformed> {
+impl<'b> Body<'b> {
+    /// Reads a body.
+    ///
+    /// # Errors
+    /// The bytes are not the one right encoding of one.
+    pub(crate) fn read(body: &'b [u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(body);
         let items = reader.array()?;
-        match (reader.uint()?, items) {
-            (PAGE, 4) => {
-                let (number, is_last) = (reader.uint()?, reader.uint()?);
-                let prefixes = reader.bytes()?;
-                reader.end()?;
-                self.receive_page(number, is_last, prefixes)
+        let tag = reader.uint()?;
+        if tag == walk::PAGE || tag == walk::ANSWER {
+            return Ok(Self::Walking { tag, items, reader });
+        }
+        let number = reader.uint()?;
+        let read = match (tag, items) {
+            (OPEN, 5) => {
+                let (count, fingerprint) = (reader.uint()?, reader.byte_array()?);
+                let tugs = reader.byte_array::<TUG_BYTES>()?;
+                Self::Open { number, view: View { count, fingerprint, tugs } }
             }
-            (ANSWER, 3) => {
-                let (number, bits) = (reader.uint()?, reader.bytes()?);
-                reader.end()?;
-                self.receive_answer(number, bits)
+            (SAME, 2) => Self::Same { number },
+            (SYMBOLS, 5) => {
+                let (total, count) = (symbols(reader.uint()?)?, symbols(reader.uint()?)?);
+                Self::Symbols { number, total, count, bytes: reader.bytes()? }
             }
-            _ => Err(Malformed("a reconciliation of another kind")),
-        }
-    }
-
-    /// Says which of the prefixes of the open page are wanted.
-    pub(crate) fn answer(&mut self, wanted: &[bool]) {
-        let Some((number, count)) = self.open_page.take() else { return };
-        debug_assert_eq!(count, wanted.len());
-        let mut bits = vec![0u8; count.div_ceil(8)];
-        for (n, _) in wanted.iter().enumerate().filter(|(_, wanted)| **wanted) {
-            bits[n / 8] |= 1 << (n % 8);
-        }
-        let mut writer = Writer::with_capacity(bits.len() + 16);
-        writer.array(3).uint(ANSWER).uint(number).bytes(&bits);
-        self.answer = Some(writer.finish());
-    }
-
-    fn may_send_page(&self, may_offer: bool) -> bool {
-        may_offer && self.sent.is_none() && self.walk.is_some()
-    }
-
-    fn next_page(&mut self, store: &impl Store) -> Result<Vec<u8>, StoreError> {
-        let mut walk = self.walk.expect("there is a walk to make a page of");
-        let mut offers = Vec::new();
-        let mut rows_seen = 0;
-        let mut is_last = false;
-        while offers.len() < self.page_ids && rows_seen < WALK_ROWS_MAX {
-            let limit = self.page_ids - offers.len();
-            let found = store.offers(walk.after, limit)?;
-            is_last = found.len() < limit;
-            rows_seen += found.len();
-            walk.after = found.last().map_or(walk.after, |last| last.key);
-            let is_due = |offer: &&Offer| offer.key.row <= walk.until_row && offer.hops < HOPS_MAX;
-            offers.extend(found.iter().filter(is_due).map(|offer| (offer.key, offer.id)));
-            if is_last {
-                break;
+            (MORE, 2) => Self::More { number },
+            (WANT, 6) => {
+                let is_last = flag(reader.uint()?)?;
+                let (wanted, declined) = (starts(reader.bytes()?)?, starts(reader.bytes()?)?);
+                let check = match reader.bytes()? {
+                    [] => None,
+                    check => Some(WholeSum::from_be_bytes(
+                        check.try_into().map_err(|_| Malformed("a check of the wrong length"))?,
+                    )),
+                };
+                Self::Want { number, is_last, wanted, declined, check }
             }
-        }
-        self.walk = (!is_last).then_some(walk);
-        self.last_page += 1;
-        self.ids_offered += offers.len() as u64;
-        self.page_ids = (self.page_ids * 2).min(PAGE_IDS_MAX);
-        let prefixes: Vec<u8> = offers.iter().flat_map(|(_, id)| id.prefix().0).collect();
-        let mut writer = Writer::with_capacity(prefixes.len() + 24);
-        writer.array(4).uint(PAGE).uint(self.last_page).uint(u64::from(is_last)).bytes(&prefixes);
-        self.sent = Some(SentPage { number: self.last_page, offers });
-        Ok(writer.finish())
+            (MISSING, 3) => Self::Missing { number, starts: starts(reader.bytes()?)? },
+            (WALK, 2) => Self::Walk { number },
+            _ => return Err(Malformed("a reconciliation of another kind")),
+        };
+        reader.end()?;
+        Ok(read)
     }
 
-    fn receive_page(&mut self, number: u64, is_last: u64, prefixes: &[u8]) -> Result<Heard, Malformed> {
-        let count = prefixes.len() / IdPrefix::BYTES;
-        if !prefixes.len().is_multiple_of(IdPrefix::BYTES) || count > PAGE_IDS_MAX || is_last > 1 {
-            return Err(Malformed("a page that is too long or not whole"));
-        }
-        // A page while another is open takes its place: the other side has begun anew.
-        if self.open_page.is_some_and(|(open, _)| number <= open) {
-            return Err(Malformed("a page sent twice"));
-        }
-        self.open_page = Some((number, count));
-        self.answer = None;
-        self.has_their_last = is_last == 1;
-        let ids = prefixes.chunks_exact(IdPrefix::BYTES);
-        Ok(Heard::Offered(ids.map(|id| IdPrefix(id.try_into().expect("chunks are that long"))).collect()))
+    /// Writes a body. A page or an answer is written by the walk itself.
+    pub(crate) fn write(&self) -> Vec<u8> {
+        let mut writer = Writer::default();
+        match self {
+            Self::Walking { .. } => &mut writer,
+            Self::Open { number, view } => writer
+                .array(5)
+                .uint(OPEN)
+                .uint(*number)
+                .uint(view.count)
+                .bytes(&view.fingerprint)
+                .bytes(&view.tugs),
+            Self::Same { number } => writer.array(2).uint(SAME).uint(*number),
+            Self::Symbols { number, total, count, bytes } => {
+                writer.array(5).uint(SYMBOLS).uint(*number).uint(*total as u64).uint(*count as u64).bytes(bytes)
+            }
+            Self::More { number } => writer.array(2).uint(MORE).uint(*number),
+            Self::Want { number, is_last, wanted, declined, check } => {
+                let check = check.map(WholeSum::to_be_bytes);
+                writer
+                    .array(6)
+                    .uint(WANT)
+                    .uint(*number)
+                    .uint(u64::from(*is_last))
+                    .bytes(wanted)
+                    .bytes(declined)
+                    .bytes(check.as_ref().map_or(&[], |check| &check[..]))
+            }
+            Self::Missing { number, starts } => writer.array(3).uint(MISSING).uint(*number).bytes(starts),
+            Self::Walk { number } => writer.array(2).uint(WALK).uint(*number),
+        };
+        writer.finish()
     }
+}
 
-    fn receive_answer(&mut self, number: u64, bits: &[u8]) -> Result<Heard, Malformed> {
-        if number > self.last_page {
-            return Err(Malformed("an answer to a page that was never sent"));
-        }
-        let Some(sent) = self.sent.take_if(|sent| sent.number == number) else { return Ok(Heard::Stale) };
-        let count = sent.offers.len();
-        let is_spare_set = count % 8 != 0 && bits.last().is_some_and(|last| last >> (count % 8) != 0);
-        if bits.len() != count.div_ceil(8) || is_spare_set {
-            return Err(Malformed("an answer of the wrong length"));
-        }
-        let is_wanted = |n: &usize| bits[n / 8] & 1 << (n % 8) != 0;
-        Ok(Heard::Wanted((0..count).filter(is_wanted).map(|n| sent.offers[n]).collect()))
+fn symbols(count: u64) -> Result<usize, Malformed> {
+    let count = usize::try_from(count).ok().filter(|count| *count <= SYMBOLS_MAX);
+    count.ok_or(Malformed("more symbols than there are"))
+}
+
+fn flag(number: u64) -> Result<bool, Malformed> {
+    match number {
+        0 => Ok(false),
+        1 => Ok(true),
+        _ => Err(Malformed("a mark that is neither 0 nor 1")),
     }
+}
+
+fn starts(bytes: &[u8]) -> Result<&[u8], Malformed> {
+    if bytes.len().is_multiple_of(START_BYTES) { Ok(bytes) } else { Err(Malformed("names that are not whole")) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::contract::bundle;
-    use crate::mem::MemStore;
-    use crate::store::{OfferKey, Priority};
 
-    fn store(count: u16) -> MemStore {
-        let mut store = MemStore::new();
-        for n in 0..count {
-            let mut one = bundle(0);
-            one.id.0[..2].copy_from_slice(&n.to_be_bytes());
-            store.insert_bundle(&one).unwrap();
-        }
-        store
+    fn view() -> View {
+        View { count: 3, fingerprint: [1; 16], tugs: [2; TUG_BYTES] }
     }
 
-    fn row(store: &MemStore) -> u64 {
-        store.newest_row(Priority::Normal).unwrap()
-    }
-
-    /// Walks over `store` and answers every page with what `wanted` says; everything that was wanted, and the
-    /// length of each page.
-    fn walk(store: &MemStore, wanted: impl Fn(&IdPrefix) -> bool) -> (Vec<BundleId>, Vec<usize>) {
-        let mut ours = Reconciliation::new(row(store), 0);
-        let mut theirs = Reconciliation::new(0, 0);
-        let (mut got, mut pages) = (Vec::new(), Vec::new());
-        while let Some(body) = ours.next(store, true).unwrap() {
-            assert_eq!(ours.next(store, true), Ok(None), "the next page waits for the answer");
-            let Ok(Heard::Offered(prefixes)) = theirs.receive(&body) else { panic!("a page") };
-            pages.push(prefixes.len());
-            theirs.answer(&prefixes.iter().map(&wanted).collect::<Vec<_>>());
-            let answer = theirs.next(store, false).unwrap().unwrap();
-            let Ok(Heard::Wanted(ids)) = ours.receive(&answer) else { panic!("an answer") };
-            got.extend(ids.into_iter().map(|(_, id)| id));
-        }
-        assert!(ours.is_walk_over() && theirs.has_their_last);
-        (got, pages)
+    fn examples() -> Vec<Body<'static>> {
+        vec![
+            Body::Open { number: 1, view: view() },
+            Body::Same { number: 1 },
+            Body::Symbols { number: 1, total: 40, count: 2, bytes: &[7; 20] },
+            Body::More { number: 1 },
+            Body::Want { number: 1, is_last: true, wanted: &[3; 10], declined: &[4; 5], check: Some(9) },
+            Body::Want { number: 1, is_last: false, wanted: &[], declined: &[], check: None },
+            Body::Missing { number: 1, starts: &[5; 5] },
+            Body::Walk { number: 1 },
+        ]
     }
 
     #[test]
-    fn s01_everything_is_offered_once_in_growing_bounded_pages() {
-        let store = store(5_000);
-        let (got, pages) = walk(&store, |_| true);
-        let all: Vec<BundleId> =
-            store.offers(OfferKey::START, 5_000).unwrap().iter().map(|offer| offer.id).collect();
-        assert_eq!(got, all);
-        assert_eq!(pages[0], PAGE_IDS_FIRST);
-        assert_eq!(*pages.iter().max().unwrap(), PAGE_IDS_MAX);
-    }
-
-    #[test]
-    fn only_what_is_wanted_comes_back() {
-        let (got, _) = walk(&store(100), |prefix| prefix.0[1].is_multiple_of(7));
-        assert_eq!(got.len(), 15);
-        let (got, pages) = walk(&store(0), |_| true);
-        assert_eq!((got.len(), pages), (0, vec![0]), "nothing to offer is said in one page");
-    }
-
-    #[test]
-    fn what_is_newer_or_was_carried_too_far_is_not_offered() {
-        let mut store = store(3);
-        let until = row(&store);
-        let mut skipped = [bundle(50), bundle(51)];
-        skipped[0].hops = HOPS_MAX;
-        for one in &skipped {
-            store.insert_bundle(one).unwrap();
-        }
-        let mut ours = Reconciliation::new(until + 1, 0);
-        let body = ours.next(&store, true).unwrap().unwrap();
-        let Ok(Heard::Offered(prefixes)) = Reconciliation::new(0, 0).receive(&body) else { panic!("a page") };
-        assert_eq!(prefixes.len(), 3);
-    }
-
-    #[test]
-    fn an_answer_to_an_older_walk_is_ignored_and_a_wrong_one_refused() {
-        let store = store(10);
-        let mut theirs = Reconciliation::new(0, 0);
-        let mut ours = Reconciliation::new(row(&store), 0);
-        let body = ours.next(&store, true).unwrap().unwrap();
-        let Ok(Heard::Offered(prefixes)) = theirs.receive(&body) else { panic!("a page") };
-        theirs.answer(&vec![true; prefixes.len()]);
-        let answer = theirs.next(&store, false).unwrap().unwrap();
-        let mut anew = Reconciliation::new(row(&store), ours.last_page());
-        assert_eq!(anew.receive(&answer), Ok(Heard::Stale));
-        anew.next(&store, true).unwrap();
-        assert_eq!(anew.receive(&answer), Ok(Heard::Stale));
-        for bits in [&[0xff][..], &[0xff, 0x03, 0], &[0xff, 0x04]] {
-            let mut ours = Reconciliation::new(row(&store), 0);
-            ours.next(&store, true).unwrap();
-            let mut writer = Writer::default();
-            writer.array(3).uint(ANSWER).uint(1).bytes(bits);
-            assert!(ours.receive(&writer.finish()).is_err(), "{bits:x?}");
+    fn a_body_reads_as_it_was_written() {
+        for body in examples() {
+            assert_eq!(Body::read(&body.write()), Ok(body));
         }
     }
 
     #[test]
-    fn w03_a_body_cut_at_any_byte_is_refused() {
-        let store = store(3);
-        let body = Reconciliation::new(row(&store), 0).next(&store, true).unwrap().unwrap();
-        for length in 0..body.len() {
-            assert!(Reconciliation::new(0, 0).receive(&body[..length]).is_err(), "{length}");
+    fn w03_a_body_cut_at_any_byte_or_longer_is_refused() {
+        for body in examples() {
+            let mut bytes = body.write();
+            for length in 0..bytes.len() {
+                assert!(Body::read(&bytes[..length]).is_err(), "{body:?} {length}");
+            }
+            bytes.push(0);
+            assert!(Body::read(&bytes).is_err(), "{body:?}");
         }
+    }
+
+    #[test]
+    fn s01_numbers_beyond_the_limits_are_refused() {
+        let body = |total, count| Body::Symbols { number: 1, total, count, bytes: &[] }.write();
+        assert!(Body::read(&body(SYMBOLS_MAX, SYMBOLS_MAX)).is_ok());
+        assert!(Body::read(&body(SYMBOLS_MAX + 1, 1)).is_err());
+        assert!(Body::read(&body(1, SYMBOLS_MAX + 1)).is_err());
+        let half = Body::Missing { number: 1, starts: &[5; 4] };
+        assert!(Body::read(&half.write()).is_err());
     }
 }

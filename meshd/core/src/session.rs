@@ -1,13 +1,13 @@
 //! What happens on a link after its handshake: reconcile, transfer, live push.
 //!
 //! ```text
-//!              ┌── pages, answers ──┐            ┌── push: small, own, or on a chain
+//!              ┌── rounds, walks ───┐            ┌── push: small, own, or on a chain
 //!  begin ──▶ reconciling ──────────▶ live ──▶ news ──▶ get ──▶ bundle
 //!              └── bundles, stored ─┴── bundles, stored ────────────┘
 //! ```
 //!
 //! - **Reconcile** covers what was held when the session began; **live push** what comes later, from a cursor
-//!   per priority over the store's rows. No list of bundles is kept per link: memory is a page and a window.
+//!   per priority over the store's rows. Memory is the difference, a page and a window, not what is held.
 //! - **Pulled.** Nothing is encoded before the link has room ([`Session::fill`]); an urgent bundle then goes
 //!   first, whatever waits.
 //! - **Window.** A bundle sent is in flight until the other side has said that it is stored, or not wanted. The
@@ -17,21 +17,23 @@
 
 mod incoming;
 mod outgoing;
+mod round;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::bucket::Bucket;
+use crate::canonical::Malformed;
 use crate::clock::Now;
 use crate::custody::{Custody, Dealings, PRIORITIES};
 use crate::event::{LinkKind, LinkPhase};
-use crate::id::{BundleId, IdPrefix, LinkId, NodeId};
+use crate::id::{BundleId, IdPrefix, LinkId, NodeId, ShortId};
 use crate::limits::{
     ANSWERS_MAX, IDS_PER_HOUR_MAX, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, KNOWN_TO_PEER_MAX, OFFENCES_MAX,
     QUEUE_LOW, STALL_MS_MAX, WALK_MS_MIN,
 };
 use crate::node::CloseReason;
 use crate::reconcile::Reconciliation;
-use crate::store::{HandOverStep, Offer, Priority, Store, StoreError};
+use crate::store::{HandOverStep, Offer, OfferKey, Priority, Store, StoreError};
 use crate::wants::Wants;
 use crate::wire::Refusal;
 
@@ -68,9 +70,11 @@ pub(crate) struct Session {
     /// Whether a message of this session came in.
     pub(crate) has_heard: bool,
     reconciliation: Reconciliation,
-    walk_began_mono_ms: u64,
-    /// When to walk again because the neighbour has room again.
-    walk_again_mono_ms: Option<u64>,
+    round_began_mono_ms: u64,
+    /// When to begin another round because the neighbour has room again.
+    round_again_mono_ms: Option<u64>,
+    /// What a round has shown the neighbour to lack.
+    gifts: BTreeMap<OfferKey, Offer>,
 
     /// Up to which row of each priority everything that is new was pushed or announced.
     pushed_rows: [u64; 3],
@@ -87,7 +91,7 @@ pub(crate) struct Session {
     news: Vec<IdPrefix>,
     stored: Vec<IdPrefix>,
     refused: BTreeMap<Refusal, Vec<IdPrefix>>,
-    gone: Vec<IdPrefix>,
+    gone: Vec<ShortId>,
     say_takeover: bool,
     say_again: bool,
     /// Own bundles handed out, to be noted with the next commit, and since when.
@@ -96,6 +100,8 @@ pub(crate) struct Session {
 
     /// A page of theirs, until there is room to ask for more.
     held_page: Option<Vec<IdPrefix>>,
+    /// What they announced, until there is room to ask for more.
+    held_news: VecDeque<IdPrefix>,
     overlap: Overlap,
     known_to_peer: VecDeque<IdPrefix>,
     bucket: Bucket,
@@ -106,10 +112,23 @@ pub(crate) struct Session {
     /// Since when an answer is owed without any progress.
     owed_since_mono_ms: Option<u64>,
 
+    /// What its reconciliation has cost.
+    pub(crate) spent: Spent,
     /// Not yet added to the peer's record.
     pub(crate) dealings: Dealings,
     pub(crate) sent_bundles: u64,
     pub(crate) received_bundles: u64,
+}
+
+/// What this side of a session has spent on finding out what each lacks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Spent {
+    /// Bytes of its messages, and of the encryption of the frames they were in.
+    pub bytes: u64,
+    /// Frames with such messages.
+    pub frames: u64,
+    /// Times it asked for something and had to wait for the answer.
+    pub questions: u64,
 }
 
 /// Whether the neighbour has from others what this node passes on. Learned from what it asks for, and from
@@ -132,24 +151,24 @@ struct Flight {
 }
 
 impl Session {
-    /// Begins a session. `last_page` is the last page number used on this link.
+    /// Begins a session on a link that this side dialled or not. `last_page` is the last number used on it.
     pub(crate) fn begin<S: Store>(
         (link, peer, via): (LinkId, NodeId, LinkKind),
-        last_page: u64,
+        (dialled, last_page): (bool, u64),
         custody: &Custody<S>,
         now: Now,
     ) -> Self {
         let pushed_rows = PRIORITIES.map(|priority| custody.newest_row(priority));
-        let newest = pushed_rows.into_iter().max().unwrap_or(0);
         Self {
             link,
             peer,
             via,
             began_mono_ms: now.mono_ms,
             has_heard: false,
-            reconciliation: Reconciliation::new(newest, last_page),
-            walk_began_mono_ms: now.mono_ms,
-            walk_again_mono_ms: None,
+            reconciliation: Reconciliation::new(dialled, last_page),
+            round_began_mono_ms: now.mono_ms,
+            round_again_mono_ms: None,
+            gifts: BTreeMap::new(),
             pushed_rows,
             fresh: [const { VecDeque::new() }; 3],
             queue: BTreeSet::new(),
@@ -167,6 +186,7 @@ impl Session {
             handed_out: Vec::new(),
             handed_out_mono_ms: 0,
             held_page: None,
+            held_news: VecDeque::new(),
             overlap: Overlap::Unknown,
             known_to_peer: VecDeque::new(),
             bucket: custody.link_bucket(now),
@@ -174,6 +194,7 @@ impl Session {
             offences: 0,
             again_mono_ms: None,
             owed_since_mono_ms: None,
+            spent: Spent::default(),
             dealings: Dealings::default(),
             sent_bundles: 0,
             received_bundles: 0,
@@ -188,7 +209,7 @@ impl Session {
 
     /// The last page number used.
     pub(crate) fn last_page(&self) -> u64 {
-        self.reconciliation.last_page()
+        self.reconciliation.walker.last_page()
     }
 
     /// How far it is.
@@ -202,16 +223,22 @@ impl Session {
             || self.say_again
             || self.body.is_some()
             || wants.has_gets(self.link)
-            || [&self.stored, &self.gone, &self.news].iter().any(|list| !list.is_empty())
+            || [&self.stored, &self.news].iter().any(|list| !list.is_empty())
+            || !self.gone.is_empty()
             || !self.refused.is_empty();
         has_words
-            || self.reconciliation.has_next(self.may_offer())
-            || (self.has_window() && (!self.queue.is_empty() || self.has_fresh(custody)))
+            || self.reconciliation.is_due
+            || !self.reconciliation.say.is_empty()
+            || self.reconciliation.has_symbols()
+            || self.has_wants(wants)
+            || self.reconciliation.walker.has_next(self.may_offer())
+            || (self.has_window()
+                && (!self.queue.is_empty() || !self.gifts.is_empty() || self.has_fresh(custody)))
     }
 
     /// When [`Session::on_timeout`] is due.
     pub(crate) fn deadline(&self) -> Option<(u64, &'static str)> {
-        let walk_again = self.walk_again_mono_ms.filter(|_| self.reconciliation.is_walk_over());
+        let walk_again = self.round_again_mono_ms.filter(|_| self.reconciliation.is_free());
         let noted = (!self.handed_out.is_empty()).then_some(self.handed_out_mono_ms + NOTE_MS);
         [
             (
@@ -238,7 +265,7 @@ impl Session {
             self.say_again = has_room;
             self.again_mono_ms = (!has_room).then_some(now_ms + WALK_MS_MIN);
         }
-        self.walk_again_if_due(around);
+        self.round_again_if_due(around);
         if now_ms >= self.handed_out_mono_ms + NOTE_MS {
             self.note_handed_out(around)?;
         }
@@ -253,13 +280,12 @@ impl Session {
         Ok(())
     }
 
-    fn walk_again_if_due<S: Store>(&mut self, around: &Around<'_, S>) {
-        let is_due = self.walk_again_mono_ms.is_some_and(|due| around.now.mono_ms >= due);
-        if is_due && self.reconciliation.is_walk_over() {
-            let newest = PRIORITIES.map(|priority| around.custody.newest_row(priority));
-            self.reconciliation.walk_again(newest.into_iter().max().unwrap_or(0));
-            self.walk_began_mono_ms = around.now.mono_ms;
-            self.walk_again_mono_ms = None;
+    fn round_again_if_due<S: Store>(&mut self, around: &Around<'_, S>) {
+        let is_due = self.round_again_mono_ms.is_some_and(|due| around.now.mono_ms >= due);
+        if is_due && self.reconciliation.is_free() {
+            self.reconciliation.is_due = true;
+            self.round_began_mono_ms = around.now.mono_ms;
+            self.round_again_mono_ms = None;
         }
     }
 
@@ -322,7 +348,13 @@ impl Session {
     }
 }
 
+/// What a bundle that is not known yet counts at least against a neighbour's budget, in bytes.
+const COST_BYTES: u64 = crate::limits::BUNDLE_COST_BYTES_MIN;
 /// What was handed out is noted with the answer to it, or without one after this time, in milliseconds.
 const NOTE_MS: u64 = 1_000;
 /// Room for this many bytes of strangers' bundles is worth telling a neighbour.
 const ROOM_BYTES: u64 = 64 * 1024;
+
+fn broken(Malformed(what): Malformed) -> Stop {
+    Stop::Close(CloseReason::Protocol(what))
+}

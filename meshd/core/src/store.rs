@@ -424,6 +424,12 @@ pub trait Store {
     fn bundle(&self, id: &BundleId) -> Result<Option<StoredBundle>, StoreError>;
     /// What is known about the bundle whose id starts like this. Held wins over dropped.
     fn known(&self, prefix: &IdPrefix) -> Result<Known, StoreError>;
+    /// Up to `limit` bundles held whose ids start like this, by id. At most 12 bytes are looked at.
+    fn held_like(&self, start: &[u8], limit: usize) -> Result<Vec<Offer>, StoreError>;
+    /// Whether an id that starts like this is a dropped one. At most 12 bytes are looked at.
+    fn is_dropped_like(&self, start: &[u8]) -> Result<bool, StoreError>;
+    /// Gives the ids of all bundles held, in no order. Costs as much as there are.
+    fn each_id(&self, give: &mut dyn FnMut(&BundleId)) -> Result<(), StoreError>;
     /// Up to `limit` bundles after `after`, in the order of [`OfferKey`].
     fn offers(&self, after: OfferKey, limit: usize) -> Result<Vec<Offer>, StoreError>;
     /// The highest row of that priority now held; 0 if none is.
@@ -439,8 +445,8 @@ pub trait Store {
     /// Clears a bundle's `unshown_in`.
     fn mark_shown(&mut self, id: &BundleId) -> Result<(), StoreError>;
     /// Drops a bundle, if held, and remembers until `until_tl_ms` that it is not wanted again (threat L-07);
-    /// of two calls for one id the later time counts.
-    fn drop_bundle(&mut self, id: &BundleId, until_tl_ms: u64) -> Result<(), StoreError>;
+    /// of two calls for one id the later time counts. Says whether it was held.
+    fn drop_bundle(&mut self, id: &BundleId, until_tl_ms: u64) -> Result<bool, StoreError>;
     /// Up to `limit` bundles that expire at or before `now_tl_ms`, soonest first, then by row.
     fn expired(&self, now_tl_ms: u64, limit: usize) -> Result<Vec<BundleId>, StoreError>;
     /// When the next bundle expires.
@@ -468,6 +474,8 @@ pub trait Store {
     fn message(&self, id: &BundleId) -> Result<Option<MessageRecord>, StoreError>;
     /// Up to `limit` messages after `after`, oldest first.
     fn messages_after(&self, after: Seq, limit: usize) -> Result<Vec<MessageRecord>, StoreError>;
+    /// Up to `limit` own messages that are [`MessageStatus::Pending`], of those up to `until`; oldest first.
+    fn pending(&self, until: Seq, limit: usize) -> Result<Vec<BundleId>, StoreError>;
     /// Moves an own message on. The caller has asked [`MessageStatus::may_become`].
     fn set_status(
         &mut self,

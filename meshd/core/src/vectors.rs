@@ -24,9 +24,11 @@ use crate::post::Post;
 use crate::prekeys::Prekeys;
 use crate::profile::Profile;
 use crate::receipt::{Commitment, Receipt, Stage};
-use crate::reconcile::Reconciliation;
+use crate::reconcile::walk::Walker;
+use crate::reconcile::{Body, START_BYTES};
 use crate::store::{Priority, Store};
-use crate::wire::{Carried, Message, Prefixes, Refusal, join};
+use crate::summary::Summary;
+use crate::wire::{Carried, Message, Prefixes, Refusal, ShortIds, join};
 
 /// A JSON file: a sentence, and cases of named values.
 struct File {
@@ -365,18 +367,20 @@ fn messages() {
     let (hello, answer) = (bundles().remove(0).1, bundles().remove(1).1);
     let bytes = join(&[hello.id.prefix(), answer.id.prefix()]);
     let prefixes = Prefixes::new(&bytes).unwrap();
+    let bytes = join(&[hello.id.short(), answer.id.short()]);
+    let short_ids = ShortIds::new(&bytes).unwrap();
     let carried = Carried { age_ms: 86_400_000, hops: 2, copies: 8, bytes: hello.bytes() };
     for (name, message) in [
         ("reconcile, with a body of four bytes", Message::Reconcile(&[1, 2, 3, 4])),
         ("bundle", Message::Bundle(carried)),
         ("news", Message::News(prefixes)),
-        ("get", Message::Get(prefixes)),
+        ("get", Message::Get(short_ids)),
         ("stored", Message::Stored(prefixes)),
         ("refused: unwanted", Message::Refused(Refusal::Unwanted, prefixes)),
         ("refused: full", Message::Refused(Refusal::Full, prefixes)),
         ("refused: busy", Message::Refused(Refusal::Busy, prefixes)),
         ("refused: bad", Message::Refused(Refusal::Bad, prefixes)),
-        ("gone", Message::Gone(prefixes)),
+        ("gone", Message::Gone(short_ids)),
         ("again", Message::Again),
         ("takeover", Message::Takeover),
     ] {
@@ -388,20 +392,81 @@ fn messages() {
     file.check("messages.json");
 }
 
+/// Ids as bundles' are, of which nobody has the bundles.
+fn ids(count: u64) -> Vec<BundleId> {
+    (0..count).map(|n| BundleId(*blake3::hash(&n.to_be_bytes()).as_bytes())).collect()
+}
+
+#[test]
+fn sets() {
+    let mut file = File::new(
+        "What sets look like from afar. Their ids are the BLAKE3 hashes of the numbers from `first` on, each as 8 \
+         bytes, the most significant first. `symbols` is how many of the row are given.",
+    );
+    for (name, first, last, symbols) in [("nothing", 0, 0, 4), ("one", 0, 1, 64), ("three hundred", 7, 307, 700)] {
+        let mut summary = Summary::with_room(last - first, 0);
+        ids(last)[first as usize..].iter().for_each(|id| summary.add(id));
+        let view = summary.view();
+        file.case(&[
+            ("name", Text(name)),
+            ("first", Number(first)),
+            ("count", Number(view.count)),
+            ("symbols", Number(symbols)),
+            ("row", Hex(&summary.row().to_bytes(0..symbols as usize))),
+            ("tugs", Hex(&view.tugs)),
+            ("whole_sum", Hex(&summary.whole().to_be_bytes())),
+            ("fingerprint", Hex(&view.fingerprint)),
+        ]);
+    }
+    file.check("sets.json");
+}
+
 #[test]
 fn reconciliation() {
     let mut file = File::new(
-        "Bodies of reconcile messages: a first and last page of three ids, and the answer that wants the first \
-         and the third.",
+        "Bodies of reconcile messages: those of a round, and of a walk a first and last page of three ids, and the \
+         answer that wants the first and the third.",
     );
+    let mut summary = Summary::with_room(3, 0);
+    ids(3).iter().for_each(|id| summary.add(id));
+    let starts: Vec<u8> = ids(2).iter().flat_map(|id| id.0[..START_BYTES].to_vec()).collect();
+    let (one, other) = starts.split_at(START_BYTES);
+    let row = summary.row().to_bytes(0..6);
+    for (name, body) in [
+        ("open", Body::Open { number: 1, view: summary.view() }),
+        ("same", Body::Same { number: 1 }),
+        ("symbols", Body::Symbols { number: 1, total: 18, count: 6, bytes: &row }),
+        ("more", Body::More { number: 1 }),
+        (
+            "want, and decline",
+            Body::Want { number: 1, is_last: false, wanted: one, declined: other, check: None },
+        ),
+        (
+            "want, the last",
+            Body::Want {
+                number: 1,
+                is_last: true,
+                wanted: &starts,
+                declined: &[],
+                check: Some(summary.whole()),
+            },
+        ),
+        ("missing", Body::Missing { number: 1, starts: other }),
+        ("walk", Body::Walk { number: 1 }),
+    ] {
+        file.case(&[("name", Text(name)), ("body", Hex(&body.write()))]);
+    }
     let mut store = MemStore::new();
     for n in 1..=3 {
         store.insert_bundle(&bundle(n)).unwrap();
     }
-    let page = Reconciliation::new(3, 0).next(&store, true).unwrap().unwrap();
+    let mut walker = Walker::new(0);
+    walker.begin(3);
+    let page = walker.next(&store, true).unwrap().unwrap();
     file.case(&[("name", Text("page")), ("body", Hex(&page))]);
-    let mut other = Reconciliation::new(0, 0);
-    other.receive(&page).unwrap();
+    let mut other = Walker::new(0);
+    let Ok(Body::Walking { tag, items, reader }) = Body::read(&page) else { panic!("a page") };
+    other.receive(tag, items, reader).unwrap();
     other.answer(&[true, false, true]);
     let answer = other.next(&store, false).unwrap().unwrap();
     file.case(&[("name", Text("answer")), ("body", Hex(&answer))]);

@@ -6,16 +6,16 @@
 
 use std::collections::BTreeMap;
 
-use crate::id::{IdPrefix, LinkId};
+use crate::id::{LinkId, ShortId};
 use crate::limits::SECOND_SOURCES_MAX;
 
 /// See the module's text.
 #[derive(Debug, Default)]
 pub(crate) struct Wants {
-    asked: BTreeMap<IdPrefix, Ask>,
+    asked: BTreeMap<ShortId, Ask>,
     owed: BTreeMap<LinkId, usize>,
     /// What to ask for on a link, beside what its pages are answered with.
-    gets: BTreeMap<LinkId, Vec<IdPrefix>>,
+    gets: BTreeMap<LinkId, Vec<ShortId>>,
 }
 
 #[derive(Debug)]
@@ -28,21 +28,21 @@ struct Ask {
 impl Wants {
     /// Whether to ask for a bundle on a link that offers it: not if that was done on another one, which is
     /// remembered as second source.
-    pub(crate) fn ask(&mut self, prefix: IdPrefix, link: LinkId) -> bool {
-        if let Some(ask) = self.asked.get_mut(&prefix) {
+    pub(crate) fn ask(&mut self, id: ShortId, link: LinkId) -> bool {
+        if let Some(ask) = self.asked.get_mut(&id) {
             if ask.link != link && !ask.others.contains(&link) && ask.others.len() < SECOND_SOURCES_MAX {
                 ask.others.push(link);
             }
             return false;
         }
-        self.asked.insert(prefix, Ask { link, others: Vec::new() });
+        self.asked.insert(id, Ask { link, others: Vec::new() });
         *self.owed.entry(link).or_default() += 1;
         true
     }
 
     /// Who was asked for it.
-    pub(crate) fn asked_of(&self, prefix: &IdPrefix) -> Option<LinkId> {
-        self.asked.get(prefix).map(|ask| ask.link)
+    pub(crate) fn asked_of(&self, id: &ShortId) -> Option<LinkId> {
+        self.asked.get(id).map(|ask| ask.link)
     }
 
     /// How many bundles a link owes.
@@ -51,19 +51,28 @@ impl Wants {
     }
 
     /// It came, or is not wanted any more.
-    pub(crate) fn settle(&mut self, prefix: &IdPrefix) {
-        if let Some(ask) = self.asked.remove(prefix) {
+    pub(crate) fn settle(&mut self, id: &ShortId) {
+        if let Some(ask) = self.asked.remove(id) {
             self.release(ask.link);
         }
     }
 
     /// A link that was asked does not have it: asks the next one.
-    pub(crate) fn lost(&mut self, prefix: &IdPrefix, link: LinkId) {
-        if self.asked.get(prefix).is_some_and(|ask| ask.link == link) {
-            let ask = self.asked.remove(prefix).expect("it was there just now");
+    pub(crate) fn lost(&mut self, id: &ShortId, link: LinkId) {
+        if self.asked.get(id).is_some_and(|ask| ask.link == link) {
+            let ask = self.asked.remove(id).expect("it was there just now");
             self.release(link);
-            self.ask_another(*prefix, ask.others);
+            self.ask_another(*id, ask.others);
         }
+    }
+
+    /// A link that was asked does not have what starts like this: asks the next one.
+    pub(crate) fn lost_like(&mut self, start: &[u8], link: LinkId) {
+        let mut first = [0; ShortId::BYTES];
+        first[..start.len()].copy_from_slice(start);
+        let alike = self.asked.range(ShortId(first)..).take_while(|(id, _)| id.0.starts_with(start));
+        let lost: Vec<ShortId> = alike.map(|(id, _)| *id).collect();
+        lost.iter().for_each(|id| self.lost(id, link));
     }
 
     /// A link is gone, or begins anew: asks others for what it owed.
@@ -73,11 +82,11 @@ impl Wants {
         for ask in self.asked.values_mut() {
             ask.others.retain(|other| *other != link);
         }
-        let orphans: Vec<IdPrefix> =
-            self.asked.iter().filter(|(_, ask)| ask.link == link).map(|(prefix, _)| *prefix).collect();
-        for prefix in orphans {
-            let ask = self.asked.remove(&prefix).expect("it was there just now");
-            self.ask_another(prefix, ask.others);
+        let orphans: Vec<ShortId> =
+            self.asked.iter().filter(|(_, ask)| ask.link == link).map(|(id, _)| *id).collect();
+        for id in orphans {
+            let ask = self.asked.remove(&id).expect("it was there just now");
+            self.ask_another(id, ask.others);
         }
     }
 
@@ -87,8 +96,8 @@ impl Wants {
     }
 
     /// Asks for a bundle with a message of its own.
-    pub(crate) fn get(&mut self, prefix: IdPrefix, link: LinkId) {
-        self.gets.entry(link).or_default().push(prefix);
+    pub(crate) fn get(&mut self, id: ShortId, link: LinkId) {
+        self.gets.entry(link).or_default().push(id);
     }
 
     /// Whether there is something to ask for on a link.
@@ -97,7 +106,7 @@ impl Wants {
     }
 
     /// What to ask for on a link now, at most `limit`.
-    pub(crate) fn take_gets(&mut self, link: LinkId, limit: usize) -> Vec<IdPrefix> {
+    pub(crate) fn take_gets(&mut self, link: LinkId, limit: usize) -> Vec<ShortId> {
         let Some(mut gets) = self.gets.remove(&link) else { return Vec::new() };
         let later = gets.split_off(limit.min(gets.len()));
         if !later.is_empty() {
@@ -106,14 +115,14 @@ impl Wants {
         gets
     }
 
-    fn ask_another(&mut self, prefix: IdPrefix, mut others: Vec<LinkId>) {
+    fn ask_another(&mut self, id: ShortId, mut others: Vec<LinkId>) {
         if others.is_empty() {
             return;
         }
         let link = others.remove(0);
-        self.asked.insert(prefix, Ask { link, others });
+        self.asked.insert(id, Ask { link, others });
         *self.owed.entry(link).or_default() += 1;
-        self.get(prefix, link);
+        self.get(id, link);
     }
 
     fn release(&mut self, link: LinkId) {
@@ -134,37 +143,37 @@ mod tests {
     const B: LinkId = LinkId(2);
     const C: LinkId = LinkId(3);
 
-    fn prefix(n: u8) -> IdPrefix {
-        IdPrefix([n; IdPrefix::BYTES])
+    fn id(n: u8) -> ShortId {
+        ShortId([n; ShortId::BYTES])
     }
 
     #[test]
     fn s07_a_bundle_is_asked_for_once_and_elsewhere_when_that_link_dies() {
         let mut wants = Wants::default();
-        assert!(wants.ask(prefix(1), A));
-        assert!(!wants.ask(prefix(1), B));
-        assert!(!wants.ask(prefix(1), C));
-        assert!(!wants.ask(prefix(1), B), "noted once");
+        assert!(wants.ask(id(1), A));
+        assert!(!wants.ask(id(1), B));
+        assert!(!wants.ask(id(1), C));
+        assert!(!wants.ask(id(1), B), "noted once");
         assert_eq!((wants.owed(A), wants.owed(B)), (1, 0));
         wants.link_down(A);
         assert_eq!((wants.owed(A), wants.owed(B)), (0, 1));
-        assert_eq!(wants.take_gets(B, 10), [prefix(1)]);
-        wants.lost(&prefix(1), B);
-        assert_eq!(wants.take_gets(C, 10), [prefix(1)]);
+        assert_eq!(wants.take_gets(B, 10), [id(1)]);
+        wants.lost(&id(1), B);
+        assert_eq!(wants.take_gets(C, 10), [id(1)]);
         wants.link_down(C);
-        assert_eq!(wants.asked_of(&prefix(1)), None);
-        assert!(wants.ask(prefix(1), B));
+        assert_eq!(wants.asked_of(&id(1)), None);
+        assert!(wants.ask(id(1), B));
     }
 
     #[test]
     fn what_came_is_owed_by_nobody() {
         let mut wants = Wants::default();
-        wants.ask(prefix(1), A);
-        wants.ask(prefix(2), A);
-        wants.settle(&prefix(1));
-        wants.settle(&prefix(1));
+        wants.ask(id(1), A);
+        wants.ask(id(2), A);
+        wants.settle(&id(1));
+        wants.settle(&id(1));
         assert_eq!(wants.owed(A), 1);
-        wants.lost(&prefix(2), B);
+        wants.lost(&id(2), B);
         assert_eq!(wants.owed(A), 1, "only who was asked can lose it");
         wants.link_down(A);
         assert_eq!(wants.owed(A), 0);
@@ -172,14 +181,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_lost_may_be_named_by_its_beginning() {
+        let mut wants = Wants::default();
+        let (mut near, far) = (id(1), id(2));
+        near.0[6] = 9;
+        for one in [id(1), near, far] {
+            wants.ask(one, A);
+        }
+        wants.lost_like(&id(1).0[..5], B);
+        assert_eq!(wants.owed(A), 3, "only who was asked can lose it");
+        wants.lost_like(&id(1).0[..5], A);
+        assert_eq!((wants.owed(A), wants.asked_of(&far)), (1, Some(A)));
+    }
+
+    #[test]
     fn gets_are_taken_in_order_and_portions() {
         let mut wants = Wants::default();
         for n in 0..5 {
-            wants.get(prefix(n), A);
+            wants.get(id(n), A);
         }
-        assert_eq!(wants.take_gets(A, 3), [prefix(0), prefix(1), prefix(2)]);
+        assert_eq!(wants.take_gets(A, 3), [id(0), id(1), id(2)]);
         assert!(wants.has_gets(A));
-        assert_eq!(wants.take_gets(A, 3), [prefix(3), prefix(4)]);
+        assert_eq!(wants.take_gets(A, 3), [id(3), id(4)]);
         assert!(!wants.has_gets(A));
     }
 }

@@ -6,7 +6,7 @@
 
 use crate::bundle::BundleBytes;
 use crate::canonical::{Malformed, Reader, Writer, head_bytes};
-use crate::id::IdPrefix;
+use crate::id::{IdPrefix, ShortId};
 use crate::limits::PREFIXES_MAX;
 
 /// The first tag that a node may not know and passes over (threat W-06).
@@ -25,13 +25,13 @@ pub enum Message<'b> {
     /// Bundles that are new here and too large, or too likely known, to be pushed unasked.
     News(Prefixes<'b>),
     /// Bundles this side wants, of those the other offered.
-    Get(Prefixes<'b>),
+    Get(ShortIds<'b>),
     /// Bundles of the other's that are stored durably here.
     Stored(Prefixes<'b>),
     /// Bundles of the other's that are not taken.
     Refused(Refusal, Prefixes<'b>),
     /// Bundles the other wants that are no longer held here.
-    Gone(Prefixes<'b>),
+    Gone(ShortIds<'b>),
     /// There is room again here for what was refused: offer it again.
     Again,
     /// This side's better link to the other is down: go on here.
@@ -53,18 +53,52 @@ pub struct Carried<'b> {
     pub bytes: BundleBytes<'b>,
 }
 
-/// One or more id prefixes, at most [`PREFIXES_MAX`].
+/// A name of a bundle that is shorter than its id.
+pub trait Name: Copy {
+    /// Its length in bytes.
+    const BYTES: usize;
+    /// Takes it from exactly so many bytes.
+    fn from_slice(bytes: &[u8]) -> Self;
+    /// Its bytes.
+    fn as_slice(&self) -> &[u8];
+}
+
+macro_rules! name {
+    ($name:ident) => {
+        impl Name for $name {
+            const BYTES: usize = $name::BYTES;
+
+            fn from_slice(bytes: &[u8]) -> Self {
+                let mut name = [0; $name::BYTES];
+                name.copy_from_slice(bytes);
+                Self(name)
+            }
+
+            fn as_slice(&self) -> &[u8] {
+                &self.0
+            }
+        }
+    };
+}
+
+name!(IdPrefix);
+name!(ShortId);
+
+/// One or more names, at most [`PREFIXES_MAX`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Prefixes<'b>(&'b [u8]);
+pub struct Names<'b, N>(&'b [u8], std::marker::PhantomData<N>);
+
+/// Prefixes of ids.
+pub type Prefixes<'b> = Names<'b, IdPrefix>;
+/// Short ids.
+pub type ShortIds<'b> = Names<'b, ShortId>;
 
 /// What a list of id prefixes is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum List {
     News,
-    Get,
     Stored,
     Refused(Refusal),
-    Gone,
 }
 
 /// Why a bundle is not taken.
@@ -120,10 +154,10 @@ impl<'b> Message<'b> {
                 },
             }),
             2 => Self::News(Prefixes::read(reader)?),
-            3 => Self::Get(Prefixes::read(reader)?),
+            3 => Self::Get(ShortIds::read(reader)?),
             4 => Self::Stored(Prefixes::read(reader)?),
             5 => Self::Refused(Refusal::from_number(reader.uint()?)?, Prefixes::read(reader)?),
-            6 => Self::Gone(Prefixes::read(reader)?),
+            6 => Self::Gone(ShortIds::read(reader)?),
             7 => Self::Again,
             _ => Self::Takeover,
         })
@@ -174,10 +208,8 @@ impl List {
     pub(crate) fn message<'b>(self, prefixes: Prefixes<'b>) -> Message<'b> {
         match self {
             Self::News => Message::News(prefixes),
-            Self::Get => Message::Get(prefixes),
             Self::Stored => Message::Stored(prefixes),
             Self::Refused(why) => Message::Refused(why, prefixes),
-            Self::Gone => Message::Gone(prefixes),
         }
     }
 }
@@ -192,36 +224,32 @@ impl Carried<'_> {
     }
 }
 
-impl<'b> Prefixes<'b> {
-    /// Prefixes behind each other, as [`join`] writes them; `None` if it is none, too many or not whole.
+impl<'b, N: Name> Names<'b, N> {
+    /// Names behind each other, as [`join`] writes them; `None` if it is none, too many or not whole.
     pub fn new(bytes: &'b [u8]) -> Option<Self> {
-        let is_whole = bytes.len().is_multiple_of(IdPrefix::BYTES);
-        let count = bytes.len() / IdPrefix::BYTES;
-        (is_whole && (1..=PREFIXES_MAX).contains(&count)).then_some(Self(bytes))
+        let is_whole = bytes.len().is_multiple_of(N::BYTES);
+        let count = bytes.len() / N::BYTES;
+        (is_whole && (1..=PREFIXES_MAX).contains(&count)).then_some(Self(bytes, std::marker::PhantomData))
     }
 
     fn read(reader: &mut Reader<'b>) -> Result<Self, Malformed> {
-        Self::new(reader.bytes()?).ok_or(Malformed("id prefixes that are none, too many or not whole"))
+        Self::new(reader.bytes()?).ok_or(Malformed("names of bundles that are none, too many or not whole"))
     }
 
-    /// The prefixes.
-    pub fn iter(&self) -> impl ExactSizeIterator<Item = IdPrefix> + use<'b> {
-        self.0.chunks_exact(IdPrefix::BYTES).map(|chunk| {
-            let mut prefix = [0; IdPrefix::BYTES];
-            prefix.copy_from_slice(chunk);
-            IdPrefix(prefix)
-        })
+    /// The names.
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = N> + use<'b, N> {
+        self.0.chunks_exact(N::BYTES).map(N::from_slice)
     }
 
     /// How many there are.
     pub fn count(&self) -> usize {
-        self.0.len() / IdPrefix::BYTES
+        self.0.len() / N::BYTES
     }
 }
 
-/// Writes prefixes behind each other.
-pub fn join<'p>(prefixes: impl IntoIterator<Item = &'p IdPrefix>) -> Vec<u8> {
-    prefixes.into_iter().flat_map(|prefix| prefix.0).collect()
+/// Writes names behind each other.
+pub fn join<'p, N: Name + 'p>(names: impl IntoIterator<Item = &'p N>) -> Vec<u8> {
+    names.into_iter().flat_map(|name| name.as_slice().iter().copied()).collect()
 }
 
 impl Refusal {
@@ -260,10 +288,10 @@ mod tests {
             Message::Reconcile(b"body"),
             Message::Bundle(Carried { age_ms: 1_000, hops: 3, copies: 8, bytes }),
             Message::News(prefixes),
-            Message::Get(prefixes),
+            Message::Get(ShortIds::new(&TWO).unwrap()),
             Message::Stored(prefixes),
             Message::Refused(Refusal::Busy, prefixes),
-            Message::Gone(prefixes),
+            Message::Gone(ShortIds::new(&TWO).unwrap()),
             Message::Again,
             Message::Takeover,
         ]

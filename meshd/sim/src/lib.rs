@@ -9,6 +9,7 @@
 
 pub mod dice;
 pub mod oracle;
+pub mod reconcile;
 pub mod report;
 pub mod scenario;
 pub mod wire;

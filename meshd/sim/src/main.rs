@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use meshsim::reconcile::{Plan, Shape};
 use meshsim::{Scenario, World};
 
 /// Runs the real node of MeshLink under a virtual clock.
@@ -22,6 +23,30 @@ enum Command {
         /// A TOML file; see meshd/sim/scenarios.
         scenario: PathBuf,
         /// Chooses one of the scenario's runs.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Prints one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Counts what it costs two nodes to find out what each lacks.
+    Reconcile {
+        /// Bundles in all, both nodes' together.
+        #[arg(long, default_value_t = 100_000)]
+        n: u64,
+        /// How many of them only one of the two holds, each about half.
+        #[arg(long, default_value_t = 1_000)]
+        d: u64,
+        /// Which bundles those are.
+        #[arg(long, value_enum, default_value_t = Shape::Spread)]
+        shape: Shape,
+        /// Bytes a second each way. A slow link stops the symbols as soon as they are enough.
+        #[arg(long, default_value_t = 15_000)]
+        bandwidth: u64,
+        /// Delay of a frame each way, in milliseconds.
+        #[arg(long, default_value_t = 30)]
+        latency: u64,
+        /// Makes the ids.
         #[arg(long, default_value_t = 1)]
         seed: u64,
         /// Prints one JSON object.
@@ -60,6 +85,17 @@ fn run(args: Args) -> anyhow::Result<bool> {
             let report = World::new(plan, seed).run();
             print(&report, json)?;
             Ok(report.is_good())
+        }
+        Command::Reconcile { n, d, shape, bandwidth, latency, seed, json } => {
+            let plan =
+                Plan { n, d, shape, bandwidth_bytes_per_s: bandwidth.max(1), latency_ms: latency, seed };
+            let cost = meshsim::reconcile::measure(plan)?;
+            if json {
+                println!("{}", serde_json::to_string(&cost)?);
+            } else {
+                println!("{cost}");
+            }
+            Ok(true)
         }
         Command::Worlds { count, seed, json } => {
             for seed in seed..seed.saturating_add(count) {

@@ -89,6 +89,46 @@ pub(super) fn known(db: &Connection, prefix: &IdPrefix) -> Result<Known, StoreEr
     Ok(if is_dropped { Known::Dropped } else { Known::No })
 }
 
+/// The first and the last prefix that starts like this.
+fn alike(start: &[u8]) -> [[u8; IdPrefix::BYTES]; 2] {
+    [0, u8::MAX].map(|fill| {
+        let mut prefix = [fill; IdPrefix::BYTES];
+        for (byte, of_start) in prefix.iter_mut().zip(start) {
+            *byte = *of_start;
+        }
+        prefix
+    })
+}
+
+pub(super) fn held_like(db: &Connection, start: &[u8], limit: usize) -> Result<Vec<Offer>, StoreError> {
+    let [first, last] = alike(start);
+    let query = "SELECT priority, row, id, hops, (SELECT id FROM node WHERE n = ingress), class, size_bytes
+         FROM bundle WHERE substr(id, 1, 12) BETWEEN ?1 AND ?2 ORDER BY substr(id, 1, 12), id LIMIT ?3";
+    db.all(query, (first.as_slice(), last.as_slice(), rows_max(limit)), |row| {
+        Ok(Offer {
+            key: OfferKey { priority: get(row, 0)?, row: get(row, 1)? },
+            id: get(row, 2)?,
+            hops: get(row, 3)?,
+            ingress: get_some(row, 4)?,
+            own: get::<Class>(row, 5)? == Class::Own,
+            size_bytes: get(row, 6)?,
+        })
+    })
+}
+
+pub(super) fn is_dropped_like(db: &Connection, start: &[u8]) -> Result<bool, StoreError> {
+    let [first, last] = alike(start);
+    let query = "SELECT 1 FROM dropped WHERE substr(id, 1, 12) BETWEEN ?1 AND ?2 LIMIT 1";
+    Ok(db.one(query, [first.as_slice(), last.as_slice()], |_| Ok(()))?.is_some())
+}
+
+pub(super) fn each_id(db: &Connection, give: &mut dyn FnMut(&BundleId)) -> Result<(), StoreError> {
+    db.each("SELECT id FROM bundle", [], |row| {
+        give(&get(row, 0)?);
+        Ok(true)
+    })
+}
+
 /// One priority after the other; within each, the classes' rows are merged by the query as it is read.
 pub(super) fn offers(db: &Connection, after: OfferKey, limit: usize) -> Result<Vec<Offer>, StoreError> {
     macro_rules! of_class {
@@ -174,8 +214,9 @@ pub(super) fn mark_shown(db: &mut Connection, id: &BundleId) -> Result<(), Store
     Ok(())
 }
 
-pub(super) fn discard(store: &mut SqliteStore, id: &BundleId, until_tl_ms: u64) -> Result<(), StoreError> {
-    if let Some(row) = row_of(&store.db, id)? {
+pub(super) fn discard(store: &mut SqliteStore, id: &BundleId, until_tl_ms: u64) -> Result<bool, StoreError> {
+    let held = row_of(&store.db, id)?;
+    if let Some(row) = held {
         remove(store, row)?;
     }
     let until = int(until_tl_ms);
@@ -185,7 +226,7 @@ pub(super) fn discard(store: &mut SqliteStore, id: &BundleId, until_tl_ms: u64) 
     if db.write(again, (id.prefix().0.as_slice(), id.0.as_slice(), until))? == 0 {
         db.write("INSERT INTO dropped (id, until_tl_ms) VALUES (?1, ?2)", (id.0.as_slice(), until))?;
     }
-    Ok(())
+    Ok(held.is_some())
 }
 
 fn remove(store: &mut SqliteStore, row: i64) -> Result<(), StoreError> {

@@ -230,6 +230,18 @@ impl Store for SqliteStore {
         bundles::known(&self.db, prefix)
     }
 
+    fn held_like(&self, start: &[u8], limit: usize) -> Result<Vec<Offer>, StoreError> {
+        bundles::held_like(&self.db, start, limit)
+    }
+
+    fn is_dropped_like(&self, start: &[u8]) -> Result<bool, StoreError> {
+        bundles::is_dropped_like(&self.db, start)
+    }
+
+    fn each_id(&self, give: &mut dyn FnMut(&BundleId)) -> Result<(), StoreError> {
+        bundles::each_id(&self.db, give)
+    }
+
     fn offers(&self, after: OfferKey, limit: usize) -> Result<Vec<Offer>, StoreError> {
         bundles::offers(&self.db, after, limit)
     }
@@ -258,7 +270,7 @@ impl Store for SqliteStore {
         bundles::mark_shown(&mut self.db, id)
     }
 
-    fn drop_bundle(&mut self, id: &BundleId, until_tl_ms: u64) -> Result<(), StoreError> {
+    fn drop_bundle(&mut self, id: &BundleId, until_tl_ms: u64) -> Result<bool, StoreError> {
         bundles::discard(self, id, until_tl_ms)
     }
 
@@ -308,6 +320,10 @@ impl Store for SqliteStore {
 
     fn messages_after(&self, after: Seq, limit: usize) -> Result<Vec<MessageRecord>, StoreError> {
         messages::after(self, after, limit)
+    }
+
+    fn pending(&self, until: Seq, limit: usize) -> Result<Vec<BundleId>, StoreError> {
+        messages::pending(&self.db, until, limit)
     }
 
     fn set_status(

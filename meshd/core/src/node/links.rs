@@ -287,7 +287,8 @@ impl<S: Store> Node<S> {
         let Some(peer) = link.peer() else { return };
         let who = (link.id, peer, link.kind);
         let custody = &self.custody;
-        link.work(|last_page| Session::begin(who, last_page, custody, now));
+        let dialled = link.dialled;
+        link.work(|last_page| Session::begin(who, (dialled, last_page), custody, now));
     }
 
     fn close(&mut self, id: LinkId, why: CloseReason, now: Now) -> Result<(), StoreError> {
@@ -308,7 +309,8 @@ impl<S: Store> Node<S> {
         if let Some(mut heir) = best.and_then(|id| self.links.remove(&id)) {
             let who = (heir.id, peer, heir.kind);
             let custody = &self.custody;
-            heir.work(|last_page| Session::begin(who, last_page, custody, now).take_over());
+            let dialled = heir.dialled;
+            heir.work(|last_page| Session::begin(who, (dialled, last_page), custody, now).take_over());
             self.links.insert(heir.id, heir);
         }
         Ok(())

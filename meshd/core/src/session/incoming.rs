@@ -1,16 +1,20 @@
 //! What a neighbour says in a session.
 
 use crate::bundle::BundleBytes;
-use crate::canonical::{Malformed, Reader};
+use crate::canonical::Reader;
 use crate::custody::{Arrival, Verdict};
 use crate::id::{BundleId, IdPrefix};
-use crate::limits::{BUNDLE_COST_BYTES_MIN, OWED_MAX, PUSH_BYTES_MAX, QUEUE_MAX, STALL_MS_MAX, WALK_MS_MIN};
+use crate::limits::{OWED_MAX, PUSH_BYTES_MAX, QUEUE_MAX, STALL_MS_MAX, WALK_MS_MIN};
 use crate::node::CloseReason;
-use crate::reconcile::Heard;
-use crate::store::{Class, Known, OfferKey, Store};
-use crate::wire::{Carried, Message, Prefixes, Refusal};
+use crate::store::{Class, Known, Store};
+use crate::wire::{Carried, Message, Prefixes, Refusal, ShortIds};
 
-use super::{Around, Overlap, Session, Stop};
+use super::{Around, Overlap, Session, Stop, broken};
+
+/// Announced bundles that wait to be asked for.
+const HELD_NEWS_MAX: usize = 8 * 1024;
+/// Bundles sent for one short id: more than one has it only if somebody made them so.
+const GET_ALIKE_MAX: usize = 4;
 
 impl Session {
     /// Takes in the messages of a frame.
@@ -36,19 +40,20 @@ impl Session {
             Message::Reconcile(body) => self.receive_reconcile(body, around),
             Message::Bundle(carried) => self.receive_bundle(carried, around),
             Message::News(prefixes) => self.receive_news(prefixes, around),
-            Message::Get(prefixes) => self.receive_get(prefixes, around),
+            Message::Get(ids) => self.receive_get(ids, around),
             Message::Stored(prefixes) => self.receive_stored(prefixes, around),
             Message::Refused(_, prefixes) => Ok(self.receive_refused(prefixes)),
-            Message::Gone(prefixes) => {
-                for prefix in prefixes.iter() {
-                    around.wants.lost(&prefix, self.link);
+            Message::Gone(ids) => {
+                for id in ids.iter() {
+                    around.wants.lost(&id, self.link);
                 }
                 self.answer_page(around)?;
+                self.ask_for_news(around)?;
                 Ok(true)
             }
             Message::Again => {
-                self.walk_again_mono_ms = Some(self.walk_began_mono_ms.saturating_add(WALK_MS_MIN));
-                self.walk_again_if_due(around);
+                self.round_again_mono_ms = Some(self.round_began_mono_ms.saturating_add(WALK_MS_MIN));
+                self.round_again_if_due(around);
                 Ok(false)
             }
             Message::Takeover => {
@@ -58,25 +63,8 @@ impl Session {
         }
     }
 
-    fn receive_reconcile<S: Store>(&mut self, body: &[u8], around: &mut Around<'_, S>) -> Result<bool, Stop> {
-        match self.reconciliation.receive(body).map_err(broken)? {
-            Heard::Offered(prefixes) => {
-                self.held_page = Some(prefixes);
-                self.answer_page(around)?;
-                Ok(false)
-            }
-            Heard::Wanted(bundles) => {
-                for (OfferKey { priority, row }, id) in bundles {
-                    self.queue.insert((priority, row, id));
-                }
-                Ok(true)
-            }
-            Heard::Stale => Ok(false),
-        }
-    }
-
     /// Answers the page that waits, unless enough was asked for.
-    fn answer_page<S: Store>(&mut self, around: &mut Around<'_, S>) -> Result<(), Stop> {
+    pub(super) fn answer_page<S: Store>(&mut self, around: &mut Around<'_, S>) -> Result<(), Stop> {
         if around.wants.owed(self.link) >= OWED_MAX {
             return Ok(());
         }
@@ -92,7 +80,7 @@ impl Session {
             self.decline(around.now);
             vec![false; prefixes.len()]
         };
-        self.reconciliation.answer(&wanted);
+        self.reconciliation.walker.answer(&wanted);
         Ok(())
     }
 
@@ -111,7 +99,7 @@ impl Session {
                 Ok(false)
             }
             Known::Dropped => Ok(false),
-            Known::No if self.has_room_for_more(around) => Ok(around.wants.ask(prefix, self.link)),
+            Known::No if self.has_room_for_more(around) => Ok(around.wants.ask(prefix.short(), self.link)),
             Known::No => {
                 self.decline(around.now);
                 Ok(false)
@@ -122,7 +110,7 @@ impl Session {
     /// Whether what would be asked for next is likely to be taken when it comes.
     fn has_room_for_more<S: Store>(&mut self, around: &Around<'_, S>) -> bool {
         let bundles = around.wants.owed(self.link) as u64 + 1;
-        self.bucket.has(bundles * BUNDLE_COST_BYTES_MIN, around.now)
+        self.bucket.has(bundles * super::COST_BYTES, around.now)
     }
 
     fn receive_news<S: Store>(
@@ -130,46 +118,44 @@ impl Session {
         prefixes: Prefixes<'_>,
         around: &mut Around<'_, S>,
     ) -> Result<bool, Stop> {
-        let has_asked_enough = around.wants.owed(self.link) >= OWED_MAX;
-        if has_asked_enough || !self.ids.take(prefixes.count() as u64, around.now) {
+        let is_too_much = self.held_news.len() + prefixes.count() > HELD_NEWS_MAX;
+        if is_too_much || !self.ids.take(prefixes.count() as u64, around.now) {
             self.decline(around.now);
             return Ok(false);
         }
-        for prefix in prefixes.iter() {
+        self.held_news.extend(prefixes.iter());
+        self.ask_for_news(around)?;
+        Ok(false)
+    }
+
+    /// Asks for what was announced, unless enough was asked for.
+    fn ask_for_news<S: Store>(&mut self, around: &mut Around<'_, S>) -> Result<(), Stop> {
+        while around.wants.owed(self.link) < OWED_MAX {
+            let Some(prefix) = self.held_news.pop_front() else { break };
             if self.wants(prefix, true, around)? {
-                around.wants.get(prefix, self.link);
+                around.wants.get(prefix.short(), self.link);
             } else {
                 self.overlap = Overlap::Much;
             }
             self.remember_known(prefix);
         }
-        Ok(false)
+        Ok(())
     }
 
-    fn receive_get<S: Store>(
-        &mut self,
-        prefixes: Prefixes<'_>,
-        around: &mut Around<'_, S>,
-    ) -> Result<bool, Stop> {
-        self.asked_for += prefixes.count() as u64;
+    fn receive_get<S: Store>(&mut self, ids: ShortIds<'_>, around: &mut Around<'_, S>) -> Result<bool, Stop> {
+        self.asked_for += ids.count() as u64;
         let offered = self.announced + self.reconciliation.ids_offered();
-        if self.asked_for > offered || self.queue.len() + prefixes.count() > QUEUE_MAX {
+        if self.asked_for > offered || self.queue.len() + ids.count() > QUEUE_MAX {
             return Err(Stop::Close(CloseReason::Protocol("it asks for more than it was offered")));
         }
-        for prefix in prefixes.iter() {
-            if self.in_flight.contains_key(&prefix) {
-                continue;
+        for id in ids.iter() {
+            let held = around.custody.store.held_like(&id.0, GET_ALIKE_MAX)?;
+            if held.is_empty() {
+                self.gone.push(id);
             }
-            let held = match around.custody.store.known(&prefix)? {
-                Known::Held(id) => around.custody.store.bundle(&id)?,
-                Known::Dropped | Known::No => None,
-            };
-            match held {
-                Some(bundle) => {
-                    self.overlap = Overlap::Little;
-                    self.queue.insert((bundle.priority, 0, bundle.id));
-                }
-                None => self.gone.push(prefix),
+            for offer in held.iter().filter(|offer| !self.in_flight.contains_key(&offer.id.prefix())) {
+                self.overlap = Overlap::Little;
+                self.queue.insert((offer.key.priority, offer.key.row, offer.id));
             }
         }
         Ok(false)
@@ -185,7 +171,7 @@ impl Session {
             return Ok(false);
         };
         let prefix = named.id.prefix();
-        let asked_of = around.wants.asked_of(&prefix);
+        let asked_of = around.wants.asked_of(&prefix.short());
         if asked_of.is_none() && self.is_uncalled_for(carried.bytes, around) {
             self.offend()?;
             self.refuse(Refusal::Bad, prefix);
@@ -215,12 +201,13 @@ impl Session {
             Verdict::Bad(_) => {
                 self.offend()?;
                 self.refuse(Refusal::Bad, prefix);
-                around.wants.lost(&prefix, self.link);
+                around.wants.lost(&prefix.short(), self.link);
                 return Ok(false);
             }
         }
-        around.wants.settle(&prefix);
+        around.wants.settle(&prefix.short());
         self.answer_page(around)?;
+        self.ask_for_news(around)?;
         Ok(asked_of == Some(self.link))
     }
 
@@ -274,8 +261,4 @@ impl Session {
         }
         has_progress
     }
-}
-
-fn broken(Malformed(what): Malformed) -> Stop {
-    Stop::Close(CloseReason::Protocol(what))
 }

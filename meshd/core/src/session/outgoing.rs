@@ -5,10 +5,11 @@ use std::mem::take;
 use crate::bundle::BundleBytes;
 use crate::custody::PRIORITIES;
 use crate::event::LinkKind;
-use crate::id::{BundleId, IdPrefix};
+use crate::handshake::TAG_BYTES;
+use crate::id::{BundleId, IdPrefix, ShortId};
 use crate::limits::{HOPS_MAX, PREFIXES_MAX, PUSH_BYTES_MAX, SLOW_FRAME_BYTES};
 use crate::store::{Class, Offer, OfferKey, Priority, Store, StoreError, StoredBundle};
-use crate::wire::{Carried, List, Message, Prefixes, join};
+use crate::wire::{Carried, List, Message, Name, Prefixes, ShortIds, join};
 
 use super::{Around, Flight, Overlap, Session};
 
@@ -49,7 +50,7 @@ impl Session {
         let mut frame = Frame { plain, bytes_max, fill };
         self.write_words(&mut frame, around);
         self.write_bundles(&mut frame, &PRIORITIES[..1], around)?;
-        self.write_body(&mut frame, around)?;
+        self.write_bodies(&mut frame, around)?;
         self.write_bundles(&mut frame, &PRIORITIES, around)?;
         self.write_news(&mut frame);
         self.settle_debts(around, false);
@@ -69,25 +70,59 @@ impl Session {
             frame.write_list(list, List::Refused(*why));
         }
         self.refused.retain(|_, list| !list.is_empty());
-        frame.write_list(&mut self.gone, List::Gone);
-        let mut gets = around.wants.take_gets(self.link, frame.room_for_prefixes());
-        frame.write_list(&mut gets, List::Get);
-        debug_assert!(gets.is_empty(), "no more was taken than there was room for");
+        let room = frame.room_for_names::<ShortId>().min(self.gone.len());
+        let gone: Vec<ShortId> = self.gone.drain(..room).collect();
+        if let Some(ids) = ShortIds::new(&join(&gone)) {
+            Message::Gone(ids).write(frame.plain);
+        }
+        let gets = around.wants.take_gets(self.link, frame.room_for_names::<ShortId>());
+        if let Some(ids) = ShortIds::new(&join(&gets)) {
+            Message::Get(ids).write(frame.plain);
+        }
     }
 
-    fn write_body<S: Store>(
+    /// What the reconciliation has to say, one body after the other while there is room.
+    fn write_bodies<S: Store>(
         &mut self,
         frame: &mut Frame<'_>,
-        around: &Around<'_, S>,
+        around: &mut Around<'_, S>,
     ) -> Result<(), StoreError> {
-        if self.body.is_none() {
-            let may_offer = self.may_offer();
-            self.body = self.reconciliation.next(&around.custody.store, may_offer)?;
-        }
-        if let Some(body) = self.body.take_if(|body| frame.has_room(body.len() + ENVELOPE_BYTES)) {
+        self.open_round(around)?;
+        let before = frame.plain.len();
+        loop {
+            if self.body.is_none() {
+                self.body = self.next_body(frame, around)?;
+            }
+            let Some(body) = self.body.take_if(|body| frame.has_room(body.len() + ENVELOPE_BYTES)) else {
+                break;
+            };
             Message::Reconcile(&body).write(frame.plain);
         }
+        let bytes = frame.plain.len() - before;
+        if bytes > 0 {
+            self.spent.bytes += (bytes + TAG_BYTES) as u64;
+            self.spent.frames += 1;
+        }
         Ok(())
+    }
+
+    fn next_body<S: Store>(
+        &mut self,
+        frame: &Frame<'_>,
+        around: &mut Around<'_, S>,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        if let Some(body) = self.reconciliation.say.pop_front() {
+            return Ok(Some(body));
+        }
+        let room = frame.fill.saturating_sub(frame.plain.len() + ENVELOPE_BYTES);
+        if let Some(body) = self.next_want(room, around)? {
+            return Ok(Some(body));
+        }
+        if let Some(body) = self.next_symbols(room) {
+            return Ok(Some(body));
+        }
+        let may_offer = self.may_offer();
+        self.reconciliation.walker.next(&around.custody.store, may_offer)
     }
 
     /// Bundles of these priorities, while there are any, the window is open and the frame has room.
@@ -106,7 +141,8 @@ impl Session {
         Ok(())
     }
 
-    /// The most urgent bundle to send; of equally urgent ones first what was asked for.
+    /// The most urgent bundle to send; of equally urgent ones first what was asked for, then what is known to be
+    /// lacked.
     fn next_bundle<S: Store>(
         &mut self,
         priorities: &[Priority],
@@ -115,6 +151,9 @@ impl Session {
         for priority in priorities {
             if self.queue.first().is_some_and(|(first, _, _)| first <= priority) {
                 return Ok(self.queue.pop_first().map(Next::Wanted));
+            }
+            if let Some(gift) = self.gifts.first_entry().filter(|gift| gift.key().priority <= *priority) {
+                return Ok(Some(Next::Fresh(gift.remove())));
             }
             if let Some(offer) = self.next_fresh(*priority, around)? {
                 return Ok(Some(Next::Fresh(offer)));
@@ -184,7 +223,7 @@ impl Session {
         let held = around.custody.store.bundle(&id)?.filter(|bundle| bundle.expires_tl_ms > now_tl_ms);
         let Some(bundle) = held else {
             if matches!(next, Next::Wanted(_)) {
-                self.gone.push(id.prefix());
+                self.gone.push(id.short());
             }
             return Ok(true);
         };
@@ -249,15 +288,15 @@ impl Frame<'_> {
         self.plain.len() + bytes <= most
     }
 
-    fn room_for_prefixes(&self) -> usize {
+    fn room_for_names<N: Name>(&self) -> usize {
         let bytes = self.bytes_max.saturating_sub(self.plain.len() + ENVELOPE_BYTES);
-        (bytes / IdPrefix::BYTES).min(PREFIXES_MAX)
+        (bytes / N::BYTES).min(PREFIXES_MAX)
     }
 
     /// Writes as many of the prefixes as there is room for, and takes them out of the list.
     fn write_list(&mut self, list: &mut Vec<IdPrefix>, about: List) {
         while !list.is_empty() {
-            let count = self.room_for_prefixes().min(list.len());
+            let count = self.room_for_names::<IdPrefix>().min(list.len());
             let portion: Vec<IdPrefix> = list.drain(..count).collect();
             let bytes = join(&portion);
             let Some(prefixes) = Prefixes::new(&bytes) else { return };
