@@ -105,7 +105,15 @@ impl Peeler {
     pub(crate) fn new(own: CodedRow) -> Self {
         let is_waiting = vec![false; own.len()];
         let steps_left = own.len() * 4 + 256;
-        Self { row: own, taken: 0, ids: BTreeMap::new(), full: 0, steps_left, waiting: Vec::new(), is_waiting }
+        Self {
+            row: own,
+            taken: 0,
+            ids: BTreeMap::new(),
+            full: 0,
+            steps_left,
+            waiting: Vec::new(),
+            is_waiting,
+        }
     }
 
     /// How many of the other side's symbols were taken in.

@@ -207,7 +207,8 @@ fn a_short_beginning_finds_all_that_start_like_it<S: Store>(mut store: S) {
     twin.priority = Priority::Sos;
     let (row, twin_row) = (ok(store.insert_bundle(&bundle(5))), ok(store.insert_bundle(&twin)));
     let found = ok(store.held_like(&id(5).0[..6], 9));
-    let expected = [OfferKey { priority: bundle(5).priority, row }, OfferKey { priority: Priority::Sos, row: twin_row }];
+    let expected =
+        [OfferKey { priority: bundle(5).priority, row }, OfferKey { priority: Priority::Sos, row: twin_row }];
     assert_eq!(found.iter().map(|offer| offer.key).collect::<Vec<_>>(), expected);
     assert_eq!(found.iter().map(|offer| offer.id).collect::<Vec<_>>(), [id(5), twin.id]);
     assert_eq!(found[0], ok(store.offers(OfferKey { row: row - 1, ..expected[0] }, 1))[0]);

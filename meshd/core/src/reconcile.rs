@@ -149,7 +149,8 @@ impl Reconciliation {
 
     /// Whether both sides have heard everything.
     pub(crate) fn is_over(&self) -> bool {
-        let is_idle = !self.is_due && self.asking.is_none() && self.answering.is_none() && self.say.is_empty();
+        let is_idle =
+            !self.is_due && self.asking.is_none() && self.answering.is_none() && self.say.is_empty();
         self.has_ended && is_idle && self.walker.is_over()
     }
 
@@ -233,9 +234,13 @@ impl<'b> Body<'b> {
                 .bytes(&view.fingerprint)
                 .bytes(&view.tugs),
             Self::Same { number } => writer.array(2).uint(SAME).uint(*number),
-            Self::Symbols { number, total, count, bytes } => {
-                writer.array(5).uint(SYMBOLS).uint(*number).uint(*total as u64).uint(*count as u64).bytes(bytes)
-            }
+            Self::Symbols { number, total, count, bytes } => writer
+                .array(5)
+                .uint(SYMBOLS)
+                .uint(*number)
+                .uint(*total as u64)
+                .uint(*count as u64)
+                .bytes(bytes),
             Self::More { number } => writer.array(2).uint(MORE).uint(*number),
             Self::Want { number, is_last, wanted, declined, check } => {
                 let check = check.map(WholeSum::to_be_bytes);
@@ -269,7 +274,11 @@ fn flag(number: u64) -> Result<bool, Malformed> {
 }
 
 fn starts(bytes: &[u8]) -> Result<&[u8], Malformed> {
-    if bytes.len().is_multiple_of(START_BYTES) { Ok(bytes) } else { Err(Malformed("names that are not whole")) }
+    if bytes.len().is_multiple_of(START_BYTES) {
+        Ok(bytes)
+    } else {
+        Err(Malformed("names that are not whole"))
+    }
 }
 
 #[cfg(test)]

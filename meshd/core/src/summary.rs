@@ -186,7 +186,8 @@ mod tests {
     fn the_distance_is_about_right() {
         for (from, differ) in [(10, 1), (1_000, 10), (1_000, 100), (20_000, 1_000), (0, 10_000)] {
             let ours = summary(0..from + differ / 2, from + differ);
-            let mut theirs = summary((0..from).chain(1_000_000..1_000_000 + differ - differ / 2), from + differ);
+            let mut theirs =
+                summary((0..from).chain(1_000_000..1_000_000 + differ - differ / 2), from + differ);
             let distance = ours.distance(&theirs.view());
             let ratio = distance / differ as f64;
             assert!((0.6..1.5).contains(&ratio), "{differ}: {distance}");

@@ -403,7 +403,9 @@ fn sets() {
         "What sets look like from afar. Their ids are the BLAKE3 hashes of the numbers from `first` on, each as 8 \
          bytes, the most significant first. `symbols` is how many of the row are given.",
     );
-    for (name, first, last, symbols) in [("nothing", 0, 0, 4), ("one", 0, 1, 64), ("three hundred", 7, 307, 700)] {
+    for (name, first, last, symbols) in
+        [("nothing", 0, 0, 4), ("one", 0, 1, 64), ("three hundred", 7, 307, 700)]
+    {
         let mut summary = Summary::with_room(last - first, 0);
         ids(last)[first as usize..].iter().for_each(|id| summary.add(id));
         let view = summary.view();

@@ -7,9 +7,9 @@ use meshlink_core::clock::Now;
 use meshlink_core::event::{LinkKind, LinkPhase};
 use meshlink_core::id::{BundleId, LinkId, NodeId};
 use meshlink_core::identity::Identity;
-use meshlink_core::limits::Limits;
+use meshlink_core::limits::{HOPS_MAX, Limits};
 use meshlink_core::mem::MemStore;
-use meshlink_core::node::{Input, Node};
+use meshlink_core::node::{Input, Node, Output};
 use meshlink_core::store::{Class, Priority, Store, StoredBundle};
 use serde::Serialize;
 
@@ -187,7 +187,7 @@ impl Side {
     }
 }
 
-/// A bundle of which only the id matters: none is handed over before the count ends.
+/// A bundle of which only the id matters: it has gone too far and is too old to be handed over.
 fn bundle(id: BundleId) -> StoredBundle {
     StoredBundle {
         id,
@@ -200,8 +200,8 @@ fn bundle(id: BundleId) -> StoredBundle {
         auth: Vec::new(),
         age_ms: 0,
         received_tl_ms: 0,
-        expires_tl_ms: 30 * 24 * 3_600_000,
-        hops: 1,
+        expires_tl_ms: 1,
+        hops: HOPS_MAX,
         copies: 8,
         ingress: Some(NodeId([9; NodeId::BYTES])),
         unshown_in: None,
@@ -233,7 +233,8 @@ struct Pair {
 impl Pair {
     fn link_up(&mut self) {
         for (n, side) in self.sides.iter_mut().enumerate() {
-            let up = Input::LinkUp { link: LINK, kind: LinkKind::Ble, address: String::new(), dialled: n == 0 };
+            let up =
+                Input::LinkUp { link: LINK, kind: LinkKind::Ble, address: String::new(), dialled: n == 0 };
             side.node.handle(up, now(self.now_ms)).expect("a store in memory");
         }
     }
@@ -242,7 +243,7 @@ impl Pair {
     fn run(&mut self) -> anyhow::Result<u64> {
         let (mut known_ms, mut met_ms) = (None, None);
         for _ in 0..STEPS_MAX {
-            self.send();
+            self.send()?;
             if met_ms.is_none() && self.is_met(0) {
                 met_ms = Some(self.now_ms);
             }
@@ -288,7 +289,8 @@ impl Pair {
         }
     }
 
-    fn send(&mut self) {
+    fn send(&mut self) -> anyhow::Result<()> {
+        let mut closed = None;
         for from in 0..2 {
             let is_met = self.is_met(from);
             let side = &mut self.sides[from];
@@ -297,7 +299,11 @@ impl Pair {
             }
             let start = cpu_time();
             let mut outbox = side.node.commit(now(self.now_ms)).expect("a store in memory");
-            while outbox.next_output().is_some() {}
+            while let Some(output) = outbox.next_output() {
+                if let Output::Close { why, .. } = output {
+                    closed = Some(why);
+                }
+            }
             let frame = outbox.next_frame(LINK, now(self.now_ms)).expect("a store in memory");
             side.cpu += if is_met { cpu_time() - start } else { Duration::ZERO };
             let Some(frame) = frame else { continue };
@@ -305,6 +311,7 @@ impl Pair {
             let arrives_ms = side.free_ms + self.plan.latency_ms;
             self.sides[1 - from].inbox.push_back((arrives_ms, frame));
         }
+        closed.map_or(Ok(()), |why| Err(anyhow::anyhow!("a node hung up: {why}")))
     }
 }
 

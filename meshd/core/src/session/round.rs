@@ -140,7 +140,8 @@ impl Session {
         (count, bytes): (usize, &[u8]),
         around: &mut Around<'_, S>,
     ) -> Result<bool, Stop> {
-        let Some(asking) = self.reconciliation.asking.as_mut().filter(|asking| asking.number == number) else {
+        let Some(asking) = self.reconciliation.asking.as_mut().filter(|asking| asking.number == number)
+        else {
             return Ok(false);
         };
         if matches!(asking.stage, AskingStage::Opened) {
@@ -165,7 +166,7 @@ impl Session {
     fn end_peeling<S: Store>(&mut self, total: usize, around: &mut Around<'_, S>) -> Result<(), Stop> {
         let Some(mut asking) = self.reconciliation.asking.take() else { return Ok(()) };
         let AskingStage::Peeling(peeler) = &asking.stage else { return Ok(()) };
-        let (number, is_whole) = (asking.number, peeler.is_whole());
+        let (number, taken, is_whole) = (asking.number, peeler.taken(), peeler.is_whole());
         let ids: Vec<ShortId> = peeler.ids().collect();
         if !is_whole && asking.mores < MORE_MAX && total < peeler.capacity() {
             asking.mores += 1;
@@ -198,6 +199,11 @@ impl Session {
             } else {
                 lacked.push_back(id);
             }
+        }
+        if taken < total {
+            // A word that there is enough, ahead of what takes longer to say.
+            let enough = Body::Want { number, is_last: false, wanted: &[], declined: &[], check: None };
+            self.reconciliation.say.push_back(enough.write());
         }
         let is_same_set = asking.snapshot.removals == around.custody.removals;
         let check = is_same_set.then_some(sum);
@@ -285,7 +291,8 @@ impl Session {
     }
 
     fn receive_more<S: Store>(&mut self, number: u64, around: &mut Around<'_, S>) -> Result<(), Stop> {
-        let Some(answering) = self.reconciliation.answering.as_mut().filter(|one| one.number == number) else {
+        let Some(answering) = self.reconciliation.answering.as_mut().filter(|one| one.number == number)
+        else {
             return Ok(());
         };
         if answering.total < answering.row.len() {
@@ -304,7 +311,8 @@ impl Session {
         names: [&[u8]; 2],
         around: &mut Around<'_, S>,
     ) -> Result<(), Stop> {
-        let Some(answering) = self.reconciliation.answering.as_mut().filter(|one| one.number == number) else {
+        let Some(answering) = self.reconciliation.answering.as_mut().filter(|one| one.number == number)
+        else {
             return Ok(());
         };
         answering.total = answering.sent;
@@ -313,7 +321,9 @@ impl Session {
             return Err(Stop::Close(CloseReason::Protocol("it asks for too much at once")));
         }
         let mut missing = Vec::new();
-        for (start, is_wanted) in wanted.map(|start| (start, true)).chain(declined.map(|start| (start, false))) {
+        for (start, is_wanted) in
+            wanted.map(|start| (start, true)).chain(declined.map(|start| (start, false)))
+        {
             let held = around.custody.store.held_like(start, ALIKE_MAX)?;
             answering.is_ambiguous |= held.len() > 1;
             if held.is_empty() && is_wanted {
