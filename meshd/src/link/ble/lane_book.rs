@@ -28,15 +28,17 @@ pub(crate) struct LaneBook {
 }
 
 impl LaneBook {
-    /// Gives a caller a lane: the one it was given already, or a free one.
-    pub(crate) fn give(&mut self, to: Address, now: Duration) -> Option<u8> {
+    /// Gives a caller a lane: the one it was given already, the one it reads, or a free one. Some systems show
+    /// a program one lane alone, and not the first (docs/ble.md, "Off Linux").
+    pub(crate) fn give(&mut self, to: Address, reads: u8, now: Duration) -> Option<u8> {
         let given = |lane: &Lane| matches!(lane, Lane::Given { to: other, .. } if *other == to);
         let free = |lane: &Lane| match *lane {
             Lane::Free => true,
             Lane::Given { until, .. } => until <= now,
             Lane::Taken { .. } => false,
         };
-        let index = self.lanes.iter().position(given).or_else(|| self.lanes.iter().position(free))?;
+        let reads = Some(usize::from(reads)).filter(|&lane| self.lanes.get(lane).is_some_and(free));
+        let index = self.lanes.iter().position(given).or(reads).or_else(|| self.lanes.iter().position(free))?;
         self.lanes[index] = Lane::Given { to, until: now + KEPT_FOR };
         Some(u8::try_from(index).expect("there are few lanes"))
     }
@@ -70,23 +72,32 @@ mod tests {
     fn every_caller_gets_a_lane_of_its_own_and_keeps_it() {
         let mut book = LaneBook::default();
         for n in 0..CALLERS_MAX as u8 {
-            assert_eq!(book.give([n; 6], NOW), Some(n));
-            assert_eq!(book.give([n; 6], NOW), Some(n));
+            assert_eq!(book.give([n; 6], 0, NOW), Some(n));
+            assert_eq!(book.give([n; 6], 0, NOW), Some(n));
             assert!(book.is_of(n, &[n; 6]) && !book.is_of(n, &[99; 6]));
         }
-        assert_eq!(book.give([99; 6], NOW), None);
+        assert_eq!(book.give([99; 6], 0, NOW), None);
     }
 
     #[test]
     fn b03_a_lane_that_nobody_takes_is_free_again_and_a_taken_one_is_not() {
         let mut book = LaneBook::default();
         for n in 0..CALLERS_MAX as u8 {
-            book.give([n; 6], NOW);
+            book.give([n; 6], 0, NOW);
         }
         book.take(0, [0; 6]);
-        assert_eq!(book.give([99; 6], NOW + KEPT_FOR), Some(1));
+        assert_eq!(book.give([99; 6], 0, NOW + KEPT_FOR), Some(1));
         book.free(0);
         assert!(!book.is_of(0, &[0; 6]));
-        assert_eq!(book.give([98; 6], NOW), Some(0));
+        assert_eq!(book.give([98; 6], 0, NOW), Some(0));
+    }
+
+    #[test]
+    fn who_reads_a_free_lane_gets_that_one() {
+        let mut book = LaneBook::default();
+        assert_eq!(book.give([1; 6], 3, NOW), Some(3));
+        assert_eq!(book.give([2; 6], 3, NOW), Some(0));
+        assert_eq!(book.give([1; 6], 0, NOW), Some(3), "it keeps what it was given");
+        assert_eq!(book.give([3; 6], 200, NOW), Some(1), "there is no such lane");
     }
 }

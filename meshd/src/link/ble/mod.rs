@@ -7,27 +7,31 @@
 //!                                        links: chunk + slots
 //! ```
 //!
-//! What decides is in pure modules with time as an argument; what touches BlueZ is in [`bluez`], on Linux alone.
+//! What decides is in pure modules with time as an argument; what touches BlueZ is in `bluez`, on Linux alone. On
+//! other systems `central` dials and can't be dialled; the feature of that name tries it on Linux.
 //! What is on the air, and why, is in docs/ble.md. Nothing here is ever fatal: without a radio the status says
 //! what is missing and what helps, and it is tried again by itself.
 
-#[cfg(target_os = "linux")]
-mod bluez;
+// What only a node that can be dialled needs is not used where none can be.
+#![cfg_attr(
+    any(not(target_os = "linux"), feature = "central"),
+    allow(dead_code, reason = "shared with what can be dialled")
+)]
 
-#[cfg(any(target_os = "linux", test))]
+#[cfg(all(target_os = "linux", not(feature = "central")))]
+mod bluez;
+#[cfg(any(not(target_os = "linux"), feature = "central"))]
+mod central;
+
 mod beacon;
-#[cfg(any(target_os = "linux", test))]
 mod candidates;
-#[cfg(any(target_os = "linux", test))]
 mod chunk;
 mod duty;
-#[cfg(any(target_os = "linux", test))]
+mod held;
 mod holdings;
-#[cfg(any(target_os = "linux", test))]
 mod lane_book;
-#[cfg(any(target_os = "linux", test))]
+mod names;
 mod offer;
-#[cfg(any(target_os = "linux", test))]
 mod slots;
 
 use meshlink_core::{LinkKind, TransportState, TransportStatus};
@@ -68,14 +72,10 @@ pub async fn run(settings: BleSettings, driver: Driver, stopping: Stopping) {
         );
         return;
     }
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(feature = "central")))]
     bluez::run(settings, driver, stopping).await;
-    #[cfg(not(target_os = "linux"))]
-    {
-        let hint = "use a relay: --relay ws://host:8080";
-        report(&driver.links(), NAME, TransportState::Off, "only on Linux in this version", Some(hint));
-        drop(stopping);
-    }
+    #[cfg(any(not(target_os = "linux"), feature = "central"))]
+    central::run(settings, driver, stopping).await;
 }
 
 fn report(port: &LinkPort, name: &str, state: TransportState, detail: &str, hint: Option<&str>) {

@@ -194,13 +194,13 @@ impl Air {
         }
     }
 
-    /// The answer to a caller that reads.
-    pub(super) fn offer_to(&self, address: Address) -> Offer {
+    /// The answer to a caller that reads a lane.
+    pub(super) fn offer_to(&self, address: Address, reads: u8) -> Offer {
         let (mut state, now) = (self.lock(), self.now());
         let welcome = state.candidates.may_call(&address, now) && !state.slots.has(&address);
         let mut lane = None;
         if welcome && state.slots.may_accept() {
-            lane = state.lanes.give(address, now);
+            lane = state.lanes.give(address, reads, now);
         } else if welcome {
             state.cut_for(true, now);
         }

@@ -21,15 +21,15 @@ use meshlink_core::LinkKind;
 use tokio::time::timeout;
 
 use super::super::chunk::Chunks;
+use super::super::names;
 use super::super::offer::{OUR_WINDOW_KIB, Offer};
 use super::super::slots::{CALLERS_MAX, Key};
 use super::air::Air;
 use super::carry::{carry, value_bytes};
 
 /// The service of every lane, and what the advertisement's data is of.
-pub(super) const SERVICE: Uuid = Uuid::from_u128(0x0b6f_4a2e_6d73_4f1c_9a57_3c1d_e0c0_a101);
-/// A lane's characteristic.
-pub(super) const LANE: Uuid = Uuid::from_u128(0x0b6f_4a2e_6d73_4f1c_9a57_3c1d_e0c0_a102);
+pub(super) const SERVICE: Uuid = Uuid::from_u128(names::SERVICE);
+const LANE: Uuid = Uuid::from_u128(names::LANE);
 /// Where lane 0 is, far above what BlueZ puts there itself.
 const FIRST_HANDLE: u16 = 0xe000;
 /// Service, declaration, value and configuration take four.
@@ -55,7 +55,7 @@ pub(super) async fn register(air: &Arc<Air>) -> bluer::Result<ApplicationHandle>
             read: Some(CharacteristicRead {
                 read: true,
                 fun: Box::new(move |request| {
-                    let offer = readers.offer_to(request.device_address.0).encode();
+                    let offer = readers.offer_to(request.device_address.0, lane).encode();
                     async move {
                         offer
                             .get(usize::from(request.offset)..)

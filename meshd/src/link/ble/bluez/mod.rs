@@ -17,13 +17,13 @@ mod rfkill;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meshlink_core::{MessageStatus, TransportState};
+use meshlink_core::TransportState;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::beacon::Fingerprint;
-use super::holdings::{Holdings, Walk};
+use super::held::{Held, watch_holdings};
+use super::holdings::Holdings;
 use super::{BleSettings, NAME, report};
 use crate::driver::Driver;
 use crate::stop::Stopping;
@@ -33,18 +33,6 @@ use fault::Fault;
 
 /// Between two tries of what failed, where nobody tells when it may work again.
 const TRY_APART: Duration = Duration::from_secs(2);
-/// Between two looks at what is held, when there is reason to.
-const LOOK_APART: Duration = Duration::from_millis(500);
-/// Bundles that are only carried make no event: look this often anyway.
-const LOOK_ANYWAY: Duration = Duration::from_secs(10);
-
-/// What the node holds, as far as neighbours care.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Held {
-    fingerprint: Fingerprint,
-    /// Own messages wait for a neighbour to confirm that it has them.
-    unsettled: bool,
-}
 
 /// Keeps Bluetooth going until the daemon stops.
 pub(super) async fn run(settings: BleSettings, driver: Driver, stopping: Stopping) {
@@ -60,36 +48,6 @@ pub(super) async fn run(settings: BleSettings, driver: Driver, stopping: Stoppin
 
 /// For links to say good-bye.
 const GOODBYE: Duration = Duration::from_millis(400);
-
-/// Keeps the fingerprint of what is held true.
-async fn watch_holdings(driver: &Driver, holdings: &mut Holdings, held: &watch::Sender<Option<Held>>) {
-    let mut newest = driver.newest();
-    loop {
-        let mut walk = *holdings;
-        let walked = driver
-            .read(move |node, _| {
-                let outcome = walk.walk(node.store());
-                let pending = node.store().counts().own_with(MessageStatus::Pending);
-                (walk, outcome, pending > 0)
-            })
-            .await;
-        let Ok((walk, outcome, unsettled)) = walked else { return };
-        *holdings = walk;
-        match outcome {
-            Ok(Walk::Unfinished | Walk::Stale) => continue,
-            Ok(Walk::Whole(fingerprint)) => {
-                let now = Some(Held { fingerprint, unsettled });
-                held.send_if_modified(|before| std::mem::replace(before, now) != now);
-            }
-            Err(error) => tracing::debug!(%error, "what is held can't be read"),
-        }
-        sleep(LOOK_APART).await;
-        tokio::select! {
-            changed = newest.changed() => if changed.is_err() { return },
-            () = sleep(LOOK_ANYWAY) => {}
-        }
-    }
-}
 
 /// All of Bluetooth on this machine.
 struct Radio {
