@@ -105,7 +105,8 @@ impl Session {
         let all = summary.count().saturating_add(view.count) as f64;
         let symbols = symbols_for((summary.distance(view) * MARGIN).min(all));
         if symbols > SYMBOLS_MAX {
-            return Ok(self.walk_both(number, around));
+            self.walk_both(number, around);
+            return Ok(());
         }
         let spare = (symbols * 2).min(SYMBOLS_MAX);
         let row = around.custody.summary(spare)?.row().first(spare);
