@@ -2,50 +2,10 @@
 
 mod daemon_process;
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use daemon_process::relay::Relay;
 use daemon_process::{Daemon, PATIENCE, wait_for};
-
-/// A relay in this process, on a port that stays its own.
-struct Relay {
-    address: SocketAddr,
-    running: Option<(meshlink_relay::Stopper, std::thread::JoinHandle<()>)>,
-}
-
-impl Relay {
-    fn start() -> Self {
-        let mut relay = Self { address: SocketAddr::from(([127, 0, 0, 1], 0)), running: None };
-        relay.run();
-        relay
-    }
-
-    fn run(&mut self) {
-        let config = meshlink_relay::Config { listen: self.address, ..meshlink_relay::Config::default() };
-        let relay = meshlink_relay::Relay::bind(config).expect("the port is its own");
-        self.address = relay.local_addr();
-        let stopper = relay.stopper();
-        let thread = std::thread::spawn(move || relay.run().expect("the relay runs"));
-        self.running = Some((stopper, thread));
-    }
-
-    fn stop(&mut self) {
-        if let Some((stopper, thread)) = self.running.take() {
-            stopper.stop();
-            thread.join().expect("the relay does not panic");
-        }
-    }
-
-    fn url(&self) -> String {
-        format!("ws://{}", self.address)
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
 
 fn wait_until_linked(daemon: &Daemon) {
     wait_for("a link", PATIENCE, || (daemon.get("/v1/status")["links"].as_u64()? > 0).then_some(()));

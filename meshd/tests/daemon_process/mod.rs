@@ -3,6 +3,8 @@
 #![allow(clippy::print_stderr, reason = "the log of a process whose test failed")]
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
+pub mod relay;
+
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
