@@ -65,6 +65,11 @@ impl<'b> Reader<'b> {
         self.rest.is_empty()
     }
 
+    /// What is not read yet.
+    pub(crate) fn rest(&self) -> &'b [u8] {
+        self.rest
+    }
+
     /// Refuses trailing bytes.
     pub(crate) fn end(&self) -> Result<(), Malformed> {
         if self.is_at_end() { Ok(()) } else { Err(Malformed("bytes after the end")) }

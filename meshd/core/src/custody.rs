@@ -4,10 +4,15 @@
 //! it leaves by expiry, eviction or withdrawal, and its id is remembered for a while so that it is not taken
 //! again. Nothing here is durable before the node commits, and nothing of a bundle is kept in memory.
 
+mod contacts;
+mod due;
 mod eviction;
 mod expiry;
+mod mail;
+mod opening;
 pub(crate) mod own;
 mod peers;
+mod prekeys;
 mod receipts;
 mod receive;
 mod shown;
@@ -15,7 +20,7 @@ mod shown;
 pub(crate) use peers::Dealings;
 pub(crate) use receive::{Arrival, Verdict};
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::bucket::Bucket;
 use crate::channel::MESH;
@@ -25,6 +30,8 @@ use crate::event::{Event, LoggedEvent, MessageStatus};
 use crate::id::{BundleId, NodeId};
 use crate::identity::Identity;
 use crate::limits::{self, Limits, percent};
+use crate::private::contact::Contact;
+use crate::private::seal::{PairKey, PrekeySecret, Psk};
 use crate::store::{Class, Priority, Slot, Store, StoreError, StoredBundle};
 use crate::summary::Summary;
 
@@ -54,6 +61,20 @@ pub(crate) struct Custody<S> {
     clock_saved_mono_ms: Option<u64>,
     events_since_trim: u64,
     peers_since_trim: u64,
+    /// Whether others can write to this node: it publishes prekeys.
+    is_reachable: bool,
+    contacts: BTreeMap<NodeId, Contact>,
+    /// What marks mail from each contact, with the shared key it is sealed with.
+    pairs: BTreeMap<NodeId, Vec<(PairKey, Psk)>>,
+    /// Codes shown, by their names on the shelf, with what marks mail that comes by them.
+    invites: Vec<(Vec<u8>, PairKey, contacts::Invite)>,
+    /// Secret halves of the published prekeys, oldest first.
+    published: Vec<PrekeySecret>,
+    /// Intros that may still be tried.
+    intros: Bucket,
+    next_due_tl_ms: Option<u64>,
+    /// Whether this transaction deletes keys.
+    has_deleted_keys: bool,
 }
 
 impl<S: Store> Custody<S> {
@@ -84,6 +105,14 @@ impl<S: Store> Custody<S> {
             clock_saved_mono_ms: None,
             events_since_trim: 0,
             peers_since_trim: 0,
+            is_reachable: false,
+            contacts: BTreeMap::new(),
+            pairs: BTreeMap::new(),
+            invites: Vec::new(),
+            published: Vec::new(),
+            intros: Bucket::new(limits::INTROS_PER_HOUR_MAX, now),
+            next_due_tl_ms: None,
+            has_deleted_keys: false,
         };
         custody.reload()?;
         Ok(custody)
@@ -94,7 +123,8 @@ impl<S: Store> Custody<S> {
         if !self.store.is_joined(MESH)? {
             self.store.join(MESH, now.unix_ms)?;
         }
-        self.renew_profile(now)
+        self.renew_profile(now)?;
+        self.renew_prekeys(now)
     }
 
     /// Reads again what is kept in memory, after the store went back.
@@ -107,7 +137,14 @@ impl<S: Store> Custody<S> {
         self.dropped = dropped.try_into().map_or(0, u64::from_be_bytes);
         self.is_dropped_changed = false;
         self.next_expiry_tl_ms = self.store.next_expiry()?;
-        Ok(())
+        self.load_contacts()?;
+        self.load_invites()?;
+        self.load_published()?;
+        self.load_next_due()
+    }
+
+    pub(crate) fn contacts(&self) -> &BTreeMap<NodeId, Contact> {
+        &self.contacts
     }
 
     pub(crate) fn id(&self) -> NodeId {
@@ -243,6 +280,13 @@ impl<S: Store> Custody<S> {
         Ok(())
     }
 
+    /// Sees to it that deleted keys are gone from the store's log too.
+    pub(crate) fn after_commit(&mut self) {
+        if std::mem::take(&mut self.has_deleted_keys) {
+            self.store.forget_deleted();
+        }
+    }
+
     fn save_clock(&mut self, now: Now) -> Result<(), StoreError> {
         self.store.save_clock(self.timeline.save(now))?;
         self.clock_saved_mono_ms = Some(now.mono_ms);
@@ -253,6 +297,7 @@ impl<S: Store> Custody<S> {
     pub(crate) fn forget_transaction(&mut self) {
         self.events.clear();
         self.summary = None;
+        self.has_deleted_keys = false;
         self.clock_saved_mono_ms = None;
         // Trimming more often than needed costs nothing.
         self.events_since_trim = limits::TRIM_EVERY;

@@ -1,6 +1,7 @@
 //! What is asked of a node, and why it may refuse.
 
-use crate::id::BundleId;
+use crate::id::{BundleId, NodeId};
+use crate::private::code::Code;
 use crate::store::{Priority, StoreError};
 
 /// What somebody here wants to say.
@@ -40,6 +41,103 @@ pub struct ProfileDraft {
     pub about: Option<String>,
     /// Its picture, as a `data:image/...` URL.
     pub avatar: Option<String>,
+}
+
+/// What somebody here wants to say to one other.
+#[derive(Clone, PartialEq, Eq)]
+pub struct PrivateDraft {
+    /// For whom; the node itself for a note.
+    pub to: NodeId,
+    /// The text.
+    pub text: String,
+    /// How long it may take, in seconds; `None` for the default.
+    pub lifetime_s: Option<u64>,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// The message it answers.
+    pub reply_to: Option<BundleId>,
+}
+
+/// A contact to be added: by id or by code.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ContactDraft {
+    /// Its id.
+    pub id: Option<NodeId>,
+    /// Its code.
+    pub code: Option<Code>,
+    /// How it is called here; `None`: as it calls itself, if nobody else is called that.
+    pub name: Option<String>,
+    /// Whether the code came from that person directly, such as from the screen in front of the user: the
+    /// contact is verified when it answers.
+    pub in_person: bool,
+}
+
+/// Why a contact can't be added or changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ContactError {
+    /// Neither an id nor a code, or both.
+    #[error("a contact is added either by its id or by its code")]
+    NobodyNamed,
+    /// It is this node itself.
+    #[error("that is this node itself")]
+    Oneself,
+    /// There is no such contact.
+    #[error("{id} is no contact")]
+    Unknown {
+        /// Which.
+        id: NodeId,
+    },
+    /// The code's time is over.
+    #[error("the code has expired")]
+    CodeExpired,
+    /// Enough is enough.
+    #[error("there are {max} contacts, which is the most there can be")]
+    TooMany {
+        /// The most.
+        max: usize,
+    },
+    /// Enough is enough.
+    #[error("{max} codes wait to be used, which is the most there can be")]
+    TooManyCodes {
+        /// The most.
+        max: usize,
+    },
+    /// The name is not allowed.
+    #[error("the name {problem}")]
+    BadName {
+        /// What is wrong with it, in words.
+        problem: &'static str,
+    },
+    /// Another contact has the name.
+    #[error("contact {by} is called {name:?} already")]
+    NameTaken {
+        /// The name.
+        name: String,
+        /// Who has it.
+        by: NodeId,
+    },
+    /// The contact's identity keys are not known yet.
+    #[error("the contact's keys are not known yet: none of its bundles has come by")]
+    NoKeys,
+    /// The safety number is another one.
+    #[error("that is not the safety number with this contact: somebody may sit between the two of you")]
+    WrongNumber,
+    /// Nobody else claims to be this contact.
+    #[error("nobody else claims to be this contact")]
+    NoRival,
+    /// Only who was verified is introduced.
+    #[error("only a verified contact can be introduced")]
+    NotVerified,
+    /// The disk failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Shows for whom, never what (threat C-18).
+impl std::fmt::Debug for PrivateDraft {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PrivateDraft").field("to", &self.to).finish_non_exhaustive()
+    }
 }
 
 /// Why something can't be submitted.
@@ -92,6 +190,26 @@ pub enum SubmitError {
         field: &'static str,
         /// What is wrong with it, in words.
         problem: &'static str,
+    },
+    /// The recipient is blocked.
+    #[error("{to} is blocked")]
+    BlockedRecipient {
+        /// Who.
+        to: NodeId,
+    },
+    /// Somebody else claims to be the recipient.
+    #[error("another node, {rival}, claims to be {to}: nothing is sent until that is resolved")]
+    RivalRecipient {
+        /// Who was meant.
+        to: NodeId,
+        /// Who claims it.
+        rival: NodeId,
+    },
+    /// There is no room for another contact.
+    #[error("there are {max} contacts, which is the most there can be")]
+    TooManyContacts {
+        /// The most.
+        max: usize,
     },
     /// Own messages that are still under way use up the node's own share of the store.
     #[error("the store is full of own messages that are still under way")]

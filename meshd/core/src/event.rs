@@ -220,6 +220,13 @@ pub enum Event {
         #[n(0)]
         status: TransportStatus,
     },
+    /// A contact was added, changed or removed.
+    #[n(7)]
+    ContactChanged {
+        /// Which.
+        #[n(0)]
+        peer: NodeId,
+    },
 }
 
 /// An event with its place in the log.

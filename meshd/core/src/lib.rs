@@ -32,6 +32,7 @@ pub mod node;
 mod noise;
 pub mod post;
 pub mod prekeys;
+pub mod private;
 pub mod profile;
 pub mod receipt;
 mod reconcile;

@@ -40,6 +40,46 @@ pub const HOPS_MAX: u8 = 16;
 /// Copies a directed bundle starts with (binary spray and wait, Spyropoulos et al. 2005).
 pub const COPIES_MAX: u8 = 8;
 
+/// How long others may use a published prekey, in milliseconds: 7 days, as long as its bundle lives.
+pub const PREKEY_MS: u64 = 7 * 24 * 3600 * 1000;
+/// New prekeys are published this long after the last, in milliseconds: 3.5 days, so that a node that hears of
+/// others every few days has some that are fresh.
+pub const PREKEY_RENEW_MS: u64 = PREKEY_MS / 2;
+/// Longest lifetime of a private message, in milliseconds: 7 days. With [`PREKEY_MS`] it bounds how long a key that
+/// opens it is kept.
+pub const PRIVATE_LIFETIME_MS_MAX: u64 = LIFETIME_S_STRANGER_MAX * 1000;
+/// Published prekeys whose secret half is kept at one time: four, and some for restarts with a wrong clock.
+pub const PUBLISHED_MAX: usize = 16;
+/// A prekey for one message is kept this long after that message came, in milliseconds: it may come again.
+pub const ONE_TIME_GRACE_MS: u64 = 48 * 3600 * 1000;
+/// Prekeys given to one contact that it has not used yet.
+pub const ONE_TIME_MAX: usize = 8;
+/// Contacts of a node, with those that only wrote.
+pub const CONTACTS_MAX: usize = 1_000;
+/// Strangers that wrote and that the user has said nothing about.
+pub const ASKING_MAX: usize = 100;
+/// Codes shown to others that were not used yet.
+pub const CODES_MAX: usize = 32;
+/// How long a code works, in milliseconds: 7 days.
+pub const CODE_MS: u64 = 7 * 24 * 3600 * 1000;
+/// How long a code that is shown in person works, in milliseconds: 10 minutes.
+pub const CODE_IN_PERSON_MS: u64 = 10 * 60 * 1000;
+/// Intros that are tried to be opened within an hour: each costs as many Diffie-Hellman operations as there are
+/// published prekeys.
+pub const INTROS_PER_HOUR_MAX: u64 = 3_600;
+/// An intro counts so many times its size against what strangers may make a node write.
+pub const INTRO_COST: u64 = 8;
+/// A receipt is sent after a time between this, in milliseconds: not at once, so that it does not show who has
+/// just got something.
+pub const RECEIPT_MS_MIN: u64 = 1_000;
+/// And this.
+pub const RECEIPT_MS_MAX: u64 = 15_000;
+/// Nodes that a private bundle claims to have passed through when it starts: up to this many, so that the first
+/// carrier does not know whether it got it from the author.
+pub const HOPS_PRETENDED_MAX: u8 = 3;
+/// What its age pretends when it starts, up to this, in milliseconds: 10 minutes.
+pub const AGE_PRETENDED_MS_MAX: u64 = 10 * 60 * 1000;
+
 /// Links at one time, all kinds together.
 pub const LINKS_MAX: usize = 256;
 /// A handshake not done by then is cut, in milliseconds (threats S-12, B-03).

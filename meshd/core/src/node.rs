@@ -11,6 +11,7 @@
 //! Whatever fails on the disk rolls the whole transaction back, drops the sessions and makes the next commit
 //! fail, so that nobody is told that something is stored which is not.
 
+mod contacts;
 mod links;
 mod outbox;
 
@@ -22,7 +23,9 @@ use crate::bucket::Bucket;
 use crate::clock::Now;
 use crate::custody::Custody;
 use crate::custody::own::{check_channel, check_leave};
-pub use crate::draft::{BridgedPost, Draft, ProfileDraft, SubmitError};
+pub use crate::draft::{
+    BridgedPost, ContactDraft, ContactError, Draft, PrivateDraft, ProfileDraft, SubmitError,
+};
 use crate::entropy::Entropy;
 use crate::event::{Event, LinkKind, LinkStatus, LoggedEvent, TransportStatus};
 use crate::id::{BundleId, LinkId, NodeId};
@@ -226,6 +229,15 @@ impl<S: Store> Node<S> {
         self.write(now, |node| node.custody.submit(draft, now))
     }
 
+    /// Sends a message to one recipient, who becomes a contact: stores it, shows it here, and seals it as soon as
+    /// the recipient's keys are known. Its id is not that of the bundle that carries it.
+    ///
+    /// # Errors
+    /// See [`SubmitError`].
+    pub fn submit_private(&mut self, draft: PrivateDraft, now: Now) -> Result<BundleId, SubmitError> {
+        self.write(now, |node| node.custody.submit_private(draft, now))
+    }
+
     /// Takes over a post from a client that knows nothing of MeshLink; `None` if it is known already.
     ///
     /// # Errors
@@ -250,12 +262,12 @@ impl<S: Store> Node<S> {
         self.custody.profile()
     }
 
-    /// Marks a message read; says whether it was unread.
+    /// Marks a message read; says whether it was unread. Its sender hears of it if both sides want that.
     ///
     /// # Errors
     /// The store failed.
     pub fn mark_read(&mut self, id: &BundleId, now: Now) -> Result<bool, StoreError> {
-        self.write(now, |node| node.custody.store.mark_read(id))
+        self.write(now, |node| node.custody.mark_read(id, now))
     }
 
     /// Forgets a message here; says whether it was kept. An own one that nobody else has is withdrawn: it
@@ -402,7 +414,9 @@ impl<S: Store> Node<S> {
             return Some(Deadline { mono_ms, reason: "is there room on the disk again" });
         }
         let sweep = self.custody.next_sweep_mono_ms();
+        let due = self.custody.next_due_mono_ms();
         let deadlines = [
+            due.map(|mono_ms| Deadline { mono_ms, reason: "a key, receipt or message is due" }),
             sweep.map(|mono_ms| Deadline { mono_ms, reason: "a bundle expires" }),
             Some(Deadline { mono_ms: self.custody.next_clock_save_mono_ms(), reason: "save the clocks" }),
         ];
@@ -428,7 +442,9 @@ impl<S: Store> Node<S> {
         self.note_handed_out(now)?;
         self.save_dealings(now)?;
         self.custody.before_commit(now)?;
-        self.custody.store.commit()
+        self.custody.store.commit()?;
+        self.custody.after_commit();
+        Ok(())
     }
 
     /// Does something that writes. If the disk fails, the transaction is lost as a whole.
@@ -487,6 +503,12 @@ trait AsStoreError {
 impl AsStoreError for StoreError {
     fn as_store_error(&self) -> Option<&StoreError> {
         Some(self)
+    }
+}
+
+impl AsStoreError for ContactError {
+    fn as_store_error(&self) -> Option<&StoreError> {
+        if let Self::Store(error) = self { Some(error) } else { None }
     }
 }
 

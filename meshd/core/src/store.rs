@@ -190,6 +190,8 @@ pub enum Slot {
     Links,
     /// How many dropped ids are remembered.
     Dropped,
+    /// The own published prekeys.
+    Prekeys,
 }
 
 impl Slot {
@@ -199,6 +201,7 @@ impl Slot {
             Self::Profile => 0,
             Self::Links => 1,
             Self::Dropped => 2,
+            Self::Prekeys => 3,
         }
     }
 }
@@ -215,7 +218,7 @@ pub enum Shelf {
     Invite,
     /// Own private messages, by message id.
     Outbound,
-    /// The own messages that bundles carry, by bundle id.
+    /// The own private messages that bundles carry, by bundle id and by commitment.
     Sent,
     /// Own private messages that wait for keys, by recipient and message id.
     Waiting,
@@ -408,6 +411,8 @@ pub struct HandOver {
 /// until it is, [`Store::commit`] fails with the same error.
 #[allow(clippy::missing_errors_doc, reason = "said once, above")]
 pub trait Store {
+    /// Sees to it that what was deleted is in no log any more. Called after a commit that deleted keys; does its best.
+    fn forget_deleted(&mut self) {}
     /// Makes the transaction durable. On an error nothing of it happened and none is open.
     fn commit(&mut self) -> Result<(), StoreError>;
     /// Drops the transaction, if one is open.

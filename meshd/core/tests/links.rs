@@ -161,7 +161,10 @@ fn peers_are_up_and_down_with_their_first_and_last_link() {
             Event::PeerDown { .. } => "peer down",
             Event::LinkUp { .. } => "link up",
             Event::LinkDown { .. } => "link down",
-            Event::MessageNew { .. } | Event::MessageStatus { .. } | Event::Transport { .. } => "other",
+            Event::MessageNew { .. }
+            | Event::MessageStatus { .. }
+            | Event::Transport { .. }
+            | Event::ContactChanged { .. } => "other",
         })
         .collect();
     assert_eq!(names, ["peer up", "link up", "link up", "link down", "link down", "peer down"]);

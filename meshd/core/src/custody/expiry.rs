@@ -17,6 +17,7 @@ impl<S: Store> Custody<S> {
         if self.next_sweep_mono_ms().is_some_and(|due| now.mono_ms >= due) {
             self.drop_expired(now)?;
         }
+        self.do_what_is_due(now)?;
         if now.mono_ms >= self.next_clock_save_mono_ms() {
             self.forget_dropped(now)?;
             self.save_clock(now)?;
@@ -28,13 +29,15 @@ impl<S: Store> Custody<S> {
         let now_tl_ms = self.timeline.at(now);
         let expired = self.store.expired(now_tl_ms, SWEEP_MAX)?;
         for id in &expired {
-            if self.store.message(id)?.is_some_and(|message| message.status == MessageStatus::Pending) {
-                self.advance(id, MessageStatus::Expired, Some(NOBODY_TOOK_IT), now)?;
+            let carried = self.message_of(id)?;
+            if let Some(message) = carried.filter(|message| message.status == MessageStatus::Pending) {
+                self.advance(&message.id, MessageStatus::Expired, Some(NOBODY_TOOK_IT), now)?;
             }
             self.drop_and_remember(id, now_tl_ms.saturating_add(DROPPED_MS))?;
         }
         self.forget_dropped(now)?;
         self.renew_profile(now)?;
+        self.renew_prekeys(now)?;
         self.next_expiry_tl_ms = self.store.next_expiry()?;
         self.swept_mono_ms = Some(now.mono_ms).filter(|_| expired.len() < SWEEP_MAX);
         Ok(())

@@ -17,7 +17,8 @@ use crate::limits::{
 };
 use crate::post::Post;
 use crate::profile::{Profile, REVISION_MAX};
-use crate::store::{Class, Known, Priority, Slot, Store, StoreError, StoredBundle};
+use crate::receipt::Commitment;
+use crate::store::{Class, Known, Priority, Protection, Slot, Store, StoreError, StoredBundle};
 
 use super::Custody;
 use super::eviction::Newcomer;
@@ -37,6 +38,14 @@ struct OwnProfile {
     /// The bundle that says so; none if nothing was ever said.
     #[n(4)]
     bundle: Option<BundleId>,
+}
+
+/// What travels beside a bundle when it starts, and what it is found by.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Start {
+    pub(super) hops: u8,
+    pub(super) age_ms: u64,
+    pub(super) commitment: Option<Commitment>,
 }
 
 impl<S: Store> Custody<S> {
@@ -100,7 +109,9 @@ impl<S: Store> Custody<S> {
     /// Forgets a message; withdraws an own one that nobody else has. Says whether it was kept.
     pub(crate) fn forget(&mut self, id: &BundleId) -> Result<bool, StoreError> {
         let Some(message) = self.store.message(id)? else { return Ok(false) };
-        if message.own && message.status == MessageStatus::Pending {
+        if message.protection != Protection::Public {
+            self.withdraw_private(&message)?;
+        } else if message.own && message.status == MessageStatus::Pending {
             self.drop_and_remember(id, message.expires_tl_ms.saturating_add(DROPPED_MS))?;
         }
         self.store.delete_message(id)
@@ -183,7 +194,7 @@ impl<S: Store> Custody<S> {
         self.store.set_slot(Slot::Profile, &bytes)
     }
 
-    fn new_header(&mut self, kind: Kind, lifetime_s: u32, priority: Priority, now: Now) -> Header {
+    pub(super) fn new_header(&mut self, kind: Kind, lifetime_s: u32, priority: Priority, now: Now) -> Header {
         Header {
             kind,
             created_unix_ms: now.unix_ms.filter(|ms| *ms <= CREATED_UNIX_MS_MAX),
@@ -198,7 +209,23 @@ impl<S: Store> Custody<S> {
     }
 
     /// Stores a bundle made here.
-    fn keep(&mut self, bundle: &NewBundle, class: Class, now: Now) -> Result<StoredBundle, SubmitError> {
+    pub(super) fn keep(
+        &mut self,
+        bundle: &NewBundle,
+        class: Class,
+        now: Now,
+    ) -> Result<StoredBundle, SubmitError> {
+        self.keep_aged(bundle, class, Start::default(), now)
+    }
+
+    /// The same, with what travels beside it not beginning at nothing.
+    pub(super) fn keep_aged(
+        &mut self,
+        bundle: &NewBundle,
+        class: Class,
+        start: Start,
+        now: Now,
+    ) -> Result<StoredBundle, SubmitError> {
         let received_tl_ms = self.timeline.at(now);
         let stored = StoredBundle {
             id: bundle.id,
@@ -209,14 +236,15 @@ impl<S: Store> Custody<S> {
             header: bundle.header_bytes.clone(),
             payload: bundle.payload.clone(),
             auth: bundle.auth.clone(),
-            age_ms: 0,
+            age_ms: start.age_ms,
             received_tl_ms,
-            expires_tl_ms: received_tl_ms.saturating_add(bundle.header.lifetime_ms()),
-            hops: 0,
+            expires_tl_ms: received_tl_ms
+                .saturating_add(bundle.header.lifetime_ms().saturating_sub(start.age_ms)),
+            hops: start.hops,
             copies: COPIES_MAX,
             ingress: None,
             unshown_in: None,
-            commitment: bundle.header.commitment,
+            commitment: start.commitment,
         };
         if !self.make_room_for(Newcomer::from(&stored))? {
             return Err(SubmitError::StoreFull);
@@ -239,7 +267,7 @@ fn as_draft(own: &OwnProfile) -> ProfileDraft {
     ProfileDraft { name: own.name.clone(), about: own.about.clone(), avatar: own.avatar.clone() }
 }
 
-fn check_text(text: &str) -> Result<(), SubmitError> {
+pub(super) fn check_text(text: &str) -> Result<(), SubmitError> {
     if text.trim().is_empty() {
         return Err(SubmitError::EmptyText);
     }

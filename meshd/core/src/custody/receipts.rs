@@ -1,10 +1,22 @@
-//! Receipts: what has arrived is carried no further.
+//! Receipts: what has arrived is carried no further, and its sender knows.
+//!
+//! A receipt leaves some seconds after the message came, and as a bundle like any other, so that nobody on the link
+//! can tell who made it. That a message was read is only said to contacts for whom the user chose so, and who say
+//! the same.
 
+use crate::bundle::NewBundle;
+use crate::clock::Now;
+use crate::draft::SubmitError;
+use crate::event::MessageStatus;
 use crate::header::Kind;
-use crate::limits::{DROPPED_MS, SWEEP_MAX};
-use crate::store::{Store, StoreError, StoredBundle};
+use crate::id::BundleId;
+use crate::limits::{DROPPED_MS, RECEIPT_MS_MAX, RECEIPT_MS_MIN, SWEEP_MAX};
+use crate::private::contact::{Contact, ReceiptChoice};
+use crate::receipt::{Commitment, Receipt, Stage};
+use crate::store::{Known, Store, StoreError, StoredBundle};
 
 use super::Custody;
+use super::due::Task;
 
 impl<S: Store> Custody<S> {
     /// Whether a receipt for that sealed bundle is held: it has arrived, and nobody needs to carry it.
@@ -18,9 +30,18 @@ impl<S: Store> Custody<S> {
         Ok(false)
     }
 
-    /// Drops what a receipt proves to have arrived (threat C-19: nobody but the recipient can make one).
-    pub(super) fn purge_arrived(&mut self, receipt: &StoredBundle) -> Result<(), StoreError> {
-        let Some(commitment) = receipt.commitment else { return Ok(()) };
+    /// Takes in a receipt, one's own or another's: drops what it proves to have arrived (threat C-19: nobody
+    /// but the recipient can make one), and moves the message on.
+    pub(super) fn take_receipt(&mut self, receipt: &Receipt, now: Now) -> Result<(), StoreError> {
+        let commitment = receipt.commitment();
+        if let Some(message) = self.message_committed(&commitment)? {
+            let status = match receipt.stage {
+                Stage::Delivered => MessageStatus::Delivered,
+                Stage::Read => MessageStatus::Read,
+            };
+            self.hear_from_recipient(&message)?;
+            self.advance(&message, status, None, now)?;
+        }
         for id in self.store.bundles_committed(&commitment, SWEEP_MAX)? {
             let Some(held) = self.store.bundle(&id)? else { continue };
             if held.kind != Kind::Receipt.number() {
@@ -28,5 +49,60 @@ impl<S: Store> Custody<S> {
             }
         }
         Ok(())
+    }
+
+    /// Whoever confirms an intro knows this node from then on.
+    fn hear_from_recipient(&mut self, message: &BundleId) -> Result<(), StoreError> {
+        let Some(to) = self.recipient_of(message)? else { return Ok(()) };
+        match self.contacts.get(&to) {
+            Some(contact) if !contact.is_heard => {
+                let contact = Contact { is_heard: true, ..contact.clone() };
+                self.save_contact(&to, contact)
+            }
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// Sends a receipt, after a while.
+    pub(super) fn schedule_receipt(
+        &mut self,
+        secret: &[u8; Commitment::BYTES],
+        stage: Stage,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        let spread = RECEIPT_MS_MAX - RECEIPT_MS_MIN;
+        let [a, b] = self.entropy.draw();
+        let wait_ms = RECEIPT_MS_MIN + u64::from(u16::from_be_bytes([a, b])) * spread / (1 << 16);
+        let receipt = Receipt::of(secret, stage).encode();
+        self.schedule(self.timeline.at(now).saturating_add(wait_ms), Task::SendReceipt, &receipt)
+    }
+
+    pub(super) fn send_receipt(&mut self, what: &[u8], now: Now) -> Result<(), StoreError> {
+        let Ok(receipt) = Receipt::decode(what) else { return Ok(()) };
+        let bundle = NewBundle::receipt(&receipt);
+        if self.store.known(&bundle.id.prefix())? == Known::No {
+            match self.keep_hidden(&bundle, &Some(receipt.commitment()), now) {
+                Ok(()) => {}
+                Err(SubmitError::Store(error)) => return Err(error),
+                // No room: the sender will wonder, which is what it does without a receipt.
+                Err(_) => return Ok(()),
+            }
+        }
+        self.take_receipt(&receipt, now)
+    }
+
+    /// A person has read a message.
+    pub(crate) fn mark_read(&mut self, id: &BundleId, now: Now) -> Result<bool, StoreError> {
+        if !self.store.mark_read(id)? {
+            return Ok(false);
+        }
+        let Some(opened) = self.opened(id)? else { return Ok(true) };
+        let wants = self.contacts.get(&opened.from).is_some_and(|c| c.receipts == ReceiptChoice::Read);
+        if wants && opened.wants_read && !self.is_blocked(&opened.from) {
+            let mut secret = [0; Commitment::BYTES];
+            secret.copy_from_slice(&opened.secret.0[..Commitment::BYTES]);
+            self.schedule_receipt(&secret, Stage::Read, now)?;
+        }
+        Ok(true)
     }
 }

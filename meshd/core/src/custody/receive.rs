@@ -12,16 +12,19 @@ use crate::bucket::Bucket;
 use crate::bundle::{BadBundle, Bundle, Content, NamedBundle};
 use crate::clock::Now;
 use crate::event::LinkKind;
+use crate::header::Kind;
 use crate::id::{BundleId, NodeId};
 use crate::limits::{
-    COPIES_MAX, CREATED_UNIX_MS_MIN, DROPPED_MS, HOPS_MAX, LIFETIME_S_MAX, LIFETIME_S_STRANGER_MAX,
-    SKEW_MS_MAX,
+    COPIES_MAX, CREATED_UNIX_MS_MIN, DROPPED_MS, HOPS_MAX, INTRO_COST, LIFETIME_S_MAX,
+    LIFETIME_S_STRANGER_MAX, SKEW_MS_MAX,
 };
 use crate::profile::Profile;
+use crate::sealed::Sealed;
 use crate::store::{Class, HandOverStep, Known, Store, StoreError, StoredBundle};
 use crate::wire::Refusal;
 
 use super::Custody;
+use super::opening::Mark;
 use super::shown::Words;
 
 /// A bundle as it came in.
@@ -78,13 +81,10 @@ impl<S: Store> Custody<S> {
         link: &mut Bucket,
         now: Now,
     ) -> Result<Verdict, StoreError> {
-        let mut stored = self.as_stored(bundle, arrival, now);
-        if stored.class == Class::Stranger {
-            let cost = stored.cost_bytes();
-            if !self.strangers.has(cost, now) || !link.take(cost, now) {
-                return Ok(Verdict::Refused(Refusal::Busy));
-            }
-            self.strangers.take(cost, now);
+        let mark = self.mark_in(bundle);
+        let mut stored = self.as_stored(bundle, arrival, self.class_of(bundle, mark), now);
+        if stored.class == Class::Stranger && !self.may_write(&stored, link, now) {
+            return Ok(Verdict::Refused(Refusal::Busy));
         }
         let content = match bundle.prove() {
             Ok(content) => content,
@@ -107,28 +107,67 @@ impl<S: Store> Custody<S> {
         }
         match content {
             Content::Profile(profile) => self.take_profile(&stored, profile, now)?,
-            Content::Receipt(_) => {
+            Content::Receipt(receipt) => {
                 self.insert(&stored)?;
-                self.purge_arrived(&stored)?;
+                self.take_receipt(&receipt, now)?;
             }
-            content @ (Content::Post(_)
-            | Content::Bridged(_)
-            | Content::Sealed(_)
-            | Content::Prekeys(_)
-            | Content::Unread) => {
+            Content::Sealed(sealed) => {
+                self.insert(&stored)?;
+                self.try_open(&stored, bundle, &sealed, mark, (arrival.from, arrival.via), now)?;
+            }
+            Content::Prekeys(prekeys) => {
+                let keys = bundle.header.origin.expect("prekeys that were proven have an author");
+                self.take_prekeys(&stored, keys, &prekeys, now)?;
+            }
+            content @ (Content::Post(_) | Content::Bridged(_) | Content::Unread) => {
                 self.take_words(&mut stored, bundle, content, arrival, now)?;
             }
         }
         Ok(Verdict::Stored)
     }
 
+    /// Whether strangers may still make this node write so much. An intro counts for more: it is tried to be
+    /// opened.
+    fn may_write(&mut self, stored: &StoredBundle, link: &mut Bucket, now: Now) -> bool {
+        let is_intro = stored.kind == Kind::Intro.number();
+        let cost = stored.cost_bytes() * if is_intro { INTRO_COST } else { 1 };
+        if is_intro && !self.intros.has(1, now) {
+            return false;
+        }
+        if !self.strangers.has(cost, now) || !link.take(cost, now) {
+            return false;
+        }
+        self.strangers.take(cost, now);
+        if is_intro {
+            self.intros.take(1, now);
+        }
+        true
+    }
+
+    /// What marks a bundle as mail for this node, if it is.
+    fn mark_in(&self, bundle: &Bundle<'_>) -> Option<Mark> {
+        if bundle.header.kind != Kind::Sealed {
+            return None;
+        }
+        self.mark_of(&Sealed::decode(&bundle.header, bundle.bytes.payload).ok()?)
+    }
+
+    /// Whose a bundle is. An own one too is a stranger's: it was dropped here, or made with the same keys on
+    /// another disk, and is not what this node has to keep.
+    fn class_of(&self, bundle: &Bundle<'_>, mark: Option<Mark>) -> Class {
+        let is_contacts = match (mark, &bundle.header.origin) {
+            (Some(Mark::Contact(from, ..)), _) => self.is_added(&from),
+            (Some(Mark::Code(_)), _) => true,
+            (None, Some(origin)) => self.is_added(&origin.node_id()),
+            (None, None) => false,
+        };
+        if is_contacts { Class::Contact } else { Class::Stranger }
+    }
+
     /// The bundle with what is believed of what travelled beside it.
-    fn as_stored(&self, bundle: &Bundle<'_>, arrival: Arrival<'_>, now: Now) -> StoredBundle {
+    fn as_stored(&self, bundle: &Bundle<'_>, arrival: Arrival<'_>, class: Class, now: Now) -> StoredBundle {
         let header = &bundle.header;
         let origin = header.origin.map(|keys| keys.node_id());
-        // Also an own one: it was dropped here, or made with the same keys on another disk, and is not what
-        // this node has to keep.
-        let class = Class::Stranger;
         let age_ms = believed_age_ms(arrival.age_ms, header.created_unix_ms, now);
         let received_tl_ms = self.timeline.at(now);
         let left_ms = granted_lifetime_ms(header.lifetime_ms(), class).saturating_sub(age_ms);
@@ -163,11 +202,11 @@ impl<S: Store> Custody<S> {
         match content {
             Content::Profile(profile) if origin == self.id() => self.is_own_profile_newer(profile),
             Content::Profile(profile) => Ok(self.compare_profile(&origin, profile)?.0),
+            Content::Prekeys(prekeys) => Ok(self.compare_prekeys(&origin, prekeys)?.0),
             Content::Post(_)
             | Content::Bridged(_)
             | Content::Sealed(_)
             | Content::Receipt(_)
-            | Content::Prekeys(_)
             | Content::Unread => Ok(true),
         }
     }

@@ -78,8 +78,13 @@ impl<S: Store> Custody<S> {
         let seq = self.store.insert_message(&mut message)?;
         let event = Event::MessageNew { id: bundle.id };
         self.logged(LoggedEvent { seq, at_unix_ms: now.unix_ms, event });
+        if own { Ok(()) } else { self.trim_received() }
+    }
+
+    /// Keeps received messages within their share.
+    pub(super) fn trim_received(&mut self) -> Result<(), StoreError> {
         let most = self.limits.received_bytes_max();
-        if !own && self.store.received_usage()?.bytes > most {
+        if self.store.received_usage()?.bytes > most {
             self.store.trim_received(most, TRIM_MAX)?;
         }
         Ok(())
@@ -112,6 +117,14 @@ impl<S: Store> Custody<S> {
         self.show(&bundle, created_unix_ms, words, now)
     }
 
+    /// The message that a bundle carries: the post of the same id, or an own private one.
+    pub(super) fn message_of(&self, bundle: &BundleId) -> Result<Option<MessageRecord>, StoreError> {
+        match self.store.message(bundle)? {
+            Some(message) => Ok(Some(message)),
+            None => self.message_in(bundle)?.map_or(Ok(None), |id| self.store.message(&id)),
+        }
+    }
+
     /// A neighbour says that it holds a bundle: an own message with that bundle is no longer only here. It is
     /// a claim, so nothing else follows from it (threat S-08).
     pub(crate) fn held_by(
@@ -121,9 +134,9 @@ impl<S: Store> Custody<S> {
         via: LinkKind,
         now: Now,
     ) -> Result<(), StoreError> {
-        if self.store.message(bundle)?.is_some_and(|message| message.own) {
+        if let Some(message) = self.message_of(bundle)?.filter(|message| message.own) {
             self.note_step(bundle, HandOverStep::Stored, peer, via, now)?;
-            self.advance(bundle, MessageStatus::Synced, None, now)?;
+            self.advance(&message.id, MessageStatus::Synced, None, now)?;
         }
         Ok(())
     }
@@ -137,7 +150,7 @@ impl<S: Store> Custody<S> {
         via: LinkKind,
         now: Now,
     ) -> Result<(), StoreError> {
-        match self.store.message(bundle)? {
+        match self.message_of(bundle)? {
             Some(message) if message.status == MessageStatus::Pending => self.held_by(bundle, peer, via, now),
             Some(_) | None => Ok(()),
         }
@@ -152,12 +165,7 @@ impl<S: Store> Custody<S> {
         via: LinkKind,
         now: Now,
     ) -> Result<(), StoreError> {
-        self.store.record_hand_over(&HandOver {
-            bundle: *bundle,
-            step,
-            peer: *peer,
-            via,
-            at_unix_ms: now.unix_ms,
-        })
+        let bundle = self.message_in(bundle)?.unwrap_or(*bundle);
+        self.store.record_hand_over(&HandOver { bundle, step, peer: *peer, via, at_unix_ms: now.unix_ms })
     }
 }

@@ -1,0 +1,16 @@
+//! Private messages between two people: everything about them that needs no store.
+//!
+//! ```text
+//!  envelope (what it says) ─pad─▶ seal (Noise X + PSK) ─▶ bundle of kind sealed or intro
+//!                                     ▲
+//!        keys of the recipient: epoch prekey (gossiped) or one-time prekey (from its last message)
+//! ```
+//!
+//! `docs/protocol.md` section 4 is the specification. Nothing here decides whom to write to; that is
+//! `custody`.
+
+pub mod code;
+pub mod contact;
+pub(crate) mod envelope;
+pub mod safety;
+pub(crate) mod seal;

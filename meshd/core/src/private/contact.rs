@@ -1,0 +1,212 @@
+//! A contact: what this node knows about somebody it writes with.
+
+use minicbor::{CborLen, Decode, Encode};
+
+use super::seal::Psk;
+use crate::id::NodeId;
+use crate::identity::PublicKeys;
+
+/// Why the keys of a contact are believed to be that person's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, CborLen)]
+#[cbor(index_only)]
+pub enum Trust {
+    /// Nothing says so but the one who gave the id.
+    #[n(0)]
+    Unverified,
+    /// A verified contact says so.
+    #[n(1)]
+    Introduced,
+    /// The user compared the safety number, or met that person.
+    #[n(2)]
+    Verified,
+}
+
+/// Whether the user chose this contact.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, CborLen)]
+#[cbor(index_only)]
+pub enum Standing {
+    /// The user added it, or wrote to it.
+    #[n(0)]
+    Added,
+    /// It wrote first, and the user has said nothing about it yet.
+    #[n(1)]
+    Asking,
+}
+
+/// Which receipts a contact gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode, CborLen)]
+#[cbor(index_only)]
+pub enum ReceiptChoice {
+    /// None.
+    #[n(0)]
+    Nothing,
+    /// That its messages arrived.
+    #[n(1)]
+    Delivered,
+    /// That its messages were read too, if it says the same of ours.
+    #[n(2)]
+    Read,
+}
+
+/// 32 bytes as a byte string.
+#[derive(Clone, Copy, PartialEq, Eq, Encode, Decode, CborLen)]
+#[cbor(transparent)]
+pub(crate) struct Key(#[cbor(with = "minicbor::bytes")] pub(crate) [u8; 32]);
+
+/// A prekey of theirs, and until when it may be used.
+#[derive(Clone, Copy, PartialEq, Eq, Encode, Decode, CborLen)]
+pub(crate) struct TheirPrekey {
+    #[n(0)]
+    pub(crate) key: Key,
+    #[n(1)]
+    pub(crate) until_tl_ms: u64,
+}
+
+/// See the module's text.
+#[derive(Clone, PartialEq, Eq, Encode, Decode, CborLen)]
+pub struct Contact {
+    #[n(0)]
+    pub(crate) ed: Option<Key>,
+    #[n(1)]
+    pub(crate) x: Option<Key>,
+    /// The name the user gave it. No two contacts have the same.
+    #[n(2)]
+    pub name: Option<String>,
+    /// The name it gives itself. Proves nothing.
+    #[n(3)]
+    pub own_name: Option<String>,
+    /// Why its keys are believed.
+    #[n(4)]
+    pub trust: Trust,
+    /// Who introduced it.
+    #[n(5)]
+    pub introduced_by: Option<NodeId>,
+    /// Whether the user chose it.
+    #[n(6)]
+    pub standing: Standing,
+    /// Which receipts it gets.
+    #[n(7)]
+    pub receipts: ReceiptChoice,
+    /// When it was added, in milliseconds since 1970.
+    #[n(8)]
+    pub added_unix_ms: Option<u64>,
+    /// Whether something sealed by it, or a receipt of its, has come: it knows this node then.
+    #[n(9)]
+    pub is_heard: bool,
+    /// Somebody else who claims to be this person; nothing is sent until the user has decided.
+    #[n(10)]
+    pub rival: Option<NodeId>,
+    /// Whether the code it was added by came from it in person: verified as soon as it answers.
+    #[n(11)]
+    pub(crate) is_in_person: bool,
+    /// Keys shared by codes that the contact has shown to have; what is sent is sealed with the first.
+    #[n(12)]
+    pub(crate) psks: Vec<Key>,
+    /// The token of its code, until it has answered under the code's key.
+    #[n(13)]
+    pub(crate) token: Option<Key>,
+    /// That key, likewise.
+    #[n(19)]
+    pub(crate) code_psk: Option<Key>,
+    /// The prekey of its code, likewise.
+    #[n(14)]
+    pub(crate) code_prekey: Option<TheirPrekey>,
+    /// Its published prekey.
+    #[n(15)]
+    pub(crate) epoch: Option<TheirPrekey>,
+    /// The revision of that.
+    #[n(16)]
+    pub(crate) epoch_revision: u64,
+    /// Prekeys it gave for one message each, oldest first.
+    #[n(17)]
+    pub(crate) one_time: Vec<TheirPrekey>,
+    /// When the last private message came from it or went to it, on the timeline.
+    #[n(18)]
+    pub(crate) used_tl_ms: u64,
+}
+
+impl Contact {
+    pub(crate) fn new(standing: Standing, now_tl_ms: u64, added_unix_ms: Option<u64>) -> Self {
+        Self {
+            ed: None,
+            x: None,
+            name: None,
+            own_name: None,
+            trust: Trust::Unverified,
+            introduced_by: None,
+            standing,
+            receipts: ReceiptChoice::Delivered,
+            added_unix_ms,
+            is_heard: false,
+            rival: None,
+            is_in_person: false,
+            psks: Vec::new(),
+            token: None,
+            code_psk: None,
+            code_prekey: None,
+            epoch: None,
+            epoch_revision: 0,
+            one_time: Vec::new(),
+            used_tl_ms: now_tl_ms,
+        }
+    }
+
+    /// Its identity keys, once they are known.
+    pub fn keys(&self) -> Option<PublicKeys> {
+        Some(PublicKeys { ed: self.ed?.0, x: self.x?.0 })
+    }
+
+    pub(crate) fn set_keys(&mut self, keys: &PublicKeys) {
+        (self.ed, self.x) = (Some(Key(keys.ed)), Some(Key(keys.x)));
+    }
+
+    /// How it is called here.
+    pub fn shown_name(&self) -> Option<&str> {
+        self.name.as_deref().or(self.own_name.as_deref())
+    }
+
+    /// Whether this node could seal a message for it now.
+    pub fn has_keys(&self, now_tl_ms: u64) -> bool {
+        let is_fresh = |prekey: &TheirPrekey| prekey.until_tl_ms > now_tl_ms;
+        self.keys().is_some()
+            && (self.epoch.iter().any(is_fresh)
+                || self.code_prekey.iter().any(is_fresh)
+                || self.one_time.iter().any(is_fresh))
+    }
+
+    /// Whether it has the own code, or the other way round, and nothing came from it yet.
+    pub fn awaits_answer(&self) -> bool {
+        self.token.is_some()
+    }
+
+    /// What is sealed for it is sealed with this too.
+    pub(crate) fn psk(&self) -> Psk {
+        self.psks.first().map_or([0; 32], |psk| psk.0)
+    }
+
+    /// Makes a pre-shared key the first; the oldest beyond three are forgotten.
+    pub(crate) fn prefer_psk(&mut self, psk: Psk) {
+        self.psks.retain(|known| known.0 != psk);
+        self.psks.insert(0, Key(psk));
+        self.psks.truncate(PSKS_MAX);
+    }
+
+    /// Whether two contacts would be told apart by that name.
+    pub(crate) fn is_called(&self, name: &str) -> bool {
+        self.name.as_deref().is_some_and(|own| own.to_lowercase() == name.to_lowercase())
+    }
+}
+
+/// Keys shared by codes that are remembered of one contact.
+const PSKS_MAX: usize = 3;
+
+/// Shows whether there are keys, never which (threat C-18).
+impl std::fmt::Debug for Contact {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Contact")
+            .field("name", &self.name)
+            .field("trust", &self.trust)
+            .field("standing", &self.standing)
+            .finish_non_exhaustive()
+    }
+}

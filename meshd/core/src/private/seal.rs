@@ -1,0 +1,397 @@
+//! The seal: one Noise message to a short-lived key of the recipient.
+//!
+//! `Noise_Xpsk0_25519_ChaChaPoly_BLAKE2s` with the recipient's prekey as the responder's static key, so each
+//! message has keys of its own and needs no other message to be opened: loss and reordering cost nothing. The
+//! sender's static key travels encrypted; that it is the sender's is proven by the Diffie-Hellman result of
+//! it and the prekey, so whoever steals only the recipient's identity can't forge others to it (threat C-11), and
+//! nobody can prove to a third who wrote it.
+//!
+//! The prologue has the header and the recipient's keys: a bundle can't be given another header or
+//! address (threat C-07). Whatever is wrong with a bundle, the answer is the same: it is not for us (threat
+//! C-17).
+//!
+//! Source: The Noise Protocol Framework, revision 34, sections 7.4 (X) and 9 (PSK).
+
+use snow::{Builder, HandshakeState};
+use x25519_dalek::{PublicKey, StaticSecret};
+use zeroize::Zeroizing;
+
+use crate::bundle::NewBundle;
+use crate::header::{Header, Kind};
+use crate::identity::{Identity, PublicKeys};
+use crate::noise::Primitives;
+use crate::prekeys::PrekeyId;
+use crate::sealed::{Sealed, TAG_BYTES, size_class};
+
+const PATTERN: &str = "Noise_Xpsk0_25519_ChaChaPoly_BLAKE2s";
+const PROLOGUE_LABEL: &[u8] = b"MeshLink v1 sealed";
+const PAIR_CONTEXT: &str = "MeshLink v1 pair";
+const CODE_CONTEXT: &str = "MeshLink v1 code pair";
+const EPHEMERAL_CONTEXT: &str = "MeshLink v1 seal entropy";
+
+/// Bytes of a Noise message around its payload: ephemeral key, encrypted static key, two tags.
+pub(crate) const NOISE_BYTES: usize = 32 + 32 + 16 + 16;
+
+/// A pre-shared key; zeros if the two have none.
+pub(crate) type Psk = [u8; 32];
+
+/// The secret half of a prekey.
+#[derive(Clone)]
+pub(crate) struct PrekeySecret {
+    secret: StaticSecret,
+    /// The half that others have.
+    pub(crate) public: [u8; 32],
+}
+
+/// Marks the bundles of one direction between two nodes, for them alone.
+#[derive(Clone)]
+pub(crate) struct PairKey(Zeroizing<[u8; 32]>);
+
+/// For whom a message is, and with what.
+pub(crate) struct Address<'a> {
+    pub(crate) recipient: &'a PublicKeys,
+    pub(crate) prekey: &'a [u8; 32],
+    pub(crate) psk: &'a Psk,
+    /// What the recipient recognises it by; none for an intro.
+    pub(crate) pair: Option<&'a PairKey>,
+}
+
+/// What came out of a sealed bundle.
+pub(crate) struct Opened {
+    /// The sender's X25519 identity.
+    pub(crate) sender: [u8; 32],
+    pub(crate) plain: Zeroizing<Vec<u8>>,
+}
+
+impl PrekeySecret {
+    pub(crate) fn from_bytes(secret: &[u8; 32]) -> Self {
+        let secret = StaticSecret::from(*secret);
+        let public = PublicKey::from(&secret).to_bytes();
+        Self { secret, public }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8; 32] {
+        self.secret.as_bytes()
+    }
+
+    pub(crate) fn id(&self) -> PrekeyId {
+        PrekeyId::of(&self.public)
+    }
+}
+
+impl PairKey {
+    /// The key for bundles from one node to another; `None` if the other's key is no key.
+    pub(crate) fn new(own: &Identity, other: &PublicKeys, psk: &Psk, is_from_own: bool) -> Option<Self> {
+        let shared = StaticSecret::from(*own.agreement_secret()).diffie_hellman(&PublicKey::from(other.x));
+        if !shared.was_contributory() {
+            return None;
+        }
+        let (from, to) = if is_from_own { (own.public(), *other) } else { (*other, own.public()) };
+        let mut hasher = blake3::Hasher::new_derive_key(PAIR_CONTEXT);
+        hasher.update(shared.as_bytes());
+        hasher.update(psk);
+        hasher.update(&from.to_bytes());
+        hasher.update(&to.to_bytes());
+        Some(Self(Zeroizing::new(*hasher.finalize().as_bytes())))
+    }
+
+    /// The key for bundles to the owner of a code from whoever has it.
+    pub(crate) fn of_code(psk: &Psk, owner: &PublicKeys) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key(CODE_CONTEXT);
+        hasher.update(psk);
+        hasher.update(&owner.to_bytes());
+        Self(Zeroizing::new(*hasher.finalize().as_bytes()))
+    }
+
+    /// The hint, and what hides the selector, for a message with that ephemeral key.
+    fn mask(&self, ephemeral: &[u8; 32]) -> [u8; TAG_BYTES] {
+        let mut mask = [0; TAG_BYTES];
+        mask.copy_from_slice(&blake3::keyed_hash(&self.0, ephemeral).as_bytes()[..TAG_BYTES]);
+        mask
+    }
+
+    fn tag(&self, ephemeral: &[u8; 32], prekey: PrekeyId) -> [u8; TAG_BYTES] {
+        let mut tag = self.mask(ephemeral);
+        for (byte, of_id) in tag[4..].iter_mut().zip(prekey.0) {
+            *byte ^= of_id;
+        }
+        tag
+    }
+
+    /// Which prekey a bundle was sealed to, if it is of this pair.
+    pub(crate) fn recognises(&self, sealed: &Sealed) -> Option<PrekeyId> {
+        let tag = sealed.tag?;
+        let ephemeral: &[u8; 32] = sealed.noise.first_chunk()?;
+        let mask = self.mask(ephemeral);
+        if tag[..4] != mask[..4] {
+            return None;
+        }
+        let mut id = [0; PrekeyId::BYTES];
+        for (n, byte) in id.iter_mut().enumerate() {
+            *byte = tag[4 + n] ^ mask[4 + n];
+        }
+        Some(PrekeyId(id))
+    }
+}
+
+/// Seals `plain`, padded to a size class. `header` has everything but kind and size. `None` if it is too long for
+/// any bundle, or a key of the recipient's is none.
+pub(crate) fn seal(
+    sender: &Identity,
+    address: &Address<'_>,
+    mut header: Header,
+    plain: &[u8],
+    seed: [u8; 32],
+) -> Option<NewBundle> {
+    let tag_bytes = if address.pair.is_some() { TAG_BYTES } else { 0 };
+    let class = size_class(tag_bytes + NOISE_BYTES + plain.len())?;
+    header.kind = if address.pair.is_some() { Kind::Sealed } else { Kind::Intro };
+    header.payload_bytes = class as u32;
+    let mut padded = Zeroizing::new(plain.to_vec());
+    padded.resize(class - tag_bytes - NOISE_BYTES, 0);
+
+    let seed = hedged(seed, sender, address, &padded);
+    let prologue = prologue(&header, address.recipient, address.prekey);
+    let mut noise = builder(&prologue, address.psk, seed)
+        .local_private_key(sender.agreement_secret())
+        .and_then(|builder| builder.remote_public_key(address.prekey))
+        .and_then(Builder::build_initiator)
+        .ok()?;
+    let mut payload = vec![0; class];
+    let length = noise.write_message(&padded, &mut payload[tag_bytes..]).ok()?;
+    debug_assert_eq!(tag_bytes + length, class);
+    if let Some(pair) = address.pair {
+        let ephemeral = payload[TAG_BYTES..].first_chunk().expect("a Noise message begins with a key");
+        let tag = pair.tag(ephemeral, PrekeyId::of(address.prekey));
+        payload[..TAG_BYTES].copy_from_slice(&tag);
+    }
+    Some(NewBundle::unsigned(header, payload))
+}
+
+/// Opens a bundle sealed to that prekey; `None` if it was not.
+pub(crate) fn open(
+    recipient: &PublicKeys,
+    prekey: &PrekeySecret,
+    psk: &Psk,
+    header: &Header,
+    noise_message: &[u8],
+) -> Option<Opened> {
+    let prologue = prologue(header, recipient, &prekey.public);
+    let mut noise: HandshakeState = builder(&prologue, psk, [0; 32])
+        .local_private_key(prekey.bytes())
+        .and_then(Builder::build_responder)
+        .ok()?;
+    let mut plain = Zeroizing::new(vec![0; noise_message.len()]);
+    let length = noise.read_message(noise_message, &mut plain).ok()?;
+    plain.truncate(length);
+    let sender = noise.get_remote_static()?.try_into().ok()?;
+    Some(Opened { sender, plain })
+}
+
+/// The header as it is in the bundle, then for whom.
+fn prologue(header: &Header, recipient: &PublicKeys, prekey: &[u8; 32]) -> Vec<u8> {
+    [PROLOGUE_LABEL, &header.encode(), &recipient.to_bytes(), prekey].concat()
+}
+
+fn builder<'b>(prologue: &'b [u8], psk: &'b Psk, seed: [u8; 32]) -> Builder<'b> {
+    let params = PATTERN.parse().expect("the pattern is one that snow knows");
+    Builder::with_resolver(params, Box::new(Primitives::new(seed)))
+        .prologue(prologue)
+        .and_then(|builder| builder.psk(0, psk))
+        .expect("each is set once, and the pattern has one")
+}
+
+/// The ephemeral key's seed. It depends on what is sealed and on the sender's secret too: a machine that is set
+/// back to an earlier state and draws the same again does not seal two things with one key (threat C-08).
+fn hedged(seed: [u8; 32], sender: &Identity, address: &Address<'_>, padded: &[u8]) -> [u8; 32] {
+    let mut hasher = blake3::Hasher::new_derive_key(EPHEMERAL_CONTEXT);
+    hasher.update(&seed);
+    hasher.update(sender.agreement_secret());
+    hasher.update(address.prekey);
+    hasher.update(padded);
+    *hasher.finalize().as_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::canonical::Extensions;
+    use crate::receipt::Commitment;
+    use crate::store::Priority;
+
+    fn alice() -> Identity {
+        Identity::from_bytes(&[1; 64])
+    }
+
+    fn bob() -> Identity {
+        Identity::from_bytes(&[2; 64])
+    }
+
+    fn prekey() -> PrekeySecret {
+        PrekeySecret::from_bytes(&[3; 32])
+    }
+
+    fn header() -> Header {
+        Header {
+            kind: Kind::Sealed,
+            created_unix_ms: None,
+            lifetime_s: 3_600,
+            priority: Priority::Normal,
+            payload_bytes: 0,
+            origin: None,
+            salt: None,
+            commitment: Some(Commitment([5; 16])),
+            extensions: Extensions::default(),
+        }
+    }
+
+    fn pair(psk: &Psk) -> PairKey {
+        PairKey::new(&alice(), &bob().public(), psk, true).unwrap()
+    }
+
+    fn sealed_with(plain: &[u8], seed: u8, has_hint: bool, psk: &Psk) -> NewBundle {
+        let pair = pair(psk);
+        let address = Address {
+            recipient: &bob().public(),
+            prekey: &prekey().public,
+            psk,
+            pair: has_hint.then_some(&pair),
+        };
+        seal(&alice(), &address, header(), plain, [seed; 32]).unwrap()
+    }
+
+    fn sealed(plain: &[u8], seed: u8) -> NewBundle {
+        sealed_with(plain, seed, true, &[0; 32])
+    }
+
+    fn opened(bundle: &NewBundle, psk: &Psk) -> Option<Opened> {
+        opened_by(&bob(), bundle, psk)
+    }
+
+    fn opened_by(recipient: &Identity, bundle: &NewBundle, psk: &Psk) -> Option<Opened> {
+        let parts = Sealed::decode(&bundle.header, &bundle.payload).unwrap();
+        open(&recipient.public(), &prekey(), psk, &bundle.header, &parts.noise)
+    }
+
+    #[test]
+    fn what_is_sealed_is_opened_by_the_recipient_and_names_its_sender() {
+        for has_hint in [true, false] {
+            let bundle = sealed_with(b"hello", 9, has_hint, &[0; 32]);
+            let opened = opened(&bundle, &[0; 32]).unwrap();
+            assert_eq!(opened.sender, alice().public().x);
+            assert_eq!(&opened.plain[..5], b"hello");
+            assert!(opened.plain[5..].iter().all(|byte| *byte == 0));
+        }
+    }
+
+    #[test]
+    fn the_overhead_is_what_the_documents_say() {
+        let full = 256 - NOISE_BYTES - TAG_BYTES;
+        assert_eq!(sealed(&vec![1; full], 9).payload.len(), 256);
+        assert_eq!(sealed(&vec![1; full + 1], 9).payload.len(), 512);
+        assert_eq!(NOISE_BYTES + TAG_BYTES, 104);
+    }
+
+    #[test]
+    fn c07_a_bundle_for_one_is_not_opened_by_another() {
+        let carol = Identity::from_bytes(&[7; 64]);
+        let bundle = sealed(b"hello", 9);
+        // Carol even has the secret of the prekey.
+        assert!(opened_by(&carol, &bundle, &[0; 32]).is_none());
+    }
+
+    #[test]
+    fn c07_a_bundle_with_another_header_is_not_opened() {
+        let bundle = sealed(b"hello", 9);
+        for header in [
+            Header { priority: Priority::Sos, ..bundle.header.clone() },
+            Header { lifetime_s: 3_601, ..bundle.header.clone() },
+            Header { commitment: Some(Commitment([6; 16])), ..bundle.header.clone() },
+            Header { kind: Kind::Intro, ..bundle.header.clone() },
+        ] {
+            let altered = NewBundle { header, ..bundle.clone() };
+            assert!(opened(&altered, &[0; 32]).is_none(), "{:?}", altered.header);
+        }
+    }
+
+    #[test]
+    fn w04_every_bit_flip_of_a_sealed_payload_is_found() {
+        let bundle = sealed(b"hello", 9);
+        for bit in TAG_BYTES * 8..bundle.payload.len() * 8 {
+            let mut altered = bundle.clone();
+            altered.payload[bit / 8] ^= 1 << (bit % 8);
+            assert!(opened(&altered, &[0; 32]).is_none(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn another_pre_shared_key_opens_nothing() {
+        assert!(opened(&sealed_with(b"hello", 9, true, &[8; 32]), &[0; 32]).is_none());
+        assert!(opened(&sealed_with(b"hello", 9, true, &[8; 32]), &[8; 32]).is_some());
+    }
+
+    #[test]
+    fn c08_the_same_draw_twice_does_not_make_the_same_key_twice() {
+        let ephemeral = |bundle: &NewBundle| bundle.payload[TAG_BYTES..TAG_BYTES + 32].to_vec();
+        assert_ne!(ephemeral(&sealed(b"hello", 9)), ephemeral(&sealed(b"jello", 9)));
+        assert_ne!(ephemeral(&sealed(b"hello", 9)), ephemeral(&sealed(b"hello", 10)));
+    }
+
+    #[test]
+    fn c11_a_stolen_identity_of_the_recipient_forges_nobody_to_it() {
+        // Mallory has all of Bob's identity, and Alice's public keys. To seal as Alice he needs the shared
+        // secret of Alice's identity and the prekey; what he can compute is that of Bob's identity and Alice's.
+        let mallory = Identity::from_bytes(&[66; 64]);
+        let address = Address {
+            recipient: &bob().public(),
+            prekey: &prekey().public,
+            psk: &[0; 32],
+            pair: Some(&pair(&[0; 32])),
+        };
+        for who in [&mallory, &bob()] {
+            let forged = seal(who, &address, header(), b"from alice", [9; 32]).unwrap();
+            let opened = opened(&forged, &[0; 32]).unwrap();
+            assert_ne!(opened.sender, alice().public().x);
+        }
+    }
+
+    #[test]
+    fn c15_hints_of_one_pair_have_nothing_in_common_and_only_the_pair_makes_them() {
+        let (one, other) = (sealed(b"hello", 1), sealed(b"hello", 2));
+        assert_ne!(one.payload[..4], other.payload[..4]);
+        assert_ne!(one.payload[4..8], other.payload[4..8]);
+        let parts = Sealed::decode(&one.header, &one.payload).unwrap();
+        let bobs = PairKey::new(&bob(), &alice().public(), &[0; 32], false).unwrap();
+        assert_eq!(bobs.recognises(&parts), Some(prekey().id()));
+        // The other direction, another pre-shared key, somebody else: no match.
+        for stranger in [
+            PairKey::new(&bob(), &alice().public(), &[0; 32], true).unwrap(),
+            PairKey::new(&bob(), &alice().public(), &[1; 32], false).unwrap(),
+            PairKey::new(&Identity::from_bytes(&[7; 64]), &alice().public(), &[0; 32], false).unwrap(),
+        ] {
+            assert_eq!(stranger.recognises(&parts), None);
+        }
+        // Nothing that can be computed from public keys alone is the hint.
+        let ephemeral = parts.noise.first_chunk::<32>().unwrap();
+        for key in [alice().public().x, alice().public().ed, bob().public().x, bob().public().ed] {
+            assert_ne!(blake3::keyed_hash(&key, ephemeral).as_bytes()[..4], one.payload[..4]);
+        }
+    }
+
+    #[test]
+    fn w12_a_prekey_of_small_order_seals_nothing() {
+        let psk = [0; 32];
+        let address = Address { recipient: &bob().public(), prekey: &[0; 32], psk: &psk, pair: None };
+        assert!(seal(&alice(), &address, header(), b"hello", [9; 32]).is_none());
+        let nobody = PublicKeys { ed: [1; 32], x: [0; 32] };
+        assert!(PairKey::new(&alice(), &nobody, &psk, true).is_none());
+    }
+
+    #[test]
+    fn w05_a_message_shorter_than_its_overhead_is_not_opened() {
+        for length in 0..NOISE_BYTES {
+            let header = sealed(b"x", 1).header;
+            assert!(open(&bob().public(), &prekey(), &[0; 32], &header, &vec![0; length]).is_none());
+        }
+    }
+}
