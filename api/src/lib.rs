@@ -7,6 +7,7 @@
 //! durations `*_s` in whole seconds, sizes `*_bytes`, ids as lower-case base32 without padding
 //! (RFC 4648 section 6). Fields may be added in later versions; readers ignore what they do not know.
 
+pub mod contact;
 pub mod event;
 pub mod maintenance;
 pub mod message;
@@ -15,6 +16,10 @@ pub mod problem;
 pub mod relay;
 pub mod token;
 
+pub use contact::{
+    Code, Contact, ContactChange, ContactState, Identity, Introduction, NewCode, NewContact, Receipts,
+    Resolution, Trust, Verification,
+};
 pub use event::{Event, EventType};
 pub use maintenance::{LogSetting, Reloaded, Setting, Settings, StoreCompacted, StoreReport, StoreVerified};
 pub use message::{

@@ -6,7 +6,7 @@
 use crate::limits::TTL_S;
 use clap::builder::{PossibleValue, StyledStr};
 use clap::{Args as ArgGroup, Parser, Subcommand, ValueEnum, ValueHint};
-use meshlink_api::{MessageStatus, Priority, Scope};
+use meshlink_api::{MessageStatus, Priority, Receipts, Resolution, Scope};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -128,6 +128,12 @@ pub(crate) enum Command {
     Links,
     /// Show how the node is: transports, store, clock, messages
     Status,
+    /// List, add, verify or block contacts, and show your own code
+    Contact {
+        /// List them if absent.
+        #[command(subcommand)]
+        action: Option<ContactAction>,
+    },
     /// List, join or leave channels
     Channel {
         /// List them if absent.
@@ -203,6 +209,7 @@ neighbour is there, today or next week.
 Examples:
   meshctl send 'Water at the school'
   meshctl send --to '#medics' --priority sos 'Two injured at the bridge'
+  meshctl send --to Ana 'See you at six'             # sealed: only Ana can read it
   uptime | meshctl send -
   meshctl send --wait synced --timeout 5m 'hello'   # exit code 6 if nobody came by
   meshctl send -- '-5 degrees here'"
@@ -224,7 +231,7 @@ pub(crate) struct Sending {
     /// How urgent it is; a more urgent message overtakes on every link
     #[arg(long, value_parser = parse_priority(), default_value = "normal")]
     pub(crate) priority: PriorityArg,
-    /// How long carriers keep it, 60s to 30d [default: 7d]
+    /// How long carriers keep it, 60s to 30d; at most 7d if it is for one recipient [default: 7d]
     #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
     pub(crate) ttl: Option<u64>,
     /// Id of the message it answers
@@ -371,6 +378,125 @@ pub(crate) struct OnePeer {
     pub(crate) id: String,
 }
 
+/// What to do about contacts.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ContactAction {
+    /// List contacts, and those who wrote first
+    List,
+    /// Show this node's own id and keys
+    Me,
+    /// Make a code that one other person can add you by; it works once
+    #[command(after_help = "Examples:
+  meshctl contact code --in-person       # they scan or type it from this screen, within 10 minutes
+  meshctl contact code --svg code.svg    # to be sent; works for 7 days")]
+    Code(ShownCode),
+    /// Add a contact by its code or node id
+    #[command(after_help = "Examples:
+  meshctl contact add 'MESHLINK:AEAX...' --name Ana
+  meshctl contact add --in-person - < code.txt
+  meshctl contact add 4bqhcmu3nzrgsm5mgyrtw2ta7qkbrgsm
+
+A code that came in person verifies the contact once it has answered. Whoever can change a code on its way can
+put another in its place: without --in-person compare the safety number (`meshctl contact verify`).")]
+    Add(NewContactArgs),
+    /// Show one contact, with its safety number
+    Show {
+        /// Its name or node id
+        who: String,
+    },
+    /// Show the safety number, or mark the contact verified by it
+    #[command(after_help = "Examples:
+  meshctl contact verify Ana
+  meshctl contact verify Ana --number '12345 67890 ...'   # as Ana's device shows it")]
+    Verify {
+        /// Its name or node id
+        who: String,
+        /// The number that the other person's device shows
+        #[arg(long, value_name = "DIGITS")]
+        number: Option<String>,
+    },
+    /// Take a verification back
+    Unverify {
+        /// Its name or node id
+        who: String,
+    },
+    /// Call a contact something else
+    Rename {
+        /// Its name or node id
+        who: String,
+        /// The new name
+        name: String,
+    },
+    /// Accept somebody who wrote first
+    Accept {
+        /// Its name or node id
+        who: String,
+    },
+    /// Choose which receipts a contact gets
+    Receipts {
+        /// Its name or node id
+        who: String,
+        /// none; delivered (the default); read, if it says the same of your messages
+        #[arg(value_parser = parse_receipts())]
+        which: ReceiptsArg,
+    },
+    /// Decide between a contact and another node that claims to be it
+    Resolve {
+        /// Its name or node id
+        who: String,
+        /// keep: the contact stays who it was; replace: the other one gets the name
+        #[arg(value_parser = parse_resolution())]
+        resolution: ResolutionArg,
+    },
+    /// Tell a contact who another, verified one is
+    Introduce {
+        /// Who is to be introduced: name or node id
+        who: String,
+        /// To whom: name or node id
+        #[arg(long, value_name = "CONTACT")]
+        to: String,
+    },
+    /// Remove a contact and the keys shared with it; messages stay
+    Remove {
+        /// Its name or node id
+        who: String,
+    },
+    /// Have nothing more to do with a contact
+    Block {
+        /// Its name or node id
+        who: String,
+    },
+    /// Undo a block
+    Unblock {
+        /// Its name or node id
+        who: String,
+    },
+}
+
+/// `meshctl contact code`.
+#[derive(Debug, ArgGroup)]
+pub(crate) struct ShownCode {
+    /// It is taken from this screen by a person you see: works for 10 minutes instead of 7 days
+    #[arg(long)]
+    pub(crate) in_person: bool,
+    /// Write the QR code to this new SVG file
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) svg: Option<PathBuf>,
+}
+
+/// `meshctl contact add`.
+#[derive(Debug, ArgGroup)]
+pub(crate) struct NewContactArgs {
+    /// The code (MESHLINK:...) or a node id; `-` reads it from standard input
+    pub(crate) who: String,
+    /// What to call it; the name it gives itself if absent
+    #[arg(long)]
+    pub(crate) name: Option<String>,
+    /// The code came from that person directly, such as from a screen in front of you
+    #[arg(long)]
+    pub(crate) in_person: bool,
+}
+
 /// What to do about channels.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ChannelAction {
@@ -472,6 +598,10 @@ pub(crate) struct Word<T>(pub(crate) T);
 pub(crate) type PriorityArg = Word<Priority>;
 /// `--status`.
 pub(crate) type StatusArg = Word<MessageStatus>;
+/// `contact receipts`.
+pub(crate) type ReceiptsArg = Word<Receipts>;
+/// `contact resolve`.
+pub(crate) type ResolutionArg = Word<Resolution>;
 /// `--scope`.
 pub(crate) type ScopeArg = Word<Scope>;
 
@@ -513,6 +643,14 @@ fn parse_status() -> WordParser<MessageStatus> {
         ("expired", MessageStatus::Expired),
         ("failed", MessageStatus::Failed),
     ])
+}
+
+fn parse_receipts() -> WordParser<Receipts> {
+    WordParser(&[("none", Receipts::None), ("delivered", Receipts::Delivered), ("read", Receipts::Read)])
+}
+
+fn parse_resolution() -> WordParser<Resolution> {
+    WordParser(&[("keep", Resolution::Keep), ("replace", Resolution::Replace)])
 }
 
 fn parse_scope() -> WordParser<Scope> {

@@ -1,5 +1,6 @@
 //! The commands. Each asks the daemon and shows the answer; none keeps anything.
 
+mod contact;
 mod manual;
 mod messages;
 mod neighbours;
@@ -49,6 +50,7 @@ pub(crate) async fn run(args: Args, screen: &mut Screen) -> Result<(), Failure> 
         Command::Peers { action } => neighbours::peers(console, action).await,
         Command::Links => neighbours::links(console).await,
         Command::Status => node::status(console).await,
+        Command::Contact { action } => contact::contacts(console, action).await,
         Command::Channel { action } => node::channels(console, action).await,
         Command::Token { action } => node::tokens(console, action).await,
         Command::Profile { action } => node::profile(console, action).await,

@@ -68,6 +68,7 @@ pub(crate) fn one_line(message: &Message, now: Timestamp) -> Line {
         .text(" ")
         .join(sender(&message.from))
         .text(": ")
+        .join(seal_mark(message))
         .join(urgency(message))
         .text(&message.text)
 }
@@ -98,7 +99,7 @@ pub(crate) fn row(message: &Message, now: Timestamp) -> [Line; 6] {
         Line::new().styled(PLACE, place(message)),
         sender(&message.from),
         status,
-        urgency(message).text(&message.text),
+        seal_mark(message).join(urgency(message)).text(&message.text),
     ]
 }
 
@@ -202,6 +203,16 @@ fn urgency(message: &Message) -> Line {
     match message.priority {
         Priority::Sos => Line::new().styled(BAD, "SOS").text(" "),
         Priority::Normal | Priority::Bulk => Line::new(),
+    }
+}
+
+/// What is not for everybody says so, and how sure it is who the other is.
+fn seal_mark(message: &Message) -> Line {
+    match message.protection {
+        Protection::Public => Line::new(),
+        Protection::Channel => Line::new().styled(FAINT, "[channel] "),
+        Protection::Sealed => Line::new().styled(FAINT, "[sealed] "),
+        Protection::SealedVerified => Line::new().styled(GOOD, "[verified] "),
     }
 }
 

@@ -199,3 +199,104 @@ fn a_websocket_client_and_the_mesh_hear_each_other() {
         assert_eq!(node.texts().len(), 2, "{:?}", node.texts());
     }
 }
+
+#[test]
+fn two_people_who_never_met_write_in_private_by_a_code_alone() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let port = free_port();
+    let _relay = Relay::start(dir.path(), port);
+    let ana = Node::start(dir.path(), "ana", &["--relay", &Relay::url(port)]);
+    let bob = Node::start(dir.path(), "bob", &["--relay", &Relay::url(port)]);
+    // The README's lines.
+    let code = stdout_of(&ana, &["contact", "code"]);
+    let added: Value = json_of(&bob, &["contact", "add", code.trim(), "--json"]);
+    assert_eq!((&added["name"], &added["trust"]), (&Value::from("ana"), &Value::from("unverified")));
+    let sent = bob.run(&["send", "--to", "ana", "--wait", "delivered", "CANARY under the old oak", "--json"]);
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    let sent: Value = serde_json::from_slice(&sent.stdout).expect("JSON");
+    assert_eq!((&sent["status"], &sent["protection"]), (&"delivered".into(), &"sealed".into()));
+
+    let received = wait_for("the message", PATIENCE, || {
+        ana.get("/v1/messages")["items"].as_array()?.iter().find(|m| m["from"]["me"] == false).cloned()
+    });
+    assert_eq!(received["text"], "CANARY under the old oak");
+    assert_eq!(received["id"], sent["id"], "the same id on both sides");
+    assert_eq!(received["from"]["name"], "bob");
+    assert_eq!(received["protection"], "sealed");
+
+    // Both see the same number; once compared, messages say so.
+    let number = |node: &Node, who: &str| {
+        json_of(node, &["contact", "show", who, "--json"])["safety_number"]
+            .as_str()
+            .expect("known")
+            .to_owned()
+    };
+    assert_eq!(number(&ana, "bob"), number(&bob, "ana"));
+    let wrong = ana.run(&["contact", "verify", "bob", "--number", &"1".repeat(60)]);
+    assert_eq!(wrong.status.code(), Some(1), "{}", String::from_utf8_lossy(&wrong.stderr));
+    let verified = json_of(&ana, &["contact", "verify", "bob", "--number", &number(&bob, "ana"), "--json"]);
+    assert_eq!(verified["trust"], "verified");
+    let back = ana.run(&["send", "--to", "@Bob", "--wait", "delivered", "I will be there", "--json"]);
+    assert!(back.status.success(), "{}", String::from_utf8_lossy(&back.stderr));
+    let back: Value = serde_json::from_slice(&back.stdout).expect("JSON");
+    assert_eq!(back["protection"], "sealed_verified");
+
+    let unknown = ana.run(&["send", "--to", "carol", "hello?"]);
+    assert_eq!(unknown.status.code(), Some(1), "{}", String::from_utf8_lossy(&unknown.stderr));
+}
+
+#[test]
+fn c18_a_carrier_and_the_logs_hold_nothing_of_a_private_message() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let port = free_port();
+    let _relay = Relay::start(dir.path(), port);
+    let loud = ["--log", "trace"];
+    let url = Relay::url(port);
+    let args: Vec<&str> = ["--relay", &url].into_iter().chain(loud).collect();
+    let ana = Node::start(dir.path(), "ana", &args);
+    let mut mule = Node::start(dir.path(), "mule", &args);
+    let mut bob = Node::start(dir.path(), "bob", &args);
+    let code = stdout_of(&ana, &["contact", "code"]);
+    json_of(&bob, &["contact", "add", code.trim(), "--json"]);
+    bob.run(&["send", "--to", "ana", "--wait", "delivered", "first"]);
+    let id_of = |node: &Node| node.get("/v1/status")["node_id"].as_str().expect("an id").to_owned();
+    let mule_id = id_of(&mule);
+    // Bob is away while Ana writes, so that only the mule has it.
+    bob.process.kill();
+    let sent = ana.run(&["send", "--to", "bob", "--wait", "synced", "CANARY-51e7 at noon", "--json"]);
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    let sent: Value = serde_json::from_slice(&sent.stdout).expect("JSON");
+    let trace = ana.get(&format!("/v1/messages/{}/trace", sent["id"].as_str().expect("an id")));
+    assert!(trace["steps"].as_array().expect("steps").iter().any(|s| s["peer"] == *mule_id), "{trace}");
+    assert_eq!(mule.process.stop(), Some(0));
+    for needle in ["CANARY-51e7", sent["id"].as_str().expect("an id")] {
+        assert!(!holds(&mule.state, needle.as_bytes()), "{needle} is on the mule's disk");
+    }
+    for node in [&ana, &mule, &bob] {
+        let log = node.process.log();
+        assert!(!log.contains("CANARY"), "a log holds what was written");
+        assert!(!log.contains(code.trim()), "a log holds a code");
+    }
+}
+
+fn stdout_of(node: &Node, args: &[&str]) -> String {
+    let output = node.run(args);
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
+}
+
+fn json_of(node: &Node, args: &[&str]) -> Value {
+    serde_json::from_str(&stdout_of(node, args)).expect("JSON")
+}
+
+/// Whether any file below a directory holds these bytes.
+fn holds(directory: &std::path::Path, needle: &[u8]) -> bool {
+    std::fs::read_dir(directory).expect("readable").any(|entry| {
+        let path = entry.expect("readable").path();
+        if path.is_dir() {
+            return holds(&path, needle);
+        }
+        let bytes = std::fs::read(&path).unwrap_or_default();
+        bytes.windows(needle.len()).any(|window| window == needle)
+    })
+}

@@ -186,7 +186,8 @@ pub(crate) fn open_node(
     system_entropy(&mut seed)
         .map_err(|detail| anyhow::anyhow!("the system gives no random bytes ({detail})"))?;
     let keys = Identity::from_bytes(&identity.secret_bytes());
-    let node = Node::open(store, identity, seed, settings.limits, clock.now())?;
+    let mut node = Node::open(store, identity, seed, settings.limits, clock.now())?;
+    node.set_reachable();
     Ok((Driver::start(node, clock)?, keys))
 }
 

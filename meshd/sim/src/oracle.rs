@@ -51,7 +51,8 @@ impl Oracle {
             | Event::PeerDown { .. }
             | Event::LinkUp { .. }
             | Event::LinkDown { .. }
-            | Event::Transport { .. } => {}
+            | Event::Transport { .. }
+            | Event::ContactChanged { .. } => {}
         }
     }
 

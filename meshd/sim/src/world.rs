@@ -460,7 +460,8 @@ impl World {
                     | Event::PeerDown { .. }
                     | Event::LinkUp { .. }
                     | Event::LinkDown { .. }
-                    | Event::Transport { .. } => true,
+                    | Event::Transport { .. }
+                    | Event::ContactChanged { .. } => true,
                 };
                 self.oracle.published(index, &logged, held);
             }

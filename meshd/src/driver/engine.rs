@@ -277,6 +277,6 @@ fn log_event(event: &Event) {
         Event::Transport { status } => {
             tracing::info!(kind = ?status.kind, name = %status.name, state = ?status.state, "{}", status.detail);
         }
-        Event::MessageNew { .. } | Event::MessageStatus { .. } => {}
+        Event::MessageNew { .. } | Event::MessageStatus { .. } | Event::ContactChanged { .. } => {}
     }
 }

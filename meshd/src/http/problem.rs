@@ -48,6 +48,12 @@ codes! {
     SlowRequest 408 "slow_request" "The body took too long";
     AmbiguousId 409 "ambiguous_id" "More than one id starts like this";
     PermanentChannel 409 "permanent_channel" "Every node shows this channel";
+    NameTaken 409 "name_taken" "Another contact has this name";
+    ContactKeyChanged 409 "contact_key_changed" "Another node claims to be this contact";
+    RecipientBlocked 409 "recipient_blocked" "The recipient is blocked";
+    KeysUnknown 409 "keys_unknown" "The contact's keys are not known yet";
+    WrongSafetyNumber 409 "wrong_safety_number" "That is not the safety number";
+    NotVerified 409 "not_verified" "The contact is not verified";
     LimitReached 409 "limit_reached" "There are as many as there can be";
     MessageForgotten 410 "message_forgotten" "The message of this key was forgotten here";
     BodyTooLarge 413 "body_too_large" "The body is too large";
@@ -63,7 +69,9 @@ codes! {
     TextTooLong 422 "text_too_long" "The text is too long for one message";
     InvalidLifetime 422 "invalid_lifetime" "The lifetime is too short or too long";
     ChannelNotJoined 422 "channel_not_joined" "This node does not show that channel";
-    RecipientUnsupported 422 "recipient_unsupported" "This version sends to channels only";
+    InvalidCode 422 "invalid_code" "The code can't be used";
+    UnknownRecipient 422 "unknown_recipient" "Nobody here is called that";
+    RecipientUnsupported 422 "recipient_unsupported" "This version has no groups";
     AttachmentsUnsupported 422 "attachments_unsupported" "This version sends text only";
     InvalidIdempotencyKey 422 "invalid_idempotency_key" "The Idempotency-Key header is not usable";
     InvalidLogFilter 422 "invalid_log_filter" "This is no log filter";

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use meshlink_api as api;
 use meshlink_core::node::Node;
+use meshlink_core::private::contact::{Contact, ReceiptChoice, Standing, Trust};
 use meshlink_core::store::{HandOver, MessageRecord, PeerRecord, Protection};
 use meshlink_core::{
     LinkKind, LinkPhase, LinkStatus, MessageStatus, NodeId, Now, Priority, Seq, Store, StoreError,
@@ -78,13 +79,16 @@ impl<'a> Renderer<'a> {
         Ok(api::Sender { id: from.to_string(), name: self.name(&from)?, me: record.own, authenticated: true })
     }
 
-    /// The name a node gives itself, as last heard.
+    /// How a contact is called here; for others the name they give themselves, as last heard.
     pub(super) fn name(&mut self, id: &NodeId) -> Result<Option<String>, StoreError> {
         if let Some(name) = self.names.get(id) {
             return Ok(name.clone());
         }
+        let called = self.node.contact(id).and_then(|contact| contact.shown_name()).map(str::to_owned);
         let name = if *id == self.node.id() {
             self.node.profile()?.name
+        } else if called.is_some() {
+            called
         } else {
             self.node.store().peer(id)?.and_then(|peer| peer.profile).and_then(|profile| profile.name)
         };
@@ -113,6 +117,83 @@ impl<'a> Renderer<'a> {
             messages: self.node.store().messages_of(id)?,
             blocked: record.is_some_and(|r| r.blocked),
         })
+    }
+
+    /// A contact, with what can be said about writing to it.
+    pub(super) fn contact(&self, id: &NodeId, contact: &Contact) -> api::Contact {
+        let (state, detail, hint) = self.contact_state(id, contact);
+        api::Contact {
+            id: id.to_string(),
+            name: contact.name.clone(),
+            own_name: contact.own_name.clone(),
+            trust: match contact.trust {
+                Trust::Unverified => api::Trust::Unverified,
+                Trust::Introduced => api::Trust::Introduced,
+                Trust::Verified => api::Trust::Verified,
+            },
+            introduced_by: contact.introduced_by.map(|by| by.to_string()),
+            state,
+            detail: detail.to_owned(),
+            hint: hint.map(str::to_owned),
+            rival: contact.rival.map(|rival| rival.to_string()),
+            protection: match contact.trust {
+                Trust::Verified => api::Protection::SealedVerified,
+                Trust::Unverified | Trust::Introduced => api::Protection::Sealed,
+            },
+            receipts: match contact.receipts {
+                ReceiptChoice::Nothing => api::Receipts::None,
+                ReceiptChoice::Delivered => api::Receipts::Delivered,
+                ReceiptChoice::Read => api::Receipts::Read,
+            },
+            safety_number: None,
+            added_at: contact.added_unix_ms.and_then(time),
+        }
+    }
+
+    /// The same with its safety number, which takes a millisecond to compute.
+    pub(super) fn contact_in_full(&self, id: &NodeId, contact: &Contact) -> api::Contact {
+        let safety_number = self.node.safety_number(id).ok();
+        api::Contact { safety_number, ..self.contact(id, contact) }
+    }
+
+    fn contact_state(
+        &self,
+        id: &NodeId,
+        contact: &Contact,
+    ) -> (api::ContactState, &'static str, Option<&'static str>) {
+        use api::ContactState;
+        if self.node.is_blocked(id) {
+            return (ContactState::Blocked, "it is blocked", None);
+        }
+        if contact.rival.is_some() {
+            return (
+                ContactState::KeyChanged,
+                "another node claims to be this contact; nothing is sent until you decide",
+                Some("ask that person which device is right, then keep or replace this contact"),
+            );
+        }
+        if contact.standing == Standing::Asking {
+            return (
+                ContactState::Asking,
+                "it wrote to you and is not one of your contacts",
+                Some("accept or block it; writing back accepts it"),
+            );
+        }
+        if contact.awaits_answer() {
+            return (
+                ContactState::WaitingForAnswer,
+                "it was added by a code and has not answered yet; messages are sent all the same",
+                Some("the code may have expired or been used by somebody else if this lasts"),
+            );
+        }
+        if !contact.has_keys(self.node.timeline_ms(self.now)) {
+            return (
+                ContactState::WaitingForKeys,
+                "messages wait here until fresh keys of it come by",
+                Some("keys travel like messages; a code of that person brings them at once"),
+            );
+        }
+        (ContactState::Ready, "messages are sealed and sent", None)
     }
 
     pub(super) fn link(&mut self, link: &LinkStatus) -> Result<api::Link, StoreError> {
@@ -277,6 +358,14 @@ pub(super) fn core_priority(priority: api::Priority) -> Priority {
         api::Priority::Sos => Priority::Sos,
         api::Priority::Normal => Priority::Normal,
         api::Priority::Bulk => Priority::Bulk,
+    }
+}
+
+pub(super) fn core_receipts(receipts: api::Receipts) -> ReceiptChoice {
+    match receipts {
+        api::Receipts::None => ReceiptChoice::Nothing,
+        api::Receipts::Delivered => ReceiptChoice::Delivered,
+        api::Receipts::Read => ReceiptChoice::Read,
     }
 }
 

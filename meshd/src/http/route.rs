@@ -4,6 +4,7 @@
 //! that a route can't be in one and miss in another.
 
 pub(in crate::http) mod channels;
+pub(in crate::http) mod contacts;
 pub(in crate::http) mod conversations;
 pub(in crate::http) mod cursors;
 pub(in crate::http) mod document;
@@ -102,6 +103,15 @@ table! {
     GET    "/v1/peers/{id}"           READ  Nothing    peers::show;
     POST   "/v1/peers/{id}/block"     ADMIN Nothing    peers::block;
     POST   "/v1/peers/{id}/unblock"   ADMIN Nothing    peers::unblock;
+    GET    "/v1/identity"             READ  Nothing    contacts::identity;
+    POST   "/v1/identity/code"        ADMIN Json       contacts::make_code;
+    GET    "/v1/contacts"             READ  Nothing    contacts::list;
+    POST   "/v1/contacts"             ADMIN Json       contacts::add;
+    GET    "/v1/contacts/{id}"        READ  Nothing    contacts::show;
+    PATCH  "/v1/contacts/{id}"        ADMIN Json       contacts::change;
+    DELETE "/v1/contacts/{id}"        ADMIN Nothing    contacts::remove;
+    POST   "/v1/contacts/{id}/verify" ADMIN Json       contacts::verify;
+    POST   "/v1/contacts/{id}/introduce" ADMIN Json    contacts::introduce;
     GET    "/v1/links"                READ  Nothing    peers::links;
     GET    "/v1/channels"             READ  Nothing    channels::list;
     POST   "/v1/channels"             ADMIN Json       channels::join;
@@ -242,6 +252,9 @@ fn submit_failure(error: SubmitError) -> Failure {
         SubmitError::CannotLeave { .. } => Code::PermanentChannel,
         SubmitError::BadLifetime { .. } => Code::InvalidLifetime,
         SubmitError::BadField { .. } => Code::InvalidProfile,
+        SubmitError::BlockedRecipient { .. } => Code::RecipientBlocked,
+        SubmitError::RivalRecipient { .. } => Code::ContactKeyChanged,
+        SubmitError::TooManyContacts { .. } => Code::LimitReached,
         SubmitError::StoreFull => Code::QuotaUsed,
         SubmitError::Store(error) => return error.clone().into(),
     };
@@ -253,6 +266,13 @@ fn submit_failure(error: SubmitError) -> Failure {
         SubmitError::StoreFull => {
             failure.hint("messages make room as other nodes take them or their lifetimes end")
         }
+        SubmitError::BlockedRecipient { to } => {
+            failure.hint(format!("unblock it first: POST /v1/peers/{to}/unblock"))
+        }
+        SubmitError::RivalRecipient { to, .. } => failure.hint(format!(
+            "ask that person which is right, then PATCH /v1/contacts/{to} with {{\"resolve\": \"keep\"}} or \"replace\""
+        )),
+        SubmitError::TooManyContacts { .. } => failure.hint("remove a contact"),
         SubmitError::EmptyText
         | SubmitError::TextTooLong { .. }
         | SubmitError::NulInText

@@ -28,6 +28,23 @@ fn example(route: &Route, message: &str) -> (String, Option<&'static str>) {
         ("GET", "/v1/peers/{id}") => (format!("/v1/peers/{peer}"), None),
         ("POST", "/v1/peers/{id}/block") => (format!("/v1/peers/{peer}/block"), None),
         ("POST", "/v1/peers/{id}/unblock") => (format!("/v1/peers/{peer}/unblock"), None),
+        ("GET", "/v1/identity") => ("/v1/identity".to_owned(), None),
+        ("POST", "/v1/identity/code") => ("/v1/identity/code".to_owned(), Some("{}")),
+        ("GET", "/v1/contacts") => ("/v1/contacts".to_owned(), None),
+        ("POST", "/v1/contacts") => (
+            "/v1/contacts".to_owned(),
+            Some(r#"{"id":"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa","name":"intruder"}"#),
+        ),
+        ("GET" | "DELETE", "/v1/contacts/{id}") => ("/v1/contacts/kept".to_owned(), None),
+        ("PATCH", "/v1/contacts/{id}") => {
+            ("/v1/contacts/kept".to_owned(), Some(r#"{"name":"intruder","receipts":"none"}"#))
+        }
+        ("POST", "/v1/contacts/{id}/verify") => {
+            ("/v1/contacts/kept/verify".to_owned(), Some(r#"{"safety_number":"1"}"#))
+        }
+        ("POST", "/v1/contacts/{id}/introduce") => {
+            ("/v1/contacts/kept/introduce".to_owned(), Some(r#"{"to":"kept"}"#))
+        }
         ("GET", "/v1/links") => ("/v1/links".to_owned(), None),
         ("GET", "/v1/channels") => ("/v1/channels".to_owned(), None),
         ("POST", "/v1/channels") => ("/v1/channels".to_owned(), Some(r##"{"name":"#intruder"}"##)),
@@ -74,6 +91,8 @@ impl Target {
         let message = server.client().post("/v1/messages", &serde_json::json!({"text": "kept"})).created();
         let message = message["id"].as_str().expect("an id").to_owned();
         server.client().post("/v1/channels", &serde_json::json!({"name": "#kept"})).created();
+        let contact = serde_json::json!({"id": "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", "name": "kept"});
+        server.client().post("/v1/contacts", &contact).created();
         Self { server, message }
     }
 
@@ -93,6 +112,7 @@ impl Target {
         let shown = [status["cursor"].clone(), status["messages"].clone(), status["name"].clone()];
         let mut lists =
             ["/v1/messages", "/v1/channels", "/v1/tokens", "/v1/peers", "/v1/config", "/v1/log"].map(read);
+        let mut lists = ["/v1/messages", "/v1/channels", "/v1/tokens", "/v1/peers", "/v1/contacts"].map(read);
         // When a token was used is meant to change.
         for token in lists[2]["items"].as_array_mut().expect("items") {
             token["last_used_at"] = Value::Null;

@@ -88,7 +88,7 @@ impl Request<'_> {
     pub(super) fn preflight_headers(&self) -> HeaderMap {
         let mut headers = HeaderMap::new();
         let mut set = |name, value| headers.insert(name, HeaderValue::from_static(value));
-        set(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, DELETE");
+        set(header::ACCESS_CONTROL_ALLOW_METHODS, "GET, POST, PUT, PATCH, DELETE");
         let fields = "accept, authorization, cache-control, content-type, idempotency-key, last-event-id";
         set(header::ACCESS_CONTROL_ALLOW_HEADERS, fields);
         set(header::ACCESS_CONTROL_MAX_AGE, "600");

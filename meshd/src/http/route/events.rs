@@ -302,6 +302,7 @@ enum Data {
     Peer(Box<api::Peer>),
     Link(Box<api::Link>),
     Transport(Box<api::TransportStatus>),
+    Contact(Box<api::Contact>),
 }
 
 impl Reader {
@@ -388,6 +389,10 @@ impl Reader {
                 Data::Peer(Box::new(shown))
             }
             Event::LinkUp { link } | Event::LinkDown { link } => Data::Link(Box::new(renderer.link(link)?)),
+            Event::ContactChanged { peer } => match node.contact(peer) {
+                Some(contact) => Data::Contact(Box::new(renderer.contact(peer, contact))),
+                None => return Ok(None),
+            },
             Event::Transport { status } => Data::Transport(Box::new(render::transport(status))),
         };
         Ok(Some((kind, data)))
@@ -403,6 +408,7 @@ fn kind_of(event: &Event) -> EventType {
         Event::LinkUp { .. } => EventType::LinkUp,
         Event::LinkDown { .. } => EventType::LinkDown,
         Event::Transport { .. } => EventType::TransportState,
+        Event::ContactChanged { .. } => EventType::ContactChanged,
     }
 }
 

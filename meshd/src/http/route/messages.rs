@@ -24,7 +24,7 @@ use crate::sqlite::{MessageFilter, Order, SqliteStore};
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct ListQuery {
-    /// Only of this conversation: `#channel`, node id or `group:<id>`. Write `#` as `%23` in an address.
+    /// Only of this conversation: `#channel`, node id or name of a contact. Write `#` as `%23` in an address.
     conversation: Option<String>,
     /// Only own messages that stand here, and for `synced` received ones too.
     #[param(inline)]
@@ -102,12 +102,18 @@ fn part(filter: MessageFilter) -> impl FnOnce(&Node<SqliteStore>, Now) -> Result
     }
 }
 
+/// A contact's conversation is called by its node id; its name means the same.
+fn conversation(node: &Node<SqliteStore>, name: String) -> String {
+    let called = node.contact_called(&name).or_else(|| node.contact_called(name.strip_prefix('@')?));
+    called.map_or(name, |id| id.to_string())
+}
+
 fn filter(node: &Node<SqliteStore>, query: ListQuery, limit: usize) -> Result<MessageFilter, Failure> {
     let store = node.store().store_id();
     let since = query.since.map(|text| cursor_in(store, "since", &text)).transpose()?;
     let cursor = query.cursor.map(|text| cursor_in(store, "cursor", &text)).transpose()?;
     let mut filter = MessageFilter {
-        conversation: query.conversation,
+        conversation: query.conversation.map(|name| conversation(node, name)),
         status: query.status.map(render::core_status),
         after: since,
         query: query.q,

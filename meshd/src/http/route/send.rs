@@ -6,8 +6,8 @@ use axum::extract::{Extension, State};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{StatusCode, Uri};
 use meshlink_api::{Message, NewMessage, Priority};
-use meshlink_core::node::{Draft, Node};
-use meshlink_core::{BundleId, Now, Store};
+use meshlink_core::node::{Draft, Node, PrivateDraft};
+use meshlink_core::{BundleId, NodeId, Now, Store};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
@@ -74,7 +74,7 @@ pub(crate) async fn send(
     };
     let key = idempotency_key(&headers, &caller)?;
     let body_hash = *blake3::hash(&serde_json::to_vec(&message).expect("plain data")).as_bytes();
-    let draft = draft(message)?;
+    let draft = Target::of(message)?;
     let (message, replayed) = app
         .write(move |node, now| {
             let (id, replayed) = submit_once(node, draft, key.as_deref(), body_hash, now)?;
@@ -115,34 +115,64 @@ fn idempotency_key(headers: &HeaderMap, caller: &Caller) -> Result<Option<String
     Ok(Some(format!("{}/{value}", caller.namespace())))
 }
 
-fn draft(message: NewMessage) -> Result<Draft, Failure> {
-    let channel = message.to.unwrap_or_else(|| "#mesh".to_owned());
-    if !channel.starts_with('#') {
-        return Err(Code::RecipientUnsupported
-            .because(format!(
-                "{channel:?} is no channel; this version can't seal mail for one recipient or a group yet"
-            ))
-            .hint("send to a channel such as #mesh"));
+/// A message with where it goes to: what begins with `#` is a channel, everything else somebody.
+struct Target {
+    to: String,
+    draft: Draft,
+}
+
+impl Target {
+    fn of(message: NewMessage) -> Result<Self, Failure> {
+        let to = message.to.unwrap_or_else(|| "#mesh".to_owned());
+        if to.starts_with("group:") {
+            return Err(Code::RecipientUnsupported
+                .because("this version has no groups")
+                .hint("send to a channel such as #mesh, or to a contact"));
+        }
+        if !message.attachments.is_empty() {
+            return Err(Code::AttachmentsUnsupported.because("this version carries text only"));
+        }
+        let reply_to = message
+            .reply_to
+            .map(|id| id.parse::<BundleId>().map_err(|e| Code::InvalidId.because(format!("reply_to: {e}"))));
+        let draft = Draft {
+            channel: to.clone(),
+            text: message.text,
+            lifetime_s: message.ttl_s,
+            priority: render::core_priority(message.priority.unwrap_or_default()),
+            reply_to: reply_to.transpose()?,
+        };
+        Ok(Self { to, draft })
     }
-    if !message.attachments.is_empty() {
-        return Err(Code::AttachmentsUnsupported.because("this version carries text only"));
+
+    fn submit(self, node: &mut Node<SqliteStore>, now: Now) -> Result<BundleId, Failure> {
+        if self.to.starts_with('#') {
+            return node.submit(self.draft, now).map_err(submit_failure);
+        }
+        let to = recipient(node, &self.to)?;
+        let Draft { text, lifetime_s, priority, reply_to, .. } = self.draft;
+        let draft = PrivateDraft { to, text, lifetime_s, priority, reply_to };
+        node.submit_private(draft, now).map_err(submit_failure)
     }
-    let reply_to = message
-        .reply_to
-        .map(|id| id.parse::<BundleId>().map_err(|e| Code::InvalidId.because(format!("reply_to: {e}"))));
-    Ok(Draft {
-        channel,
-        text: message.text,
-        lifetime_s: message.ttl_s,
-        priority: render::core_priority(message.priority.unwrap_or_default()),
-        reply_to: reply_to.transpose()?,
+}
+
+/// Whom a node id, a contact's name or `@name` means.
+fn recipient(node: &Node<SqliteStore>, to: &str) -> Result<NodeId, Failure> {
+    if let Ok(id) = to.to_ascii_lowercase().parse() {
+        return Ok(id);
+    }
+    let called = node.contact_called(to).or_else(|| node.contact_called(to.strip_prefix('@')?));
+    called.ok_or_else(|| {
+        Code::UnknownRecipient
+            .because(format!("{to:?} is no channel, no node id and no contact"))
+            .hint("a channel begins with #; GET /v1/contacts lists contacts, POST adds one")
     })
 }
 
 /// Submits a draft, unless this key has done so before: one message for each key (threat A-13). Says whether it had.
 fn submit_once(
     node: &mut Node<SqliteStore>,
-    draft: Draft,
+    draft: Target,
     key: Option<&str>,
     body_hash: [u8; 32],
     now: Now,
@@ -155,7 +185,7 @@ fn submit_once(
         }
         return Ok((row.message, true));
     }
-    let id = node.submit(draft, now).map_err(submit_failure)?;
+    let id = draft.submit(node, now)?;
     if let Some(key) = key {
         let made_tl_ms = node.timeline_ms(now);
         let store = node.store_mut();

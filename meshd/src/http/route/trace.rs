@@ -32,7 +32,10 @@ pub(crate) async fn trace(State(app): State<App>, PathText(id): PathText) -> Res
 
 fn describe(node: &Node<SqliteStore>, record: &MessageRecord, now: Now) -> Result<Trace, StoreError> {
     let store = node.store();
-    let bundle = store.bundle(&record.id)?;
+    let bundle = match node.carrier_of(&record.id)? {
+        Some(id) => store.bundle(&id)?,
+        None => None,
+    };
     let hand_overs = store.hand_overs(&record.id)?;
     let here_ms = node.timeline_ms(now);
     let mut renderer = Renderer::new(node, now);
@@ -102,6 +105,7 @@ fn waiting(record: &MessageRecord, carried: bool, around: &Surroundings) -> Opti
         MessageStatus::Expired => over("its lifetime ended before another node took it"),
         MessageStatus::Failed => over("it can't be sent"),
         MessageStatus::Delivered | MessageStatus::Read => None,
+        MessageStatus::Pending if record.status_reason.is_some() => record.status_reason.clone(),
         MessageStatus::Pending => Some(waiting_for_a_neighbour(around)),
         MessageStatus::Synced if !carried => Some("this node no longer carries it; others may".to_owned()),
         MessageStatus::Synced if record.own => Some(match around.holders {
