@@ -194,6 +194,67 @@ def reconcile():
         assert body[0] == tags[case["name"]] and cbor2.dumps(body, canonical=True).hex() == case["body"]
 
 
+def derive(context, *parts):
+    return blake3(b"".join(parts), derive_key_context="MeshLink v1 " + context).digest()
+
+
+def keyed(key, data):
+    return blake3(data, key=key).digest()
+
+
+def private(secrets):
+    *messages, code, number = cases("private.json")
+    (alice, alice_ed), (bob, bob_ed) = secrets["alice"], secrets["bob"]
+    x = {name: X25519PrivateKey.from_private_bytes(secret[32:]) for name, (secret, _) in secrets.items()}
+    alice_x, bob_x = (x[name].public_key().public_bytes_raw() for name in ("alice", "bob"))
+    alice_keys, bob_keys = alice_ed + alice_x, bob_ed + bob_x
+    node_ids = [blake3(keys, derive_key_context="MeshLink v1 node id").digest()[:20] for keys in (alice_keys, bob_keys)]
+    for case in messages:
+        header, payload, psk = (unhex(case[part]) for part in ("header", "payload", "psk"))
+        assert bundle_id(header, payload).hex() == case["id"]
+        prekey = X25519PrivateKey.from_private_bytes(unhex(case["prekey_secret"])).public_key().public_bytes_raw()
+        around = 8 if cbor2.loads(header)[1] == 4 else 0
+        noise = NoiseConnection.from_name(b"Noise_Xpsk0_25519_ChaChaPoly_BLAKE2s")
+        noise.set_as_initiator()
+        noise.set_psks(psk)
+        noise.set_prologue(b"MeshLink v1 sealed" + header + bob_keys + prekey)
+        noise.set_keypair_from_private_bytes(Keypair.STATIC, alice[32:])
+        noise.set_keypair_from_private_bytes(Keypair.EPHEMERAL, unhex(case["ephemeral_secret"]))
+        noise.set_keypair_from_public_bytes(Keypair.REMOTE_STATIC, prekey)
+        noise.start_handshake()
+        envelope = unhex(case["envelope"])
+        assert cbor2.dumps(cbor2.loads(envelope), canonical=True) == envelope
+        sealed = bytes(noise.write_message(envelope.ljust(len(payload) - around - 96, b"\0")))
+        assert sealed == payload[around:]
+        if around:
+            pair = derive("code pair", psk, bob_keys)
+            if case["name"] != "by a code":
+                shared = x["alice"].exchange(x["bob"].public_key())
+                pair = derive("pair", shared, psk, alice_keys, bob_keys)
+            mask = keyed(pair, sealed[:32])[:8]
+            prekey_id = derive("prekey id", prekey)[:4]
+            assert payload[:8] == mask[:4] + bytes(a ^ b for a, b in zip(mask[4:], prekey_id))
+        secret = cbor2.loads(envelope)[0]
+        assert cbor2.loads(header)[8] == receipt_chain(receipt_chain(secret))
+        assert derive("private message id", secret, *node_ids).hex() == case["message_id"]
+
+    body = base64.b32decode(code["code"].removeprefix("MESHLINK:") + "=" * (-len(code["code"][9:]) % 8))
+    content, secret = body[:-4], unhex(code["code_secret"])
+    assert body[-4:] == derive("code check", content)[:4]
+    assert content == b"\1" + bob_keys + secret + prekey + (1767225600).to_bytes(5, "big") + b"Bob"
+    assert derive("code psk", secret).hex() == code["code_psk"]
+    assert derive("code token", secret)[:16].hex() == code["code_token"]
+
+    def half(keys):
+        value = derive("safety number", keys)
+        for _ in range(5199):
+            value = derive("safety number", value, keys)
+        return "".join(f"{int.from_bytes(value[n : n + 5], 'big') % 100000:05}" for n in range(0, 30, 5))
+
+    digits = "".join(sorted([half(alice_keys), half(bob_keys)]))
+    assert number["number"] == " ".join(digits[n : n + 5] for n in range(0, 60, 5))
+
+
 warnings.simplefilter("ignore")
 secrets = nodes()
 bundles()
@@ -201,4 +262,5 @@ invalid_bundles()
 link(secrets)
 sets()
 reconcile()
+private(secrets)
 print("confirmed")

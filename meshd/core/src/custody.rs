@@ -73,8 +73,6 @@ pub(crate) struct Custody<S> {
     /// Intros that may still be tried.
     intros: Bucket,
     next_due_tl_ms: Option<u64>,
-    /// Whether this transaction deletes keys.
-    has_deleted_keys: bool,
 }
 
 impl<S: Store> Custody<S> {
@@ -112,7 +110,6 @@ impl<S: Store> Custody<S> {
             published: Vec::new(),
             intros: Bucket::new(limits::INTROS_PER_HOUR_MAX, now),
             next_due_tl_ms: None,
-            has_deleted_keys: false,
         };
         custody.reload()?;
         Ok(custody)
@@ -137,6 +134,19 @@ impl<S: Store> Custody<S> {
         self.dropped = dropped.try_into().map_or(0, u64::from_be_bytes);
         self.is_dropped_changed = false;
         self.next_expiry_tl_ms = self.store.next_expiry()?;
+        self.load_private()
+    }
+
+    /// Reads what private messages need; nothing while the store is locked, when they are only carried.
+    fn load_private(&mut self) -> Result<(), StoreError> {
+        if self.store.is_locked() {
+            self.contacts.clear();
+            self.pairs.clear();
+            self.invites.clear();
+            self.published.clear();
+            self.next_due_tl_ms = None;
+            return Ok(());
+        }
         self.load_contacts()?;
         self.load_invites()?;
         self.load_published()?;
@@ -280,13 +290,6 @@ impl<S: Store> Custody<S> {
         Ok(())
     }
 
-    /// Sees to it that deleted keys are gone from the store's log too.
-    pub(crate) fn after_commit(&mut self) {
-        if std::mem::take(&mut self.has_deleted_keys) {
-            self.store.forget_deleted();
-        }
-    }
-
     fn save_clock(&mut self, now: Now) -> Result<(), StoreError> {
         self.store.save_clock(self.timeline.save(now))?;
         self.clock_saved_mono_ms = Some(now.mono_ms);
@@ -297,7 +300,6 @@ impl<S: Store> Custody<S> {
     pub(crate) fn forget_transaction(&mut self) {
         self.events.clear();
         self.summary = None;
-        self.has_deleted_keys = false;
         self.clock_saved_mono_ms = None;
         // Trimming more often than needed costs nothing.
         self.events_since_trim = limits::TRIM_EVERY;

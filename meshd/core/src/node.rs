@@ -442,9 +442,7 @@ impl<S: Store> Node<S> {
         self.note_handed_out(now)?;
         self.save_dealings(now)?;
         self.custody.before_commit(now)?;
-        self.custody.store.commit()?;
-        self.custody.after_commit();
-        Ok(())
+        self.custody.store.commit()
     }
 
     /// Does something that writes. If the disk fails, the transaction is lost as a whole.

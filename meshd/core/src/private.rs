@@ -14,3 +14,6 @@ pub mod contact;
 pub(crate) mod envelope;
 pub mod safety;
 pub(crate) mod seal;
+
+#[cfg(test)]
+mod ordeal;

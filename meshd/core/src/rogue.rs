@@ -30,9 +30,15 @@ impl Rogue {
     }
 
     pub(crate) fn meet_with(limits: Limits) -> Self {
+        Self::meet_node(1, limits, |_| {})
+    }
+
+    /// Meets the node with keys made of `secret`, after `prepare` has done something to it.
+    pub(crate) fn meet_node(secret: u8, limits: Limits, prepare: impl FnOnce(&mut Node<MemStore>)) -> Self {
         let now = Now { mono_ms: 0, unix_ms: Some(NEW_YEAR_MS) };
-        let honest = Identity::from_bytes(&[1; 64]);
-        let mut node = Node::open(MemStore::new(), honest, [9; 32], limits, now).unwrap();
+        let honest = Identity::from_bytes(&[secret; 64]);
+        let mut node = Node::open(MemStore::new(), honest, [secret ^ 9; 32], limits, now).unwrap();
+        prepare(&mut node);
         node.handle(Input::Timeout, now).unwrap();
         let mut rogue = Self {
             node,

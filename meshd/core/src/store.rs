@@ -411,8 +411,6 @@ pub struct HandOver {
 /// until it is, [`Store::commit`] fails with the same error.
 #[allow(clippy::missing_errors_doc, reason = "said once, above")]
 pub trait Store {
-    /// Sees to it that what was deleted is in no log any more. Called after a commit that deleted keys; does its best.
-    fn forget_deleted(&mut self) {}
     /// Makes the transaction durable. On an error nothing of it happened and none is open.
     fn commit(&mut self) -> Result<(), StoreError>;
     /// Drops the transaction, if one is open.

@@ -8,6 +8,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use data_encoding::HEXLOWER;
+use snow::Builder;
+use zeroize::Zeroizing;
 
 use crate::bridged::Bridged;
 use crate::bundle::{BundleBytes, NewBundle};
@@ -20,8 +22,13 @@ use crate::id::BundleId;
 use crate::identity::Identity;
 use crate::limits::REKEY_FRAMES;
 use crate::mem::MemStore;
+use crate::noise::Primitives;
 use crate::post::Post;
 use crate::prekeys::Prekeys;
+use crate::private::code::Code;
+use crate::private::envelope::Envelope;
+use crate::private::safety::safety_number;
+use crate::private::seal::{Address, PairKey, PrekeySecret, hedged, seal};
 use crate::profile::Profile;
 use crate::receipt::{Commitment, Receipt, Stage};
 use crate::reconcile::walk::Walker;
@@ -421,6 +428,138 @@ fn sets() {
         ]);
     }
     file.check("sets.json");
+}
+
+/// A message from alice to bob, with what somebody else needs to make it again.
+#[test]
+fn private_messages() {
+    let mut file = File::new(
+        "Private messages from alice to bob, whose prekey has the secret 0x03 thirty-two times. The ephemeral \
+         secret follows from this implementation's own randomness; everything else from the specification.",
+    );
+    let (alice, bob) = (alice(), bob());
+    let prekey = PrekeySecret::from_bytes(&[3; 32]);
+    let code = Code {
+        keys: bob.public(),
+        secret: Zeroizing::new([9; 32]),
+        prekey: prekey.public,
+        expires_unix_s: 1_767_225_600,
+        name: Some("Bob".to_owned()),
+    };
+    let text = Some("See you at six".to_owned());
+    let plain = Envelope { secret: [5; 16], text, ..Envelope::default() };
+    let by_code = Envelope {
+        sender_ed: Some(alice.public().ed),
+        token: Some(code.token()),
+        prekey: Some([0x5a; 32]),
+        ..plain.clone()
+    };
+    let intro = Envelope { sender_ed: Some(alice.public().ed), ..plain.clone() };
+    let zero = [0; 32];
+    let psk = code.psk();
+    let pair = |psk| PairKey::new(&alice, &bob.public(), psk, true).unwrap();
+    let of_code = PairKey::of_code(&psk, &bob.public());
+    for (name, envelope, psk, pair) in [
+        ("to a contact, without a key shared by a code", &plain, &zero, Some(pair(&zero))),
+        ("to a contact, with a key shared by a code", &plain, &psk, Some(pair(&psk))),
+        ("by a code", &by_code, &psk, Some(of_code)),
+        ("an intro", &intro, &zero, None),
+    ] {
+        let commitment = Some(Commitment::of(&envelope.secret));
+        let bare = Header { created_unix_ms: None, salt: None, commitment, ..header(Kind::Sealed) };
+        let public = bob.public();
+        let address = Address { recipient: &public, prekey: &prekey.public, psk, pair: pair.as_ref() };
+        let bundle = seal(&alice, &address, bare, &envelope.encode(), [0xc0; 32]).unwrap();
+        let around = if pair.is_some() { 8 } else { 0 };
+        let mut padded = envelope.encode().to_vec();
+        padded.resize(bundle.payload.len() - around - 96, 0);
+        let seed = hedged([0xc0; 32], &alice, &address, &padded);
+        file.case(&[
+            ("name", Text(name)),
+            ("prekey_secret", Hex(prekey.bytes())),
+            ("psk", Hex(psk)),
+            ("ephemeral_secret", Hex(&Entropy::new(&seed).draw::<32>())),
+            ("envelope", Hex(&envelope.encode())),
+            ("header", Hex(&bundle.header_bytes)),
+            ("payload", Hex(&bundle.payload)),
+            ("id", Hex(&bundle.id.0)),
+            ("message_id", Hex(&envelope.message_id(&alice.node_id(), &bob.node_id()).0)),
+        ]);
+    }
+    file.case(&[
+        ("name", Text("a code of bob's")),
+        ("code", Text(&code.to_string())),
+        ("code_secret", Hex(&code.secret[..])),
+        ("code_psk", Hex(&psk)),
+        ("code_token", Hex(&code.token())),
+        ("prekey_id", Hex(&prekey.id().0)),
+    ]);
+    let number = safety_number(&alice.public(), &bob.public());
+    file.case(&[("name", Text("the safety number of alice and bob")), ("number", Text(&number))]);
+    file.check("private.json");
+}
+
+#[test]
+fn published_noise_vectors_are_met() {
+    let text = include_str!("../../../docs/vectors/noise.json");
+    // The file's cases are flat objects of strings; this reads just that.
+    let cases = text.split("\"name\": \"").skip(1).map(|case| {
+        let (name, rest) = case.split_once('"').unwrap();
+        let value = |field: &str| -> Option<Vec<u8>> {
+            let (_, rest) = rest.split_once(&format!("\"{field}\": \""))?;
+            Some(HEXLOWER.decode(rest.split('"').next()?.as_bytes()).unwrap())
+        };
+        (
+            name.to_owned(),
+            [
+                "init_prologue",
+                "init_static",
+                "init_ephemeral",
+                "init_remote_static",
+                "resp_static",
+                "resp_ephemeral",
+                "handshake_hash",
+            ]
+            .map(value),
+            (1..=6)
+                .map_while(|n| Some((value(&format!("payload_{n}"))?, value(&format!("ciphertext_{n}"))?)))
+                .collect::<Vec<_>>(),
+        )
+    });
+    let mut met = 0;
+    for (name, [prologue, is, ie, irs, rs, re, hash], messages) in cases {
+        let build = |secret: &Option<Vec<u8>>, ephemeral: &Option<Vec<u8>>, remote: &Option<Vec<u8>>| {
+            let resolver = Box::new(Primitives::new([0; 32]));
+            let mut builder = Builder::with_resolver(name.parse().unwrap(), resolver)
+                .prologue(prologue.as_ref().unwrap())
+                .unwrap()
+                .local_private_key(secret.as_ref().unwrap())
+                .unwrap();
+            if let Some(ephemeral) = ephemeral {
+                builder = builder.fixed_ephemeral_key_for_testing_only(ephemeral);
+            }
+            match remote {
+                Some(key) => builder.remote_public_key(key).unwrap(),
+                None => builder,
+            }
+        };
+        let mut one = build(&is, &ie, &irs).build_initiator().unwrap();
+        let mut other = build(&rs, &re, &None).build_responder().unwrap();
+        let mut n = 0;
+        while !one.is_handshake_finished() {
+            let (payload, expected) = &messages[n];
+            let (mut frame, mut plain) = ([0; 512], [0; 512]);
+            let (from, to) = if n % 2 == 0 { (&mut one, &mut other) } else { (&mut other, &mut one) };
+            let length = from.write_message(payload, &mut frame).unwrap();
+            assert_eq!(&frame[..length], expected, "{name}, message {n}");
+            let length = to.read_message(&frame[..length], &mut plain).unwrap();
+            assert_eq!(&plain[..length], payload);
+            n += 1;
+        }
+        assert_eq!(Some(one.get_handshake_hash().to_vec()), hash, "{name}");
+        met += 1;
+    }
+    assert_eq!(met, 2);
 }
 
 #[test]

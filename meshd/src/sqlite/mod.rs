@@ -205,11 +205,6 @@ impl Store for SqliteStore {
         Ok(())
     }
 
-    /// Old pages are in the log until it is moved into the database; if that fails now, a later commit does it.
-    fn forget_deleted(&mut self) {
-        let _ = self.db.checkpoint_whole();
-    }
-
     fn rollback(&mut self) {
         self.db.rollback();
         self.reload();

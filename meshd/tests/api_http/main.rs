@@ -2,6 +2,7 @@
 
 mod attack_matrix;
 mod client;
+mod contacts;
 mod contract;
 mod document;
 mod guide;

@@ -51,9 +51,9 @@ fn what_this_version_cannot_send_is_said_clearly() {
         assert_eq!(answer.status, 422, "{body}");
         answer.problem()
     };
-    let node = "a".repeat(32);
-    for to in ["alice", "group:1", node.as_str(), ""] {
-        assert_eq!(send(json!({"text": "x", "to": to})), "recipient_unsupported", "{to}");
+    assert_eq!(send(json!({"text": "x", "to": "group:1"})), "recipient_unsupported");
+    for to in ["alice", "@alice", ""] {
+        assert_eq!(send(json!({"text": "x", "to": to})), "unknown_recipient", "{to}");
     }
     assert_eq!(send(json!({"text": "x", "attachments": ["a"]})), "attachments_unsupported");
     assert_eq!(send(json!({"text": ""})), "empty_text");

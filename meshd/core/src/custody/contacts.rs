@@ -267,7 +267,6 @@ impl<S: Store> Custody<S> {
         }
         self.pairs.remove(id);
         self.store.remove_record(Shelf::Contact, &id.0)?;
-        self.has_deleted_keys = true;
         self.log(Event::ContactChanged { peer: *id }, now)?;
         Ok(true)
     }
@@ -310,7 +309,7 @@ impl<S: Store> Custody<S> {
     }
 
     pub(super) fn forget_code(&mut self, key: &[u8]) -> Result<(), StoreError> {
-        self.has_deleted_keys |= self.store.remove_record(Shelf::Invite, key)?;
+        self.store.remove_record(Shelf::Invite, key)?;
         self.load_invites()
     }
 

@@ -381,6 +381,9 @@ impl<S: Store> Custody<S> {
     }
 
     fn sent_as(&self, name: &[u8]) -> Result<Option<BundleId>, StoreError> {
+        if self.store.is_locked() {
+            return Ok(None);
+        }
         let found = self.store.record(Shelf::Sent, &sent_key(name))?;
         Ok(found.and_then(|id| id.as_slice().try_into().ok()).map(BundleId))
     }

@@ -65,7 +65,7 @@ impl<S: Store> Custody<S> {
 
     /// Publishes new prekeys if there are none, or the old ones are old.
     pub(super) fn renew_prekeys(&mut self, now: Now) -> Result<(), StoreError> {
-        if !self.is_reachable {
+        if !self.is_reachable || self.store.is_locked() {
             return Ok(());
         }
         let own = self.own_prekeys()?;
@@ -169,9 +169,7 @@ impl<S: Store> Custody<S> {
     }
 
     pub(super) fn delete_prekey(&mut self, key: &[u8]) -> Result<(), StoreError> {
-        if self.store.remove_record(Shelf::Prekey, key)? {
-            self.has_deleted_keys = true;
-        }
+        self.store.remove_record(Shelf::Prekey, key)?;
         self.published.retain(|secret| published_key(secret.id()) != key);
         Ok(())
     }

@@ -203,7 +203,7 @@ fn builder<'b>(prologue: &'b [u8], psk: &'b Psk, seed: [u8; 32]) -> Builder<'b> 
 
 /// The ephemeral key's seed. It depends on what is sealed and on the sender's secret too: a machine that is set
 /// back to an earlier state and draws the same again does not seal two things with one key (threat C-08).
-fn hedged(seed: [u8; 32], sender: &Identity, address: &Address<'_>, padded: &[u8]) -> [u8; 32] {
+pub(crate) fn hedged(seed: [u8; 32], sender: &Identity, address: &Address<'_>, padded: &[u8]) -> [u8; 32] {
     let mut hasher = blake3::Hasher::new_derive_key(EPHEMERAL_CONTEXT);
     hasher.update(&seed);
     hasher.update(sender.agreement_secret());

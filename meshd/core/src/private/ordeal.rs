@@ -1,0 +1,244 @@
+//! Private mail in the hands of carriers that lose, delay, reorder, double and invent it.
+//!
+//! Two honest nodes that never meet: a rogue beside each brings what it wants, in the order it wants.
+
+use crate::bundle::{BundleBytes, NewBundle};
+use crate::canonical::Extensions;
+use crate::draft::{ContactDraft, PrivateDraft};
+use crate::event::LinkKind;
+use crate::header::{Header, Kind};
+use crate::id::{BundleId, NodeId, Seq};
+use crate::limits::{INTROS_PER_HOUR_MAX, Limits};
+use crate::receipt::Commitment;
+use crate::rogue::Rogue;
+use crate::store::{OfferKey, Priority, Shelf, Store, StoredBundle};
+use crate::wire::{Carried, Message};
+
+const DAY_MS: u64 = 24 * 3600 * 1000;
+
+/// A node that can be written to, and the rogue beside it.
+fn person(secret: u8) -> Rogue {
+    let mut rogue = Rogue::meet_node(secret, Limits::default(), |node| node.set_reachable());
+    rogue.hear();
+    rogue
+}
+
+/// What a node holds.
+fn bundles(of: &Rogue) -> Vec<StoredBundle> {
+    let store = of.node.store();
+    let offers = store.offers(OfferKey::START, 100_000).unwrap();
+    offers.iter().map(|offer| store.bundle(&offer.id).unwrap().unwrap()).collect()
+}
+
+/// Private ones among them, as they were made.
+fn sealed(of: &Rogue) -> Vec<StoredBundle> {
+    bundles(of).into_iter().filter(|bundle| bundle.kind == 4 && bundle.ingress.is_none()).collect()
+}
+
+/// Brings a node a bundle that was that long under way; what it answers.
+fn bring(to: &mut Rogue, bundle: &StoredBundle, age_ms: u64) -> Vec<String> {
+    let bytes = BundleBytes { header: &bundle.header, payload: &bundle.payload, auth: &bundle.auth };
+    to.say(&[Message::Bundle(Carried { age_ms, hops: 3, copies: 1, bytes })]);
+    to.hear_words()
+}
+
+fn bring_all(from: &Rogue, to: &mut Rogue) {
+    for bundle in bundles(from) {
+        bring(to, &bundle, 0);
+    }
+}
+
+fn id(of: &Rogue) -> NodeId {
+    of.node.id()
+}
+
+fn send(from: &mut Rogue, to: &Rogue, text: &str) -> BundleId {
+    let (to, text) = (id(to), text.to_owned());
+    let draft = PrivateDraft { to, text, lifetime_s: None, priority: Priority::Normal, reply_to: None };
+    let sent = from.node.submit_private(draft, from.now).unwrap();
+    from.hear();
+    sent
+}
+
+fn texts(of: &Rogue) -> Vec<String> {
+    let messages = of.node.store().messages_after(Seq(0), 10_000).unwrap();
+    messages.into_iter().filter(|message| !message.own).map(|message| message.text).collect()
+}
+
+/// Two who know each other.
+fn friends() -> (Rogue, Rogue) {
+    let (mut ana, mut bob) = (person(1), person(2));
+    let code = bob.node.make_code(false, bob.now).unwrap();
+    let draft = ContactDraft { code: Some(code), ..ContactDraft::default() };
+    ana.node.add_contact(draft, ana.now).unwrap();
+    ana.hear();
+    for _ in 0..2 {
+        bring_all(&ana, &mut bob);
+        bring_all(&bob, &mut ana);
+    }
+    assert!(ana.node.contact(&id(&bob)).unwrap().is_heard);
+    assert!(bob.node.contact(&id(&ana)).unwrap().is_heard);
+    (ana, bob)
+}
+
+#[test]
+fn two_hundred_messages_in_reverse_with_a_third_lost_and_brought_days_later_all_open_once() {
+    let (mut ana, mut bob) = friends();
+    let greetings = sealed(&ana).len();
+    for n in 0..200 {
+        send(&mut ana, &bob, &format!("message {n}"));
+    }
+    let mut mail = sealed(&ana).split_off(greetings);
+    assert_eq!(mail.len(), 200);
+    mail.reverse();
+    let (lost, first): (Vec<_>, Vec<_>) = mail.iter().enumerate().partition(|(n, _)| n % 10 < 3);
+    assert_eq!(lost.len(), 60);
+    for (_, bundle) in &first {
+        bring(&mut bob, bundle, 60_000);
+    }
+    let expected: Vec<String> = (0..200).rev().map(|n| format!("message {n}")).collect();
+    let of = |part: &[(usize, &StoredBundle)]| -> Vec<String> {
+        part.iter().map(|(n, _)| expected[*n].clone()).collect()
+    };
+    assert_eq!(texts(&bob), of(&first));
+    bob.pass(4 * DAY_MS);
+    bob.reconnect(LinkKind::Lan);
+    bob.hear();
+    for (_, bundle) in &lost {
+        bring(&mut bob, bundle, 4 * DAY_MS);
+    }
+    assert_eq!(texts(&bob), [of(&first), of(&lost)].concat());
+    // And everything once more, by somebody else.
+    for bundle in &mail {
+        bring(&mut bob, bundle, 5 * DAY_MS);
+    }
+    assert_eq!(texts(&bob).len(), 200);
+}
+
+#[test]
+fn c09_one_message_brought_three_times_over_days_is_shown_once() {
+    let (mut ana, mut bob) = friends();
+    send(&mut ana, &bob, "once");
+    let bundle = sealed(&ana).pop().unwrap();
+    for day in 0..3 {
+        bring(&mut bob, &bundle, day * DAY_MS);
+        bob.pass(DAY_MS);
+        bob.reconnect(LinkKind::Lan);
+        bob.hear();
+    }
+    assert_eq!(texts(&bob), ["once"]);
+}
+
+#[test]
+fn r01_r02_a_forgotten_message_played_back_young_is_not_shown_again() {
+    for days in [1, 6, 13, 20, 40] {
+        let (mut ana, mut bob) = friends();
+        let message = send(&mut ana, &bob, "long ago");
+        let bundle = sealed(&ana).pop().unwrap();
+        bring(&mut bob, &bundle, 0);
+        assert_eq!(texts(&bob), ["long ago"]);
+        bob.node.forget(&message, bob.now).unwrap();
+        for _ in 0..days {
+            bob.pass(DAY_MS);
+        }
+        bob.reconnect(LinkKind::Lan);
+        bob.hear();
+        // Its carrier says it was just made.
+        bring(&mut bob, &bundle, 0);
+        assert_eq!(texts(&bob), Vec::<String>::new(), "{days} days");
+    }
+}
+
+#[test]
+fn c10_whoever_takes_the_disk_after_a_fortnight_opens_nothing_recorded_before() {
+    let (mut ana, mut bob) = friends();
+    for n in 0..20 {
+        send(&mut ana, &bob, &format!("{n}"));
+    }
+    let recorded = sealed(&ana);
+    for _ in 0..15 {
+        bob.pass(DAY_MS);
+    }
+    // The thief runs the node's own program on the node's own disk, with nothing remembered as seen.
+    let mut disk = bob.node.store().clone();
+    let seen = disk.records(Shelf::Opened, &[], 1_000).unwrap();
+    for (key, _) in seen {
+        disk.remove_record(Shelf::Opened, &key).unwrap();
+    }
+    let mut thief = bob;
+    *thief.node.store_mut() = disk;
+    thief.reconnect(LinkKind::Lan);
+    thief.hear();
+    for bundle in &recorded {
+        bring(&mut thief, bundle, 0);
+    }
+    assert_eq!(texts(&thief), Vec::<String>::new());
+}
+
+#[test]
+fn c17_whatever_is_wrong_with_a_sealed_bundle_the_answer_is_the_same() {
+    let (mut ana, mut bob) = friends();
+    send(&mut ana, &bob, "hello");
+    let good = sealed(&ana).pop().unwrap();
+    let altered = |change: &dyn Fn(&mut Vec<u8>)| {
+        let mut payload = good.payload.clone();
+        change(&mut payload);
+        StoredBundle { payload, ..good.clone() }
+    };
+    let wrong = [
+        altered(&|payload| payload[0] ^= 1),
+        altered(&|payload| payload[5] ^= 1),
+        altered(&|payload| payload[20] ^= 1),
+        altered(&|payload| payload[70] ^= 1),
+        altered(&|payload| *payload.last_mut().unwrap() ^= 1),
+    ];
+    for bundle in &wrong {
+        assert_eq!(bring(&mut bob, bundle, 0), ["stored 1"]);
+    }
+    assert_eq!(texts(&bob), Vec::<String>::new());
+    assert_eq!(bring(&mut bob, &good, 0), ["stored 1"]);
+    assert_eq!(texts(&bob), ["hello"]);
+}
+
+/// An intro for nobody; `n` makes it another one.
+fn intro(n: u32) -> NewBundle {
+    let mut commitment = [0; 16];
+    commitment[..4].copy_from_slice(&n.to_be_bytes());
+    let header = Header {
+        kind: Kind::Intro,
+        created_unix_ms: None,
+        lifetime_s: 3_600,
+        priority: Priority::Normal,
+        payload_bytes: 0,
+        origin: None,
+        salt: None,
+        commitment: Some(Commitment(commitment)),
+        extensions: Extensions::default(),
+    };
+    let mut payload = vec![7; 256];
+    payload[..4].copy_from_slice(&n.to_be_bytes());
+    NewBundle::unsigned(header, payload)
+}
+
+#[test]
+fn c17_ten_thousand_foreign_intros_cost_a_bounded_number_of_tries() {
+    let mut bob = person(2);
+    let (mut stored, mut busy) = (0, 0);
+    for batch in 0..200 {
+        let intros: Vec<NewBundle> = (0..50).map(|n| intro(batch * 50 + n)).collect();
+        let messages: Vec<Message<'_>> = intros
+            .iter()
+            .map(|intro| Message::Bundle(Carried { age_ms: 0, hops: 1, copies: 1, bytes: intro.bytes() }))
+            .collect();
+        bob.say(&messages);
+        for word in bob.hear_words() {
+            let count = |word: &str| word.rsplit(' ').next().and_then(|n| n.parse::<u64>().ok()).unwrap();
+            match word.as_str() {
+                word if word.starts_with("stored") => stored += count(word),
+                word if word.starts_with("refused Busy") => busy += count(word),
+                other => panic!("{other}"),
+            }
+        }
+    }
+    assert_eq!((stored, busy), (INTROS_PER_HOUR_MAX, 10_000 - INTROS_PER_HOUR_MAX));
+}
