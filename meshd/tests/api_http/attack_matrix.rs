@@ -110,8 +110,16 @@ impl Target {
         let read = |path: &str| client.get(path).ok();
         let status = read("/v1/status");
         let shown = [status["cursor"].clone(), status["messages"].clone(), status["name"].clone()];
-        let mut lists =
-            ["/v1/messages", "/v1/channels", "/v1/tokens", "/v1/peers", "/v1/config", "/v1/log", "/v1/contacts"].map(read);
+        let mut lists = [
+            "/v1/messages",
+            "/v1/channels",
+            "/v1/tokens",
+            "/v1/peers",
+            "/v1/config",
+            "/v1/log",
+            "/v1/contacts",
+        ]
+        .map(read);
         // When a token was used is meant to change.
         for token in lists[2]["items"].as_array_mut().expect("items") {
             token["last_used_at"] = Value::Null;
