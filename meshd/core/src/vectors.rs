@@ -499,6 +499,26 @@ fn private_messages() {
     file.check("private.json");
 }
 
+/// A handshake with the keys of a published vector, over the primitives that replace snow's own.
+fn keys<'a>(
+    pattern: &str,
+    prologue: &'a [u8],
+    secret: &'a Option<Vec<u8>>,
+    ephemeral: &'a Option<Vec<u8>>,
+    remote: &'a Option<Vec<u8>>,
+) -> Builder<'a> {
+    let resolver = Box::new(Primitives::new([0; 32]));
+    let mut builder = Builder::with_resolver(pattern.parse().unwrap(), resolver);
+    builder = builder.prologue(prologue).unwrap().local_private_key(secret.as_ref().unwrap()).unwrap();
+    if let Some(ephemeral) = ephemeral {
+        builder = builder.fixed_ephemeral_key_for_testing_only(ephemeral);
+    }
+    match remote {
+        Some(key) => builder.remote_public_key(key).unwrap(),
+        None => builder,
+    }
+}
+
 #[test]
 fn published_noise_vectors_are_met() {
     let text = include_str!("../../../docs/vectors/noise.json");
@@ -528,23 +548,10 @@ fn published_noise_vectors_are_met() {
     });
     let mut met = 0;
     for (name, [prologue, is, ie, irs, rs, re, hash], messages) in cases {
-        let build = |secret: &Option<Vec<u8>>, ephemeral: &Option<Vec<u8>>, remote: &Option<Vec<u8>>| {
-            let resolver = Box::new(Primitives::new([0; 32]));
-            let mut builder = Builder::with_resolver(name.parse().unwrap(), resolver)
-                .prologue(prologue.as_ref().unwrap())
-                .unwrap()
-                .local_private_key(secret.as_ref().unwrap())
-                .unwrap();
-            if let Some(ephemeral) = ephemeral {
-                builder = builder.fixed_ephemeral_key_for_testing_only(ephemeral);
-            }
-            match remote {
-                Some(key) => builder.remote_public_key(key).unwrap(),
-                None => builder,
-            }
-        };
-        let mut one = build(&is, &ie, &irs).build_initiator().unwrap();
-        let mut other = build(&rs, &re, &None).build_responder().unwrap();
+        let prologue = prologue.unwrap();
+        let one = keys(&name, &prologue, &is, &ie, &irs).build_initiator();
+        let other = keys(&name, &prologue, &rs, &re, &None).build_responder();
+        let (mut one, mut other) = (one.unwrap(), other.unwrap());
         let mut n = 0;
         while !one.is_handshake_finished() {
             let (payload, expected) = &messages[n];
