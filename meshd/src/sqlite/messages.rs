@@ -139,7 +139,7 @@ pub(super) fn after(store: &SqliteStore, after: Seq, limit: usize) -> Result<Vec
 
 pub(super) fn pending(db: &Connection, until: Seq, limit: usize) -> Result<Vec<BundleId>, StoreError> {
     let query = "SELECT id FROM message WHERE status = ?1 AND status <> 1 AND own = 1 AND seq <= ?2 ORDER BY seq LIMIT ?3";
-    let params = [i64::from(status(MessageStatus::Pending)), int(until.0), rows_max(limit)];
+    let params = [status(MessageStatus::Pending), int(until.0), rows_max(limit)];
     db.all(query, params, |row| get(row, 0))
 }
 
