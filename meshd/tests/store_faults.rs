@@ -105,7 +105,7 @@ fn the_child_fills_the_disk() {
     // What is dropped makes room, with none to spare on the disk once the log is moved.
     std::fs::write(&room, (10_000 * 1024).to_string()).expect("another disk");
     for n in 1..=kept {
-        store.drop_bundle(&bundle(n).id, 1_000).and_then(|()| store.commit()).expect("there is room again");
+        store.drop_bundle(&bundle(n).id, 1_000).and_then(|_| store.commit()).expect("there is room again");
     }
     store.probe().expect("there is room");
     let FileUse { database_bytes, log_bytes, .. } = store.file_use().expect("readable");

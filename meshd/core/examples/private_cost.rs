@@ -43,7 +43,7 @@ fn carry(from: &mut Node<MemStore>, to: &mut Node<MemStore>) -> (usize, Duration
     for frame in &frames {
         to.handle(Input::Frame { link: LINK, bytes: frame }, NOW).unwrap();
     }
-    drop(to.commit(NOW).unwrap());
+    to.commit(NOW).unwrap();
     (frames.len(), started.elapsed())
 }
 
@@ -89,8 +89,8 @@ fn main() {
     assert_eq!(received, MESSAGES, "all opened");
 
     let offers = bob.store().offers(OfferKey::START, MESSAGES * 2).unwrap();
-    let bundle = offers.iter().filter_map(|offer| bob.store().bundle(&offer.id).unwrap());
-    let bundle = bundle.filter(|bundle| bundle.kind == 4).next_back().unwrap();
+    let mut bundles = offers.iter().filter_map(|offer| bob.store().bundle(&offer.id).unwrap());
+    let bundle = bundles.rfind(|bundle| bundle.kind == 4).unwrap();
     let each = |took: Duration| took.as_secs_f64() * 1e6 / MESSAGES as f64;
     println!("{MESSAGES} messages of {} bytes", text.len());
     println!("seal_us {:.0}", each(sealing));

@@ -1,5 +1,7 @@
 //! Private messages between nodes: contacts, sealing, receipts, and what carriers see of it.
 
+#![allow(clippy::unwrap_used, reason = "a net whose parts fail is a failed test")]
+
 mod net;
 
 use meshlink_core::node::{ContactDraft, ContactError, PrivateDraft, SubmitError};
