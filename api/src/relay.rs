@@ -36,6 +36,9 @@ pub const NAME_BYTES_MAX: usize = 128;
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
 /// `Data` payload bytes a node may have under way to one handle.
 pub const WINDOW_BYTES: u32 = 128 * 1024;
+/// WebSocket pings and pongs a relay takes from one client in a second. A node follows each text with a ping, to
+/// hear when the relay has taken it, so this is no less than the texts it lets out in a second.
+pub const CONTROL_FRAMES_PER_S: u32 = 200;
 /// Bytes of a [`MeshFrame`] before its payload.
 pub const HEADER_BYTES: usize = 5;
 

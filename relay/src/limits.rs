@@ -66,10 +66,9 @@ pub(crate) const LINKS_PER_NODE_MAX: usize = 256;
 pub(crate) const PING_AFTER_MS: u64 = 25_000;
 /// A client that was silent for this long is gone: cut.
 pub(crate) const SILENCE_MS_MAX: u64 = 60_000;
-/// Pings and pongs a client may send per second; a burst of five seconds' worth is let through. [Y-05]
-pub(crate) const CONTROL_FRAMES_PER_S: u32 = 10;
-/// See [`CONTROL_FRAMES_PER_S`].
-pub(crate) const CONTROL_FRAMES_BURST: u32 = 50;
+/// Pings and pongs a client may send at once; in the long run
+/// [`meshlink_api::relay::CONTROL_FRAMES_PER_S`]. [Y-05]
+pub(crate) const CONTROL_FRAMES_BURST: u32 = 400;
 
 /// From a close frame or an HTTP answer until the connection is dropped, whatever the other side does. [Y-05]
 pub(crate) const CLOSE_MS_MAX: u64 = 3_000;

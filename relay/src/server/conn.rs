@@ -5,11 +5,11 @@ use crate::address_book::Address;
 use crate::frame::Decoder;
 use crate::hub::{Allowance, ClientId, Outbox};
 use crate::limits::{
-    CLOSE_MS_MAX, CONTROL_FRAMES_BURST, CONTROL_FRAMES_PER_S, HEAD_MS_MAX, MESSAGE_MS_MAX, PING_AFTER_MS,
-    SILENCE_MS_MAX,
+    CLOSE_MS_MAX, CONTROL_FRAMES_BURST, HEAD_MS_MAX, MESSAGE_MS_MAX, PING_AFTER_MS, SILENCE_MS_MAX,
 };
 use crate::metrics::Cut;
 use crate::request::Head;
+use meshlink_api::relay::CONTROL_FRAMES_PER_S;
 use std::net::IpAddr;
 
 #[derive(Debug)]

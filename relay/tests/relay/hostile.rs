@@ -147,6 +147,18 @@ fn y05_a_flood_of_pings_or_pongs_is_ended() {
 }
 
 #[test]
+fn y05_a_node_that_follows_each_of_many_texts_with_a_ping_is_no_flood() {
+    let relay = Program::start(&["--max-rate", "0"]);
+    let mut node = Client::node(relay.address, "chatty");
+    let text = br#"{"type":"TEXT","payload":"one of many","senderId":"x","timestamp":1}"#;
+    for n in 0..300_u32 {
+        node.send(0x81, text);
+        node.send(0x89, &n.to_be_bytes());
+        assert_eq!(node.receive(), Frame::Pong(n.to_be_bytes().to_vec()), "after {n} texts");
+    }
+}
+
+#[test]
 fn y05_connections_that_come_and_go_without_closing_leave_nothing_behind() {
     let relay = Program::start(&[]);
     let mut watcher = Client::node(relay.address, "watcher");

@@ -10,7 +10,7 @@
 
 use std::time::Duration;
 
-use meshlink_api::relay::{ErrorFrame, MESSAGE_BYTES_MAX, Text};
+use meshlink_api::relay::{CONTROL_FRAMES_PER_S, ErrorFrame, MESSAGE_BYTES_MAX, Text};
 use meshlink_core::{BridgedPost, MessageRecord, MessageStatus, Node, Seq, StoreError};
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -30,6 +30,8 @@ const GATHER: Duration = Duration::from_millis(10);
 const MARK_AFTER: Duration = Duration::from_millis(100);
 /// Texts a second. Relays refuse a client that says more than their `--max-rate`, 200 by default.
 const APART: Duration = Duration::from_millis(10);
+/// Each text has a ping behind it, and relays cut whoever sends too many of those.
+const _: () = assert!(1_000 / APART.as_millis() < CONTROL_FRAMES_PER_S as u128);
 /// Pause after a relay said that this was too much.
 const TOO_MUCH: Duration = Duration::from_secs(1);
 
