@@ -171,6 +171,9 @@ pub const TRIM_EVERY: u64 = 256;
 pub const CLOCK_SAVE_MS: u64 = 10_000;
 /// An idle node saves its clocks this often, in milliseconds: one hour.
 pub const CLOCK_SAVE_IDLE_MS: u64 = 3_600_000;
+/// What neighbours say about bundles they were sent is committed after this time at the latest, in
+/// milliseconds: a commit of its own for each answer would be a second one for each message.
+pub const PATIENCE_MS: u64 = 50;
 /// After a full disk, the node tries whether there is room again this often, in milliseconds.
 pub const PROBE_MS: u64 = 2_000;
 

@@ -150,6 +150,8 @@ pub struct Node<S> {
     dealings_saved_mono_ms: Option<u64>,
     closes: VecDeque<(LinkId, CloseReason)>,
     events: VecDeque<LoggedEvent>,
+    /// By when the open transaction is to be committed.
+    commit_by_mono_ms: Option<u64>,
     /// Why the transaction was lost, until a commit has said so.
     lost: Option<StoreError>,
     /// When to try again whether the full disk has room.
@@ -184,6 +186,7 @@ impl<S: Store> Node<S> {
             transports: BTreeMap::new(),
             closes: VecDeque::new(),
             events: VecDeque::new(),
+            commit_by_mono_ms: None,
             lost: None,
             probe_mono_ms: None,
             is_unsettled: true,
@@ -349,7 +352,7 @@ impl<S: Store> Node<S> {
                 self.write(now, |node| node.on_link_down(link, now))
             }
             Input::Frame { link, bytes } if self.links.contains_key(&link) => {
-                self.write(now, |node| node.on_frame(link, bytes, now))
+                self.note(now, |node| node.on_frame(link, bytes, now))
             }
             Input::LinkDown { .. } | Input::Frame { .. } => Ok(()),
             Input::Rssi { link, dbm } => {
@@ -368,6 +371,7 @@ impl<S: Store> Node<S> {
     /// Nothing since the last commit has happened: the store is rolled back, all links are closed (with the
     /// next outbox). After [`StoreError::Full`] the node takes nothing in until there is room again.
     pub fn commit(&mut self, now: Now) -> Result<Outbox<'_, S>, StoreError> {
+        self.commit_by_mono_ms = None;
         if let Some(error) = self.lost.take() {
             return Err(error);
         }
@@ -383,6 +387,17 @@ impl<S: Store> Node<S> {
         let spare = self.events.len().saturating_sub(limits::EVENTS_WAITING_MAX);
         self.events.drain(..spare);
         Ok(Outbox::new(self))
+    }
+
+    /// Whether somebody waits for what a commit would let out: a neighbour for a frame, a user for an event or
+    /// for the answer to a failure. Until then a driver may take more into the transaction: each commit waits
+    /// for the disk, and wears it. Whoever was promised an answer is the driver's business. Any other call
+    /// may change it.
+    pub fn is_commit_due(&self, now: Now) -> bool {
+        self.lost.is_some()
+            || !self.closes.is_empty()
+            || self.commit_by_mono_ms.is_some_and(|by| now.mono_ms >= by)
+            || self.links_with_frames().next().is_some()
     }
 
     /// Whether the disk takes what is submitted.
@@ -419,6 +434,7 @@ impl<S: Store> Node<S> {
             due.map(|mono_ms| Deadline { mono_ms, reason: "a key, receipt or message is due" }),
             sweep.map(|mono_ms| Deadline { mono_ms, reason: "a bundle expires" }),
             Some(Deadline { mono_ms: self.custody.next_clock_save_mono_ms(), reason: "save the clocks" }),
+            self.commit_by_mono_ms.map(|mono_ms| Deadline { mono_ms, reason: "commit what became true" }),
         ];
         let of_links = self.links.values().filter_map(links::link_deadline);
         let of_links = of_links.map(|(mono_ms, reason)| Deadline { mono_ms, reason });
@@ -445,8 +461,26 @@ impl<S: Store> Node<S> {
         self.custody.store.commit()
     }
 
-    /// Does something that writes. If the disk fails, the transaction is lost as a whole.
+    /// Does something that writes, and that somebody waits for.
     fn write<T, E: From<StoreError> + AsStoreError>(
+        &mut self,
+        now: Now,
+        work: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let result = self.note(now, work);
+        self.commit_by(now.mono_ms);
+        result
+    }
+
+    /// Has the open transaction committed by then.
+    fn commit_by(&mut self, mono_ms: u64) {
+        if self.custody.store.is_dirty() {
+            self.commit_by_mono_ms = Some(self.commit_by_mono_ms.map_or(mono_ms, |by| by.min(mono_ms)));
+        }
+    }
+
+    /// Does something that may write. If the disk fails, the transaction is lost as a whole.
+    fn note<T, E: From<StoreError> + AsStoreError>(
         &mut self,
         now: Now,
         work: impl FnOnce(&mut Self) -> Result<T, E>,

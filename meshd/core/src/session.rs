@@ -55,6 +55,15 @@ pub(crate) enum Stop {
     Store(StoreError),
 }
 
+/// Whether somebody waits for what a frame brought.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Urgency {
+    /// Its sender or a user does.
+    Now,
+    /// It only says what became of bundles that this node had sent.
+    MayWait,
+}
+
 impl From<StoreError> for Stop {
     fn from(error: StoreError) -> Self {
         Self::Store(error)

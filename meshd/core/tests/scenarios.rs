@@ -2,8 +2,9 @@
 
 mod net;
 
+use meshlink_core::limits::PATIENCE_MS;
 use meshlink_core::store::{HandOverStep, Known};
-use meshlink_core::{Event, LinkKind, LinkPhase, MessageStatus, Priority, Store};
+use meshlink_core::{Event, LinkKind, LinkPhase, MessageStatus, NodeId, Now, Priority, Store};
 use net::{DAY_MS, Net};
 
 #[test]
@@ -339,4 +340,48 @@ fn a_bridged_post_taken_over_twice_is_one_message() {
         assert_eq!(messages[0].from_alias.as_deref(), Some("test-1"));
         assert_eq!(messages[0].status, MessageStatus::Synced);
     }
+}
+
+#[test]
+fn what_a_neighbour_says_of_a_bundle_it_was_sent_waits_for_company_but_not_for_long() {
+    let mut net = Net::new(2);
+    net.join(0, 1);
+    net.settle();
+    let id = net.post(0, "hello");
+    let now = net.now(0);
+    net.pump(0);
+    assert!(!net.node(0).is_commit_due(now), "nothing is left to commit");
+    assert!(net.step_without_commit());
+    assert!(net.node(1).is_commit_due(now), "a user waits for the message, and the neighbour for its answer");
+    net.pump(1);
+    assert!(net.step_without_commit());
+    assert!(!net.node(0).is_commit_due(now), "nobody waits for the status");
+    let deadline = net.node(0).poll_timeout().expect("it is to be committed");
+    assert!(deadline.mono_ms <= now.mono_ms + PATIENCE_MS, "{deadline:?}");
+    let later = Now { mono_ms: now.mono_ms + PATIENCE_MS, ..now };
+    assert!(net.node(0).is_commit_due(later));
+    // Nobody was told, so a power cut may take it back; the next meeting finds it out again.
+    net.crash(0);
+    assert_eq!(net.status(0, &id), MessageStatus::Pending);
+    net.join(0, 1);
+    net.settle();
+    assert_eq!(net.status(0, &id), MessageStatus::Synced);
+    assert_eq!(net.texts(1), ["hello"], "shown once");
+}
+
+#[test]
+fn whatever_a_user_or_a_neighbour_waits_for_is_due_at_once() {
+    let mut net = Net::new(2);
+    let now = net.now(0);
+    assert!(!net.node(0).is_commit_due(now));
+    net.node(0).block(&NodeId([9; NodeId::BYTES]), now).unwrap();
+    assert!(net.node(0).is_commit_due(now), "a user blocked somebody");
+    net.pump(0);
+    assert!(!net.node(0).is_commit_due(now));
+    let link = net.join(0, 1);
+    assert!(net.node(0).is_commit_due(now), "the handshake begins");
+    net.settle();
+    net.inject(link, vec![0xff; 100]);
+    assert!(net.step_without_commit());
+    assert!(net.node(0).is_commit_due(now), "the link is to be closed");
 }

@@ -17,6 +17,12 @@ const BATCH_COMMANDS_MAX: usize = 512;
 const BATCH_TIME_MAX: Duration = Duration::from_millis(5);
 /// Frames of one link taken into one batch, so that the others get their turn.
 const BATCH_FRAMES_MAX: usize = 128;
+/// A commit is slow enough to wait for company if it took this long...
+const LINGER_COMMIT_MIN: Duration = Duration::from_micros(100);
+/// ...and company is waited for at most this part of the time a commit takes,
+const LINGER_PART: u32 = 2;
+/// and no longer than that.
+const LINGER_TIME_MAX: Duration = Duration::from_millis(5);
 /// Longest sleep. The kernel's timer does not count suspend, the node's clock does.
 const SLEEP_MS_MAX: u64 = 60_000;
 /// Shortest sleep for a deadline that is still there after it was served.
@@ -45,6 +51,10 @@ pub(super) struct Engine<S> {
     unread: Vec<LinkId>,
     looks: Vec<Look<S>>,
     answers: Vec<Answer>,
+    /// How many the last two batches answered at most: so many may ask again at about the same time.
+    company: [usize; 2],
+    /// How long the last commit that wrote took.
+    commit_time: Duration,
     stop: Option<oneshot::Sender<()>>,
     /// The disk failed at the last commit; said once.
     failing: bool,
@@ -60,6 +70,8 @@ impl<S: Store> Engine<S> {
             unread: Vec::new(),
             looks: Vec::new(),
             answers: Vec::new(),
+            company: [0; 2],
+            commit_time: Duration::ZERO,
             stop: None,
             failing: false,
         }
@@ -80,17 +92,28 @@ impl<S: Store> Engine<S> {
                 Err(RecvTimeoutError::Disconnected) => break,
             }
             self.gather(queue);
+            self.linger(queue);
             let now = self.clock.now();
             served = self.node.poll_timeout().map(|deadline| deadline.mono_ms);
             if served.is_some_and(|mono_ms| mono_ms <= now.mono_ms) {
                 self.feed(Input::Timeout, now);
             }
-            self.settle();
+            if self.is_somebody_waiting(now) {
+                self.settle();
+            }
             if self.stop.is_some() {
                 break;
             }
         }
         self.finish();
+    }
+
+    /// Whether anybody waits for what a commit lets out. If not, more can share it.
+    fn is_somebody_waiting(&self, now: Now) -> bool {
+        !self.answers.is_empty()
+            || !self.looks.is_empty()
+            || self.stop.is_some()
+            || self.node.is_commit_due(now)
     }
 
     fn receive(&self, queue: &Receiver<Command<S>>, sleep_ms: u64) -> Result<Command<S>, RecvTimeoutError> {
@@ -111,6 +134,25 @@ impl<S: Store> Engine<S> {
                 return;
             }
             match queue.try_recv() {
+                Ok(command) => self.take(command),
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Waits a little for those who were answered together and are about to ask again: alone, the first of them
+    /// would start a commit of its own and the others would wait for the end of it. Whoever is alone waits for
+    /// nobody.
+    fn linger(&mut self, queue: &Receiver<Command<S>>) {
+        let company = self.company[0].max(self.company[1]);
+        let is_worth_it = self.commit_time >= LINGER_COMMIT_MIN && !self.answers.is_empty();
+        if !is_worth_it || self.answers.len() >= company {
+            return;
+        }
+        let until = Instant::now() + (self.commit_time / LINGER_PART).min(LINGER_TIME_MAX);
+        while self.answers.len() < company && self.stop.is_none() {
+            let left = until.saturating_duration_since(Instant::now());
+            match queue.recv_timeout(left) {
                 Ok(command) => self.take(command),
                 Err(_) => return,
             }
@@ -182,6 +224,9 @@ impl<S: Store> Engine<S> {
     fn settle(&mut self) {
         let now = self.clock.now();
         let committed = self.commit(now);
+        if !self.answers.is_empty() {
+            self.company = [self.answers.len(), self.company[0]];
+        }
         match &committed {
             Ok(()) if self.failing => {
                 self.failing = false;
@@ -202,7 +247,12 @@ impl<S: Store> Engine<S> {
     }
 
     fn commit(&mut self, now: Now) -> Result<(), StoreError> {
+        let is_writing = self.node.store().is_dirty();
+        let begun = Instant::now();
         let mut outbox = self.node.commit(now)?;
+        if is_writing {
+            self.commit_time = begun.elapsed();
+        }
         let mut newest = None;
         while let Some(output) = outbox.next_output() {
             match output {

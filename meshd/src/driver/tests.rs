@@ -241,6 +241,24 @@ async fn a_thousand_messages_cross_a_pipe_in_order_once_each() {
 }
 
 #[tokio::test]
+async fn a_status_that_nobody_asks_for_becomes_known_all_the_same() {
+    let (a, b) = (driver(1), driver(2));
+    let _pipe = pipe::join(&a.links(), &b.links());
+    post(&b, "they talk").await;
+    wait_for_texts(&a, 1).await;
+    let mut newest = a.newest();
+    let before = *newest.borrow_and_update();
+    let id = post(&a, "hello").await;
+    // The message and then its status. Nothing but the newest event is looked at: a read would have it committed.
+    within("the status", newest.wait_for(|seq| seq.0 >= before.0 + 2)).await.unwrap();
+    let events = a.read(move |node, _| node.store().events_after(before, 10)).await.unwrap().unwrap();
+    let status = Event::MessageStatus { id, status: MessageStatus::Synced, reason: None };
+    assert!(events.iter().any(|logged| logged.event == status), "{events:?}");
+    a.stop().await;
+    b.stop().await;
+}
+
+#[tokio::test]
 async fn a_frame_that_makes_no_sense_closes_its_link_and_no_other() {
     let (a, b) = (driver(1), driver(2));
     let _pipe = pipe::join(&a.links(), &b.links());

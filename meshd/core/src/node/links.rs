@@ -6,9 +6,9 @@ use crate::event::{Event, LinkKind, LinkStatus};
 use crate::handshake::{Handshake, Step};
 use crate::id::{LinkId, NodeId};
 use crate::identity::PublicKeys;
-use crate::limits::{self, FRAME_BYTES_MAX, HALF_OPEN_MAX, HANDSHAKE_MS_MAX, LINKS_MAX};
+use crate::limits::{self, FRAME_BYTES_MAX, HALF_OPEN_MAX, HANDSHAKE_MS_MAX, LINKS_MAX, PATIENCE_MS};
 use crate::link::{Link, Open, Role, Stage};
-use crate::session::{Around, Session, Stop};
+use crate::session::{Around, Session, Stop, Urgency};
 use crate::store::{Slot, Store, StoreError};
 use crate::wire::TAKEOVER;
 
@@ -55,7 +55,22 @@ impl<S: Store> Node<S> {
         } else {
             self.take_frame(&mut link, frame, now)
         };
-        self.put_back(link, result, now)
+        let may_wait = matches!(result, Ok(Urgency::MayWait));
+        self.put_back(link, result.map(|_| ()), now)?;
+        self.commit_by(if may_wait { now.mono_ms + PATIENCE_MS } else { now.mono_ms });
+        Ok(())
+    }
+
+    /// The links that may have a frame to send, by number.
+    pub(super) fn links_with_frames(&self) -> impl Iterator<Item = LinkId> {
+        let has_frame = |link: &&Link| match &link.stage {
+            Stage::Handshake { out, .. } => out.is_some(),
+            Stage::Open(open) => {
+                open.out.is_some()
+                    || open.session().is_some_and(|session| session.has_something(&self.custody, &self.wants))
+            }
+        };
+        self.links.values().filter(has_frame).map(|link| link.id)
     }
 
     /// Handshakes that take too long, answers owed for too long, and what sessions want to do by themselves.
@@ -174,16 +189,14 @@ impl<S: Store> Node<S> {
         }
     }
 
-    fn take_frame(&mut self, link: &mut Link, frame: &[u8], now: Now) -> Result<(), Stop> {
+    fn take_frame(&mut self, link: &mut Link, frame: &[u8], now: Now) -> Result<Urgency, Stop> {
         match &mut link.stage {
             Stage::Handshake { handshake, out } => {
                 match handshake.read(frame, &self.custody.identity).map_err(Stop::Close)? {
-                    Step::Reply(reply) => {
-                        *out = Some(reply);
-                        Ok(())
-                    }
-                    Step::Met(keys) => self.meet(link, keys, now),
+                    Step::Reply(reply) => *out = Some(reply),
+                    Step::Met(keys) => self.meet(link, keys, now)?,
                 }
+                Ok(Urgency::Now)
             }
             Stage::Open(open) => {
                 let mut plain = std::mem::take(&mut self.plain);
@@ -196,7 +209,7 @@ impl<S: Store> Node<S> {
     }
 
     /// The messages of a session.
-    fn take_plain(&mut self, link: &mut Link, plain: &[u8], now: Now) -> Result<(), Stop> {
+    fn take_plain(&mut self, link: &mut Link, plain: &[u8], now: Now) -> Result<Urgency, Stop> {
         let plain = match plain.strip_prefix(&TAKEOVER) {
             Some(rest) => {
                 self.take_over(link, now)?;
@@ -207,7 +220,7 @@ impl<S: Store> Node<S> {
         match link.session_mut() {
             Some(session) => session.receive(plain, &mut self.around(now)),
             // The other side does not know yet that another link does the work.
-            None => Ok(()),
+            None => Ok(Urgency::Now),
         }
     }
 

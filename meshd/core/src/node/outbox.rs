@@ -45,15 +45,7 @@ impl<'a, S: Store> Outbox<'a, S> {
 
     /// The links that may have a frame to send, by number. Only those need to be polled.
     pub fn links_with_frames(&self) -> Vec<LinkId> {
-        let Node { links, custody, wants, .. } = &*self.node;
-        let has_frame = |link: &&Link| match &link.stage {
-            Stage::Handshake { out, .. } => out.is_some(),
-            Stage::Open(open) => {
-                open.out.is_some()
-                    || open.session().is_some_and(|session| session.has_something(custody, wants))
-            }
-        };
-        links.values().filter(has_frame).map(|link| link.id).collect()
+        self.node.links_with_frames().collect()
     }
 }
 

@@ -9,7 +9,7 @@ use crate::node::CloseReason;
 use crate::store::{Class, Known, Store};
 use crate::wire::{Carried, Message, Prefixes, Refusal, ShortIds};
 
-use super::{Around, Overlap, Session, Stop, broken};
+use super::{Around, Overlap, Session, Stop, Urgency, broken};
 
 /// Announced bundles that wait to be asked for.
 const HELD_NEWS_MAX: usize = 8 * 1024;
@@ -17,17 +17,25 @@ const HELD_NEWS_MAX: usize = 8 * 1024;
 const GET_ALIKE_MAX: usize = 4;
 
 impl Session {
-    /// Takes in the messages of a frame.
-    pub(crate) fn receive<S: Store>(&mut self, plain: &[u8], around: &mut Around<'_, S>) -> Result<(), Stop> {
+    /// Takes in the messages of a frame; says whether somebody waits for what they did.
+    pub(crate) fn receive<S: Store>(
+        &mut self,
+        plain: &[u8],
+        around: &mut Around<'_, S>,
+    ) -> Result<Urgency, Stop> {
         self.has_heard = true;
+        let mut urgency = Urgency::MayWait;
         let mut reader = Reader::new(plain);
         while !reader.is_at_end() {
             let message = Message::read(&mut reader).map_err(broken)?;
+            if !matches!(message, Message::Stored(_) | Message::Refused(..)) {
+                urgency = Urgency::Now;
+            }
             let has_progress = self.receive_message(message, around)?;
             self.check_answers()?;
             self.settle_debts(around, has_progress);
         }
-        Ok(())
+        Ok(urgency)
     }
 
     /// Takes in one message; says whether something came that was owed.
