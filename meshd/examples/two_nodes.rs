@@ -11,16 +11,19 @@
 //! Ours store durably (`synchronous=FULL`), sign, verify and encrypt the link, over `meshlink-relay`; dtn7
 //! keeps its bundles in memory and sends them in the clear over its direct TCP convergence layer.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::ensure;
 use clap::Parser;
+
+mod machine;
+
+use machine::{Connection, Running, start, start_node, vitals};
 
 const TEXT_BYTES: usize = 200;
 
@@ -42,96 +45,9 @@ struct Args {
     /// Seconds the idle nodes are watched.
     #[arg(long, default_value_t = 10)]
     idle_s: u64,
-}
-
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-fn start(command: &mut Command) -> anyhow::Result<Running> {
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    Ok(Running(command.spawn().with_context(|| format!("can't start {command:?}"))?))
-}
-
-/// A keep-alive HTTP connection.
-struct Connection {
-    reader: BufReader<TcpStream>,
-    host: String,
-    token: Option<String>,
-}
-
-impl Connection {
-    fn open(host: &str, token: Option<&str>) -> anyhow::Result<Self> {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        loop {
-            match TcpStream::connect(host) {
-                Ok(stream) => {
-                    stream.set_nodelay(true)?;
-                    stream.set_read_timeout(Some(Duration::from_secs(30)))?;
-                    let token = token.map(str::to_owned);
-                    return Ok(Self { reader: BufReader::new(stream), host: host.to_owned(), token });
-                }
-                Err(error) if Instant::now() > deadline => bail!("{host}: {error}"),
-                Err(_) => std::thread::sleep(Duration::from_millis(2)),
-            }
-        }
-    }
-
-    fn send(&mut self, method: &str, path: &str, body: &[u8]) -> anyhow::Result<()> {
-        let mut head =
-            format!("{method} {path} HTTP/1.1\r\nHost: {}\r\nContent-Length: {}\r\n", self.host, body.len());
-        if let Some(token) = &self.token {
-            head += &format!("Authorization: Bearer {token}\r\nAccept: application/x-ndjson\r\n");
-        }
-        head += "Content-Type: text/plain\r\n\r\n";
-        let mut bytes = head.into_bytes();
-        bytes.extend_from_slice(body);
-        self.reader.get_mut().write_all(&bytes)?;
-        Ok(())
-    }
-
-    fn call(&mut self, method: &str, path: &str, body: &[u8]) -> anyhow::Result<(u16, Vec<u8>)> {
-        self.send(method, path, body)?;
-        let mut line = String::new();
-        self.reader.read_line(&mut line)?;
-        let status = line.split(' ').nth(1).and_then(|s| s.parse().ok()).context("no status line")?;
-        let mut length = 0;
-        loop {
-            line.clear();
-            self.reader.read_line(&mut line)?;
-            if line.trim().is_empty() {
-                break;
-            }
-            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
-                length = value.trim().parse()?;
-            }
-        }
-        let mut body = vec![0; length];
-        self.reader.read_exact(&mut body)?;
-        Ok((status, body))
-    }
-}
-
-/// CPU seconds, resident KiB and voluntary context switches of a process.
-fn vitals(pid: u32) -> anyhow::Result<(f64, u64, u64)> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or("").split_whitespace().collect();
-    let ticks = |i: usize| fields.get(i).and_then(|f| f.parse::<f64>().ok()).unwrap_or(0.0);
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let number = |text: &str, key: &str| {
-        let line = text.lines().find(|l| l.starts_with(key));
-        line.and_then(|l| l.split_whitespace().nth(1)?.parse::<u64>().ok()).unwrap_or(0)
-    };
-    let mut switches = 0;
-    for task in std::fs::read_dir(format!("/proc/{pid}/task"))? {
-        switches += number(&std::fs::read_to_string(task?.path().join("status"))?, "voluntary_ctxt_switches");
-    }
-    Ok(((ticks(11) + ticks(12)) / 100.0, number(&status, "VmRSS"), switches))
+    /// Where MeshLink's nodes keep their state, for another disk than that of temporary files.
+    #[arg(long)]
+    state: Option<PathBuf>,
 }
 
 /// Sends one text.
@@ -157,8 +73,11 @@ struct MeshLink {
 }
 
 impl MeshLink {
-    fn start(bin: &Path) -> anyhow::Result<Self> {
-        let dir = tempfile::tempdir()?;
+    fn start(bin: &Path, state: Option<&Path>) -> anyhow::Result<Self> {
+        let dir = match state {
+            Some(state) => tempfile::tempdir_in(state)?,
+            None => tempfile::tempdir()?,
+        };
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let relay = start(Command::new(bin.join("meshlink-relay")).args([
             "--listen",
@@ -169,26 +88,10 @@ impl MeshLink {
         drop(Connection::open(&format!("127.0.0.1:{port}"), None)?);
         let node = |name: &str| -> anyhow::Result<(Running, (String, String))> {
             let state = dir.path().join(name);
-            let mut command = Command::new(bin.join("meshd"));
-            command.arg("--state-dir").arg(&state).args([
-                "--listen",
-                "127.0.0.1:0",
-                "--no-ble",
-                "--no-lan",
-                "--socket",
-            ]);
-            command.arg(state.join("s")).args(["--relay", &format!("ws://127.0.0.1:{port}")]);
-            let begun = Instant::now();
-            let running = start(&mut command)?;
-            let file = state.join("api.json");
-            while !file.exists() {
-                ensure!(begun.elapsed() < Duration::from_secs(20), "{name} does not start");
-                std::thread::sleep(Duration::from_millis(1));
-            }
-            println!("MeshLink {name}: answers after {} ms", begun.elapsed().as_millis());
-            let address: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(&file)?)?;
-            let host = address["url"].as_str().context("no url")?.trim_start_matches("http://").to_owned();
-            Ok((running, (host, std::fs::read_to_string(state.join("api-token"))?.trim().to_owned())))
+            let (running, address, took) =
+                start_node(bin, &state, &["--relay", &format!("ws://127.0.0.1:{port}")])?;
+            println!("MeshLink {name}: answers after {} ms", took.as_millis());
+            Ok((running, address))
         };
         let (a, address_a) = node("a")?;
         let (b, address_b) = node("b")?;
@@ -302,14 +205,15 @@ fn idle(pair: &dyn Pair, seconds: u64) -> anyhow::Result<()> {
     let before: Vec<_> = pair.pids().into_iter().map(vitals).collect::<Result<_, _>>()?;
     // The quiet itself is what is measured.
     std::thread::sleep(Duration::from_secs(seconds));
-    for (pid, (cpu, rss, switches)) in pair.pids().into_iter().zip(before) {
-        let (cpu_after, rss_after, switches_after) = vitals(pid)?;
+    for (pid, before) in pair.pids().into_iter().zip(before) {
+        let after = vitals(pid)?;
         println!(
-            "{} idle: pid {pid} rss {} KiB (was {rss}), {:.1} wake-ups/s, {:.2} % CPU",
+            "{} idle: pid {pid} rss {} KiB (was {}), {:.1} wake-ups/s, {:.2} % CPU",
             pair.name(),
-            rss_after,
-            (switches_after - switches) as f64 / seconds as f64,
-            (cpu_after - cpu) / seconds as f64 * 100.0
+            after.rss_kib,
+            before.rss_kib,
+            (after.switches - before.switches) as f64 / seconds as f64,
+            (after.cpu_s - before.cpu_s) / seconds as f64 * 100.0
         );
     }
     Ok(())
@@ -366,11 +270,13 @@ fn sustained(pair: &dyn Pair, messages: usize, senders: usize) -> anyhow::Result
     }
     let mut line =
         format!("{} sustained, {senders} senders: {:.0} messages/s;", pair.name(), messages as f64 / seconds);
-    for (pid, (cpu, _, _)) in pair.pids().into_iter().zip(before) {
-        let (cpu_after, rss, _) = vitals(pid)?;
+    for (pid, before) in pair.pids().into_iter().zip(before) {
+        let after = vitals(pid)?;
         line += &format!(
-            " pid {pid} {:.0} us CPU/message, {rss} KiB;",
-            (cpu_after - cpu) * 1e6 / messages as f64
+            " pid {pid} {:.0} us CPU/message, {} B written/message, {} KiB;",
+            (after.cpu_s - before.cpu_s) * 1e6 / messages as f64,
+            (after.written_bytes - before.written_bytes) / messages as u64,
+            after.rss_kib
         );
     }
     println!("{line}");
@@ -383,7 +289,9 @@ fn measure(pair: &dyn Pair, args: &Args) -> anyhow::Result<()> {
     pair.sender()?(&text(0))?;
     receive(1)?;
     drop(receive);
-    idle(pair, args.idle_s)?;
+    if args.idle_s > 0 {
+        idle(pair, args.idle_s)?;
+    }
     one_at_a_time(pair)?;
     sustained(pair, args.messages, 1)?;
     sustained(pair, args.messages, args.senders)
@@ -394,7 +302,7 @@ fn main() -> anyhow::Result<()> {
     if let Some(bin) = &args.dtn7 {
         measure(&Dtn7::start(bin)?, &args)?;
     }
-    measure(&MeshLink::start(&args.bin)?, &args)?;
+    measure(&MeshLink::start(&args.bin, args.state.as_deref())?, &args)?;
     if let Some(bin) = &args.dtn7 {
         measure(&Dtn7::start(bin)?, &args)?;
     }
