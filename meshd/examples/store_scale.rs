@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 use anyhow::ensure;
 use clap::Parser;
 use meshd::sqlite::SqliteStore;
+use meshd::state_dir::StateDir;
+use meshd::vault;
 use meshlink_core::store::{Class, StoredBundle};
 use meshlink_core::{BundleId, MessageRecord, MessageStatus, NodeId, Priority, Seq, Store as _};
 
@@ -158,9 +160,12 @@ fn measure(args: &Args, state: &Path, bundles: u64) -> anyhow::Result<Measured> 
     // The daemon makes its state, so that it is as it makes it.
     drop(start_node(&args.bin, state, &[])?);
     let begun = Instant::now();
-    let mut store = SqliteStore::open(&state.join("meshd.db"))?;
+    let place = StateDir::open(state)?;
+    let master = vault::load_or_make(&place, true, &|_| Err("the daemon has made it".to_owned()))?;
+    let mut store = SqliteStore::open(&state.join("meshd.db"), Some(master.record_keys()))?;
     fill(&mut store, bundles)?;
     store.close()?;
+    drop(place);
     let bytes = std::fs::metadata(state.join("meshd.db"))?.len();
     println!("{bundles} bundles: filled in {:.1} s, {bytes} bytes", begun.elapsed().as_secs_f64());
     let mut starts = Vec::new();

@@ -4,6 +4,8 @@
 //! through the `Outbox` of a successful commit. An event names its subject; whoever shows it renders the
 //! subject as the store has it, with the state the event itself carries.
 
+use std::fmt;
+
 use minicbor::{CborLen, Decode, Encode};
 
 use crate::id::{BundleId, NodeId, Seq};
@@ -24,6 +26,17 @@ pub enum LinkKind {
     /// A WebSocket relay.
     #[n(3)]
     Relay,
+}
+
+impl fmt::Display for LinkKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pipe => "pipe",
+            Self::Lan => "lan",
+            Self::Ble => "ble",
+            Self::Relay => "relay",
+        })
+    }
 }
 
 /// Where an own message stands. The order is the only way it moves, except that `Expired` and `Failed` end
@@ -81,6 +94,18 @@ pub enum TransportState {
     /// Not working; tried again by itself.
     #[n(4)]
     Down,
+}
+
+impl fmt::Display for TransportState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Off => "off",
+            Self::Starting => "starting",
+            Self::Up => "up",
+            Self::Degraded => "degraded",
+            Self::Down => "down",
+        })
+    }
 }
 
 /// One transport, in words.

@@ -317,15 +317,15 @@ fn log_event(event: &Event) {
         Event::PeerUp { peer } => tracing::info!(%peer, "neighbour is here"),
         Event::PeerDown { peer } => tracing::info!(%peer, "neighbour is gone"),
         Event::LinkUp { link } => {
-            tracing::debug!(link = link.id, kind = ?link.kind, address = %link.address, "link is up")
+            tracing::debug!(link = link.id, kind = %link.kind, address = %link.address, "link is up")
         }
         Event::LinkDown { link } => {
-            tracing::debug!(link = link.id, kind = ?link.kind, sent = link.sent_bytes, received = link.received_bytes, "link is down");
+            tracing::debug!(link = link.id, kind = %link.kind, sent = link.sent_bytes, received = link.received_bytes, "link is down");
         }
         // Off is what the configuration says.
         Event::Transport { status } if status.state == TransportState::Off => {}
         Event::Transport { status } => {
-            tracing::info!(kind = ?status.kind, name = %status.name, state = ?status.state, "{}", status.detail);
+            tracing::info!(kind = %status.kind, name = %status.name, state = %status.state, "{}", status.detail);
         }
         Event::MessageNew { .. } | Event::MessageStatus { .. } | Event::ContactChanged { .. } => {}
     }
