@@ -6,8 +6,9 @@
 //!  links ── frames ──────┘           handle, ONE commit  └── frames ──▶ links with room
 //! ```
 //!
-//! **Group commit.** Whatever gathers while one commit waits for the disk shares the next. Nothing waits on
-//! purpose: alone, a write is committed at once.
+//! **Group commit.** Whatever gathers while one commit waits for the disk shares the next. Alone, a write is
+//! committed at once; several who were answered together are waited for up to half the time a commit takes, so
+//! that they share the next one too. What nobody waits for (`Node::is_commit_due`) gathers for some time.
 //!
 //! **Nothing leaves early.** A write is answered, and a read looks, after the commit of the batch it came in
 //! with; so what a reader saw is durable.
