@@ -158,7 +158,7 @@ fn p50(times: &mut [Duration]) -> f64 {
 
 fn measure(args: &Args, state: &Path, bundles: u64) -> anyhow::Result<Measured> {
     // The daemon makes its state, so that it is as it makes it.
-    drop(start_node(&args.bin, state, &[])?);
+    drop(start_node(&args.bin, state, &["--no-lan"])?);
     let begun = Instant::now();
     let place = StateDir::open(state)?;
     let master = vault::load_or_make(&place, true, &|_| Err("the daemon has made it".to_owned()))?;
@@ -170,10 +170,10 @@ fn measure(args: &Args, state: &Path, bundles: u64) -> anyhow::Result<Measured> 
     println!("{bundles} bundles: filled in {:.1} s, {bytes} bytes", begun.elapsed().as_secs_f64());
     let mut starts = Vec::new();
     for _ in 0..5 {
-        let (_node, _, took) = start_node(&args.bin, state, &[])?;
+        let (_node, _, took) = start_node(&args.bin, state, &["--no-lan"])?;
         starts.push(took);
     }
-    let (process, (host, token), _) = start_node(&args.bin, state, &[])?;
+    let (process, (host, token), _) = start_node(&args.bin, state, &["--no-lan"])?;
     let idle_kib = vitals(process.0.id())?.rss_kib;
     let mut connection = Connection::open(&host, Some(&token))?;
     let mut time = |method: &str, path: &str, body: &[u8], expected: u16| -> anyhow::Result<f64> {

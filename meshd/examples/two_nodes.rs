@@ -8,8 +8,8 @@
 //! cargo run --release --example two_nodes -- --bin target/release [--dtn7 ~/.cargo/bin] [--messages 4000]
 //! ```
 //!
-//! Ours store durably (`synchronous=FULL`), sign, verify and encrypt the link, over `meshlink-relay`; dtn7
-//! keeps its bundles in memory and sends them in the clear over its direct TCP convergence layer.
+//! Ours store durably (`synchronous=FULL`), sign, verify and encrypt the link, over `meshlink-relay` or, with
+//! `--lan`, over TCP; dtn7 keeps its bundles in memory and sends them in the clear over its direct TCP convergence layer.
 
 use std::io::BufRead as _;
 use std::path::{Path, PathBuf};
@@ -45,6 +45,9 @@ struct Args {
     /// Seconds the idle nodes are watched.
     #[arg(long, default_value_t = 10)]
     idle_s: u64,
+    /// MeshLink's nodes meet over TCP directly, as dtn7's do, not through a relay.
+    #[arg(long)]
+    lan: bool,
     /// Where MeshLink's nodes keep their state, for another disk than that of temporary files.
     #[arg(long)]
     state: Option<PathBuf>,
@@ -67,34 +70,42 @@ trait Pair {
 
 struct MeshLink {
     nodes: [Running; 2],
-    relay: Running,
+    relay: Option<Running>,
     addresses: [(String, String); 2],
     _dir: tempfile::TempDir,
 }
 
+fn free_port() -> anyhow::Result<u16> {
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+}
+
 impl MeshLink {
-    fn start(bin: &Path, state: Option<&Path>) -> anyhow::Result<Self> {
-        let dir = match state {
+    fn start(args: &Args) -> anyhow::Result<Self> {
+        let dir = match &args.state {
             Some(state) => tempfile::tempdir_in(state)?,
             None => tempfile::tempdir()?,
         };
-        let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let relay = start(Command::new(bin.join("meshlink-relay")).args([
-            "--listen",
-            &format!("127.0.0.1:{port}"),
-            "--max-rate",
-            "0",
-        ]))?;
-        drop(Connection::open(&format!("127.0.0.1:{port}"), None)?);
-        let node = |name: &str| -> anyhow::Result<(Running, (String, String))> {
-            let state = dir.path().join(name);
-            let (running, address, took) =
-                start_node(bin, &state, &["--relay", &format!("ws://127.0.0.1:{port}")])?;
+        let port = free_port()?;
+        let (relay, of_a, of_b) = if args.lan {
+            let peer = format!("127.0.0.1:{port}");
+            let of_a = vec!["--lan".to_owned(), "--lan-peer".to_owned(), peer];
+            (None, of_a, vec!["--lan".to_owned(), "--lan-port".to_owned(), port.to_string()])
+        } else {
+            let address = format!("127.0.0.1:{port}");
+            let mut relay = Command::new(args.bin.join("meshlink-relay"));
+            let relay = start(relay.args(["--listen", &address, "--max-rate", "0"]))?;
+            drop(Connection::open(&address, None)?);
+            let both = vec!["--no-lan".to_owned(), "--relay".to_owned(), format!("ws://{address}")];
+            (Some(relay), both.clone(), both)
+        };
+        let node = |name: &str, arguments: &[String]| -> anyhow::Result<(Running, (String, String))> {
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            let (running, address, took) = start_node(&args.bin, &dir.path().join(name), &arguments)?;
             println!("MeshLink {name}: answers after {} ms", took.as_millis());
             Ok((running, address))
         };
-        let (a, address_a) = node("a")?;
-        let (b, address_b) = node("b")?;
+        let (b, address_b) = node("b", &of_b)?;
+        let (a, address_a) = node("a", &of_a)?;
         Ok(Self { nodes: [a, b], relay, addresses: [address_a, address_b], _dir: dir })
     }
 }
@@ -105,7 +116,7 @@ impl Pair for MeshLink {
     }
 
     fn pids(&self) -> Vec<u32> {
-        vec![self.nodes[0].0.id(), self.nodes[1].0.id(), self.relay.0.id()]
+        self.nodes.iter().chain(&self.relay).map(|running| running.0.id()).collect()
     }
 
     fn sender(&self) -> anyhow::Result<Sender> {
@@ -302,7 +313,7 @@ fn main() -> anyhow::Result<()> {
     if let Some(bin) = &args.dtn7 {
         measure(&Dtn7::start(bin)?, &args)?;
     }
-    measure(&MeshLink::start(&args.bin, args.state.as_deref())?, &args)?;
+    measure(&MeshLink::start(&args)?, &args)?;
     if let Some(bin) = &args.dtn7 {
         measure(&Dtn7::start(bin)?, &args)?;
     }

@@ -125,7 +125,7 @@ pub(crate) fn start_node(
     // Left by a node that was killed.
     let _ = std::fs::remove_file(&file);
     let mut command = Command::new(bin.join("meshd"));
-    command.arg("--state-dir").arg(state).args(["--listen", "127.0.0.1:0", "--no-ble", "--no-lan", "--socket"]);
+    command.arg("--state-dir").arg(state).args(["--listen", "127.0.0.1:0", "--no-ble", "--socket"]);
     command.arg(state.join("s")).args(arguments);
     let begun = Instant::now();
     let running = start(&mut command)?;
