@@ -122,13 +122,18 @@ impl Candidates {
         });
     }
 
-    /// Nodes to dial now, in random order if `shuffle` is random.
-    pub(super) fn due(&self, now: Instant, shuffle: impl Fn(usize) -> usize) -> Option<(Name, SocketAddr)> {
+    /// A node to dial now, at random if `shuffle` is, and where it was heard; each failure begins with another
+    /// address.
+    pub(super) fn due(
+        &self,
+        now: Instant,
+        shuffle: impl Fn(usize) -> usize,
+    ) -> Option<(Name, Vec<SocketAddr>)> {
         let due: Vec<_> = self.known.iter().filter(|(_, c)| c.waits() && c.not_before <= now).collect();
         let (name, candidate) = due.get(shuffle(due.len()))?;
-        // Each failure tries the next address.
-        let at = candidate.pause.failures as usize % candidate.addresses.len();
-        Some((**name, candidate.addresses[at]))
+        let mut addresses = candidate.addresses.clone();
+        addresses.rotate_left(candidate.pause.failures as usize % candidate.addresses.len());
+        Some((**name, addresses))
     }
 
     /// When somebody is to be dialled.
@@ -240,7 +245,7 @@ mod tests {
         let now = Instant::now();
         let mut candidates = Candidates::default();
         candidates.heard(&advert(name('m'), at(1)), name('a'), now, 0.0);
-        assert_eq!(candidates.due(now, first), Some((name('m'), at(1))));
+        assert_eq!(candidates.due(now, first), Some((name('m'), vec![at(1)])));
         let mut candidates = Candidates::default();
         candidates.heard(&advert(name('m'), at(1)), name('z'), now, 0.0);
         assert_eq!(candidates.due(now, first), None);
@@ -280,14 +285,14 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn each_failure_tries_another_address() {
+    async fn each_failure_begins_with_another_address() {
         let now = Instant::now();
         let mut candidates = Candidates::default();
         candidates.heard(&advert(name('m'), at(1)), name('a'), now, 0.0);
         candidates.heard(&advert(name('m'), at(2)), name('a'), now, 0.0);
-        assert_eq!(candidates.due(now, first), Some((name('m'), at(1))));
+        assert_eq!(candidates.due(now, first), Some((name('m'), vec![at(1), at(2)])));
         candidates.failed(name('m'), now, 0.0);
-        assert_eq!(candidates.due(now + PAUSE_MAX, first), Some((name('m'), at(2))));
+        assert_eq!(candidates.due(now + PAUSE_MAX, first), Some((name('m'), vec![at(2), at(1)])));
     }
 
     #[tokio::test]
@@ -297,7 +302,7 @@ mod tests {
         candidates.heard(&advert(name('m'), at(1)), name('a'), now, 0.0);
         let moved = SocketAddr::new(at(1).ip(), 4001);
         candidates.heard(&advert(name('m'), moved), name('a'), now, 0.0);
-        assert_eq!(candidates.due(now, first), Some((name('m'), moved)));
+        assert_eq!(candidates.due(now, first), Some((name('m'), vec![moved])));
     }
 
     #[tokio::test]

@@ -5,7 +5,8 @@
 //! the same. **A new one comes in although there is an old one**: the node lost the old one and this side has
 //! not noticed, so the new one stays. **This side dialled although there is one**: the new one goes.
 //!
-//! Over two networks two connections with one node are fine; the node lets one work and the other stand by.
+//! A connection of the same name from another machine's address is left alone, since names prove nothing; if it
+//! is the same node on another network, the node lets one work and the other stand by.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;

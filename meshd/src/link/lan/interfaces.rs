@@ -75,6 +75,18 @@ impl Interfaces {
         self.local.iter().any(|interface| interface.reaches(address))
     }
 
+    /// Of a node's addresses those on networks this machine is attached to now; all, if none is.
+    pub(super) fn nearest(&self, addresses: Vec<SocketAddr>) -> Vec<SocketAddr> {
+        let near = |address: &SocketAddr| match address {
+            SocketAddr::V6(v6) if v6.scope_id() != 0 => {
+                self.local.iter().any(|interface| interface.index == v6.scope_id())
+            }
+            SocketAddr::V4(_) | SocketAddr::V6(_) => self.reach(address.ip()),
+        };
+        let nearest: Vec<SocketAddr> = addresses.iter().copied().filter(near).collect();
+        if nearest.is_empty() { addresses } else { nearest }
+    }
+
     /// Every address on a local network.
     pub(super) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.local.iter().flat_map(Interface::addresses)
@@ -176,6 +188,18 @@ mod tests {
         for address in ["8.8.8.8", "172.32.0.1", "100.128.0.1", "2001:db8::1"] {
             assert!(!is_private(address.parse().unwrap()), "{address}");
         }
+    }
+
+    #[test]
+    fn of_a_nodes_addresses_those_on_networks_that_are_there_are_tried() {
+        let interfaces = Interfaces { local: vec![eth0()], alive: Vec::new() };
+        let link_local =
+            |scope| SocketAddr::from(std::net::SocketAddrV6::new(Ipv6Addr::LOCALHOST, 80, 0, scope));
+        let (here, gone): (SocketAddr, SocketAddr) =
+            ("203.0.113.200:80".parse().unwrap(), "192.168.7.7:80".parse().unwrap());
+        let nearest = interfaces.nearest(vec![gone, link_local(9), here, link_local(2)]);
+        assert_eq!(nearest, [here, link_local(2)]);
+        assert_eq!(interfaces.nearest(vec![gone]), [gone]);
     }
 
     #[test]

@@ -245,9 +245,10 @@ impl Supervisor {
                 continue;
             }
             let at_random = |count: usize| (chance() * count as f64) as usize % count.max(1);
-            let Some((name, address)) = self.candidates.due(now, at_random) else { break };
+            let Some((name, addresses)) = self.candidates.due(now, at_random) else { break };
             self.candidates.dialling(name);
-            self.begin(Origin::Heard(name), now, connect(address));
+            let nearest = self.interfaces.nearest(addresses);
+            self.begin(Origin::Heard(name), now, connect_to_first(nearest.into_iter()));
         }
     }
 
@@ -525,8 +526,13 @@ impl From<io::ErrorKind> for Ended {
 async fn connect_by_name(host: &str, port: u16) -> Result<TcpStream, Ended> {
     let addresses = timeout(CONNECT_TIME_MAX, tokio::net::lookup_host((host, port)));
     let addresses = addresses.await.map_err(|_| io::ErrorKind::TimedOut)??;
+    connect_to_first(addresses.take(RESOLVED_MAX)).await
+}
+
+/// Connects to the first address that answers.
+async fn connect_to_first(addresses: impl Iterator<Item = SocketAddr>) -> Result<TcpStream, Ended> {
     let mut last = Ended::from(io::ErrorKind::NotFound);
-    for address in addresses.take(RESOLVED_MAX) {
+    for address in addresses {
         match connect(address).await {
             Ok(stream) => return Ok(stream),
             Err(ended) => last = ended,
