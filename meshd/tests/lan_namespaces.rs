@@ -218,8 +218,11 @@ fn an_interface_that_appears_later_is_used() {
     println!("met in {took:?} after the interface appeared");
 }
 
+/// The other side may not notice that the first network is gone: its kernel's probes find out after 22 s, and the
+/// session's own limit, 30 s, settles what was said in between.
 #[test]
-fn over_two_networks_one_link_works_and_the_other_takes_over() {
+fn of_two_networks_one_is_enough() {
+    const NOTICED: Duration = Duration::from_secs(75);
     let dir = tempfile::tempdir().unwrap();
     let mut lab = Lab::new();
     lab.switch("br1");
@@ -229,15 +232,14 @@ fn over_two_networks_one_link_works_and_the_other_takes_over() {
     }
     let a = lab.start(dir.path(), "a");
     let b = lab.start(dir.path(), "b");
-    a.post("one");
-    wait_for_text(&b, "one", SOON);
-    for device in ["eth0", "eth1"] {
-        lab.on("a", &format!("link set {device} down"));
-        a.post(device);
-        wait_for_text(&b, device, PATIENCE);
-        lab.on("a", &format!("link set {device} up"));
-        wait_for("a link", PATIENCE, || (lan_links(&a) > 0).then_some(()));
-    }
+    a.post("over both");
+    wait_for_text(&b, "over both", SOON);
+    let address = a.links()[0]["address"].as_str().unwrap().to_owned();
+    let used = if address.contains("%eth1") || address.starts_with("10.77.1.") { "eth1" } else { "eth0" };
+    lab.on("a", &format!("link set {used} down"));
+    a.post("over the other");
+    let took = wait_for_text(&b, "over the other", NOTICED);
+    println!("over the other network after {took:?}");
 }
 
 #[test]
