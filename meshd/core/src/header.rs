@@ -86,8 +86,7 @@ impl Kind {
         }
     }
 
-    /// Whether it is for one recipient, whom no carrier knows: copies of it are counted. Everything else is
-    /// for everybody.
+    /// Whether it is for one recipient, whom no carrier knows. Everything else is for everybody.
     pub fn is_directed(self) -> bool {
         matches!(self, Self::Sealed | Self::Intro)
     }

@@ -37,8 +37,9 @@ pub const DROPPED_MS: u64 = 24 * 3600 * 1000;
 
 /// Most nodes a bundle passes through (threat S-06).
 pub const HOPS_MAX: u8 = 16;
-/// Copies a directed bundle starts with (binary spray and wait, Spyropoulos et al. 2005).
-pub const COPIES_MAX: u8 = 8;
+/// Copies a bundle starts with. One goes with each hand-over, and the receiver begins with the mean of what is left and
+/// this: so the fewer there are, the more nodes have it already, and it gives way first when a store is full.
+pub const COPIES_MAX: u8 = 255;
 
 /// How long others may use a published prekey, in milliseconds: 7 days, as long as its bundle lives.
 pub const PREKEY_MS: u64 = 7 * 24 * 3600 * 1000;

@@ -29,7 +29,7 @@ pub struct MemStore {
     row_of: Table<BundleId, u64>,
     order: Table<(Priority, u64), ()>,
     expiry: Table<(u64, u64), ()>,
-    heaps: Table<(Heap, Reverse<Priority>, u64), ()>,
+    heaps: Table<(Heap, Reverse<Priority>, u8, u64), ()>,
     unshown: Table<(String, u64), ()>,
     committed: Table<(Commitment, u64), ()>,
     records: Table<(Shelf, Vec<u8>), Vec<u8>>,
@@ -169,15 +169,15 @@ impl MemStore {
         }
         let cost = -(bundle.cost_bytes() as i64);
         for heap in heaps_of(&bundle) {
-            self.heaps.remove(&(heap, Reverse(bundle.priority), row));
+            self.heaps.remove(&(heap, Reverse(bundle.priority), bundle.copies, row));
             self.count(Count::Held(heap), -1, cost);
         }
         true
     }
 
     fn first_of(&self, heap: Heap) -> Option<Victim> {
-        let start = (heap, Reverse(Priority::Bulk), 0);
-        let ((found, _, row), ()) = self.heaps.range(start..).next()?;
+        let start = (heap, Reverse(Priority::Bulk), 0, 0);
+        let ((found, _, _, row), ()) = self.heaps.range(start..).next()?;
         if *found != heap {
             return None;
         }
@@ -277,7 +277,7 @@ impl Store for MemStore {
             self.committed.put((commitment, row), ());
         }
         for heap in heaps_of(bundle) {
-            self.heaps.put((heap, Reverse(bundle.priority), row), ());
+            self.heaps.put((heap, Reverse(bundle.priority), bundle.copies, row), ());
             self.count(Count::Held(heap), 1, bundle.cost_bytes() as i64);
         }
         self.bundles.put(row, bundle.clone());
@@ -329,10 +329,10 @@ impl Store for MemStore {
 
     fn bundles_of_origin(&self, origin: &NodeId, limit: usize) -> Result<Vec<BundleId>, StoreError> {
         let heap = Heap::Origin(*origin);
-        let from = (heap, Reverse(Priority::Bulk), 0);
-        let to = (heap, Reverse(Priority::Sos), u64::MAX);
+        let from = (heap, Reverse(Priority::Bulk), 0, 0);
+        let to = (heap, Reverse(Priority::Sos), u8::MAX, u64::MAX);
         let ids = self.heaps.range(from..=to).take(limit);
-        Ok(ids.map(|((_, _, row), ())| self.bundles.get(row).expect("held").id).collect())
+        Ok(ids.map(|((_, _, _, row), ())| self.bundles.get(row).expect("held").id).collect())
     }
 
     fn unshown(&self, channel: &str, limit: usize) -> Result<Vec<BundleId>, StoreError> {
@@ -348,8 +348,8 @@ impl Store for MemStore {
 
     fn newest_of_kind(&self, origin: &NodeId, kind: u16) -> Result<Option<BundleId>, StoreError> {
         let heap = Heap::Origin(*origin);
-        let all = (heap, Reverse(Priority::Bulk), 0)..=(heap, Reverse(Priority::Sos), u64::MAX);
-        let of_kind = self.heaps.range(all).filter_map(|((_, _, row), ())| {
+        let all = (heap, Reverse(Priority::Bulk), 0, 0)..=(heap, Reverse(Priority::Sos), u8::MAX, u64::MAX);
+        let of_kind = self.heaps.range(all).filter_map(|((_, _, _, row), ())| {
             self.bundles.get(row).filter(|bundle| bundle.kind == kind).map(|bundle| (*row, bundle.id))
         });
         Ok(of_kind.max().map(|(_, id)| id))
@@ -363,6 +363,21 @@ impl Store for MemStore {
             self.unshown.remove(&(channel, row));
             self.bundles.put(row, bundle);
         }
+        Ok(())
+    }
+
+    fn hand_over_copy(&mut self, id: &BundleId) -> Result<(), StoreError> {
+        self.write()?;
+        let Some(row) = self.row_of.get(id).copied() else { return Ok(()) };
+        let mut bundle = self.bundles.get(&row).expect("each id's row is there").clone();
+        for heap in heaps_of(&bundle) {
+            self.heaps.remove(&(heap, Reverse(bundle.priority), bundle.copies, row));
+        }
+        bundle.copies = bundle.copies.saturating_sub(1);
+        for heap in heaps_of(&bundle) {
+            self.heaps.put((heap, Reverse(bundle.priority), bundle.copies, row), ());
+        }
+        self.bundles.put(row, bundle);
         Ok(())
     }
 

@@ -103,7 +103,7 @@ pub struct StoredBundle {
     pub expires_tl_ms: u64,
     /// Nodes it passed through to get here, at most `HOPS_MAX`.
     pub hops: u8,
-    /// Copies this node may still hand out, at most `COPIES_MAX`.
+    /// `COPIES_MAX` less the hand-overs that are known of: the fewer, the more nodes have it already.
     pub copies: u8,
     /// The neighbour it came from; `None` for own ones.
     pub ingress: Option<NodeId>,
@@ -447,6 +447,8 @@ pub trait Store {
     fn newest_of_kind(&self, origin: &NodeId, kind: u16) -> Result<Option<BundleId>, StoreError>;
     /// Clears a bundle's `unshown_in`.
     fn mark_shown(&mut self, id: &BundleId) -> Result<(), StoreError>;
+    /// Takes a bundle, if held, down by one copy, as long as there are any.
+    fn hand_over_copy(&mut self, id: &BundleId) -> Result<(), StoreError>;
     /// Drops a bundle, if held, and remembers until `until_tl_ms` that it is not wanted again (threat L-07);
     /// of two calls for one id the later time counts. Says whether it was held.
     fn drop_bundle(&mut self, id: &BundleId, until_tl_ms: u64) -> Result<bool, StoreError>;
@@ -463,7 +465,7 @@ pub trait Store {
     fn usage_of_origin(&self, origin: &NodeId) -> Result<Usage, StoreError>;
     /// How much is held of the strangers' bundles that one neighbour brought.
     fn usage_of_ingress(&self, peer: &NodeId) -> Result<Usage, StoreError>;
-    /// The bundle of that class to evict first: lowest priority, then longest held (smallest row).
+    /// The bundle of that class to evict first: lowest priority, then fewest copies, then longest held (smallest row).
     fn victim(&self, class: Class) -> Result<Option<Victim>, StoreError>;
     /// The same among one origin's bundles, of all classes.
     fn victim_of_origin(&self, origin: &NodeId) -> Result<Option<Victim>, StoreError>;

@@ -22,6 +22,18 @@ impl Dice {
         low + u64::try_from(offset).expect("below the span")
     }
 
+    /// An index below `count`.
+    pub fn below(&mut self, count: usize) -> usize {
+        self.between(0, count as u64 - 1) as usize
+    }
+
+    /// Puts things into another order (Fisher and Yates).
+    pub fn shuffle<T>(&mut self, things: &mut [T]) {
+        for last in (1..things.len()).rev() {
+            things.swap(last, self.below(last + 1));
+        }
+    }
+
     /// True once in `1 / p`.
     pub fn chance(&mut self, p: f64) -> bool {
         (self.0.next_u64() >> 11) as f64 / (1u64 << 53) as f64 <= p && p > 0.0

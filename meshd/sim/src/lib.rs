@@ -12,6 +12,7 @@ pub mod oracle;
 pub mod reconcile;
 pub mod report;
 pub mod scenario;
+pub mod trace;
 pub mod wire;
 pub mod world;
 

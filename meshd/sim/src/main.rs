@@ -6,6 +6,9 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use meshsim::reconcile::{Plan, Shape};
+use meshsim::trace::Policy;
+use meshsim::trace::contacts::Contacts;
+use meshsim::trace::replay::Radio;
 use meshsim::{Scenario, World};
 
 /// Runs the real node of MeshLink under a virtual clock.
@@ -53,6 +56,32 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Sends messages through a trace of real encounters, with real nodes, and with textbook ways beside them.
+    Trace {
+        /// Lines `t i j` in steps of 20 s; .gz and .zip are read directly.
+        file: PathBuf,
+        /// Room at each node, in messages.
+        #[arg(long, default_value_t = 50)]
+        buffer: usize,
+        /// Messages, each for one recipient.
+        #[arg(long, default_value_t = 1_000)]
+        messages: usize,
+        /// Draws the messages.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Who forwards; without it the real nodes and the textbook ways, one after the other.
+        #[arg(long, value_enum)]
+        policy: Option<Policy>,
+        /// Bytes a second each way on the real nodes' links.
+        #[arg(long, default_value_t = 1_000_000)]
+        bandwidth: u64,
+        /// From the moment two can hear each other until their link is up, in seconds.
+        #[arg(long, default_value_t = 0.9)]
+        setup: f64,
+        /// Prints one JSON object a way of forwarding.
+        #[arg(long)]
+        json: bool,
+    },
     /// Runs worlds drawn from consecutive seeds; stops at the first bad one.
     Worlds {
         /// How many.
@@ -85,6 +114,25 @@ fn run(args: Args) -> anyhow::Result<bool> {
             let report = World::new(plan, seed).run();
             print(&report, json)?;
             Ok(report.is_good())
+        }
+        Command::Trace { file, buffer, messages, seed, policy, bandwidth, setup, json } => {
+            let contacts = Contacts::read(&file)?;
+            let radio = Radio {
+                bandwidth_bytes_per_s: bandwidth.max(1),
+                setup_ms: (setup.max(0.0) * 1e3) as u64,
+                latency_ms: 30,
+            };
+            let plan = meshsim::trace::Plan { buffer, messages, seed, radio };
+            let all = [Policy::Meshlink, Policy::Epidemic, Policy::Spray, Policy::Direct];
+            let policies = policy.map_or(all.to_vec(), |policy| vec![policy]);
+            for outcome in meshsim::trace::run(&contacts, plan, &policies) {
+                if json {
+                    println!("{}", serde_json::to_string(&outcome)?);
+                } else {
+                    println!("{outcome}");
+                }
+            }
+            Ok(true)
         }
         Command::Reconcile { n, d, shape, bandwidth, latency, seed, json } => {
             let plan =

@@ -214,6 +214,13 @@ pub(super) fn mark_shown(db: &mut Connection, id: &BundleId) -> Result<(), Store
     Ok(())
 }
 
+pub(super) fn hand_over_copy(db: &mut Connection, id: &BundleId) -> Result<(), StoreError> {
+    if let Some(row) = row_of(db, id)? {
+        db.write("UPDATE bundle SET copies = copies - 1 WHERE row = ?1 AND copies > 0", [row])?;
+    }
+    Ok(())
+}
+
 pub(super) fn discard(store: &mut SqliteStore, id: &BundleId, until_tl_ms: u64) -> Result<bool, StoreError> {
     let held = row_of(&store.db, id)?;
     if let Some(row) = held {
@@ -270,7 +277,7 @@ macro_rules! victim_columns {
 
 pub(super) fn victim(db: &Connection, of: Class) -> Result<Option<Victim>, StoreError> {
     for level in [Priority::Bulk, Priority::Normal, Priority::Sos] {
-        let query = concat!(victim_columns!(), "WHERE priority = ?1 AND class = ?2 ORDER BY row LIMIT 1");
+        let query = concat!(victim_columns!(), "WHERE priority = ?1 AND class = ?2 ORDER BY copies, row LIMIT 1");
         let victim = db.one(query, [priority(level), class(of)], read_victim)?;
         if victim.is_some() {
             return Ok(victim);
@@ -281,14 +288,14 @@ pub(super) fn victim(db: &Connection, of: Class) -> Result<Option<Victim>, Store
 
 pub(super) fn victim_of_origin(db: &Connection, origin: &NodeId) -> Result<Option<Victim>, StoreError> {
     let Some(n) = node::number(db, origin)? else { return Ok(None) };
-    let query = concat!(victim_columns!(), "WHERE origin = ?1 ORDER BY priority DESC, row LIMIT 1");
+    let query = concat!(victim_columns!(), "WHERE origin = ?1 ORDER BY priority DESC, copies, row LIMIT 1");
     db.one(query, [n], read_victim)
 }
 
 pub(super) fn victim_of_ingress(db: &Connection, peer: &NodeId) -> Result<Option<Victim>, StoreError> {
     let Some(n) = node::number(db, peer)? else { return Ok(None) };
     let query =
-        concat!(victim_columns!(), "WHERE ingress = ?1 AND class = 2 ORDER BY priority DESC, row LIMIT 1");
+        concat!(victim_columns!(), "WHERE ingress = ?1 AND class = 2 ORDER BY priority DESC, copies, row LIMIT 1");
     db.one(query, [n], read_victim)
 }
 

@@ -270,6 +270,10 @@ impl Store for SqliteStore {
         bundles::mark_shown(&mut self.db, id)
     }
 
+    fn hand_over_copy(&mut self, id: &BundleId) -> Result<(), StoreError> {
+        bundles::hand_over_copy(&mut self.db, id)
+    }
+
     fn drop_bundle(&mut self, id: &BundleId, until_tl_ms: u64) -> Result<bool, StoreError> {
         bundles::discard(self, id, until_tl_ms)
     }

@@ -57,6 +57,7 @@ enum Operation {
     Insert { n: u8, priority: Priority, class: Class, origin: Option<u8>, ingress: Option<u8>, more: Extra },
     Drop { n: u8, until: u64 },
     Show { n: u8 },
+    HandOut { n: u8 },
     Forget { now: u64, limit: usize },
     Message { n: u8, own: bool, text: usize },
     Status { n: u8, status: MessageStatus },
@@ -89,7 +90,7 @@ struct Extra {
 impl Operation {
     fn random(dice: &mut Dice) -> Self {
         let n = dice.name();
-        match dice.below(29) {
+        match dice.below(30) {
             0..=5 => Self::Insert {
                 n,
                 priority: dice.of(&[Priority::Sos, Priority::Normal, Priority::Bulk]),
@@ -125,6 +126,7 @@ impl Operation {
             23 => Self::Slot { slot: dice.of(&[Slot::Profile, Slot::Links]), n },
             25 => Self::Put { shelf: dice.of(&[Shelf::Contact, Shelf::Due]), n },
             26 => Self::Remove { shelf: dice.of(&[Shelf::Contact, Shelf::Due]), n },
+            27 => Self::HandOut { n },
             24 => Self::Clock { at: dice.below(1_000) },
             _ if dice.below(3) == 0 => Self::Rollback,
             _ => Self::Commit,
@@ -155,6 +157,7 @@ impl Operation {
             }
             Self::Drop { n, until } => say(ok(store.drop_bundle(&id(*n), *until))),
             Self::Show { n } => say(ok(store.mark_shown(&id(*n)))),
+            Self::HandOut { n } => say(ok(store.hand_over_copy(&id(*n)))),
             Self::Forget { now, limit } => say(ok(store.forget_dropped(*now, *limit))),
             Self::Message { n, own, text } => {
                 let mut new = message(*n);

@@ -2,7 +2,7 @@
 //!
 //! The bundles' space has three guaranteed shares: own 30 %, contacts 55 %, strangers 15 %. Whoever needs more
 //! borrows what is free, and gives it back at once when its owner comes. Within a share the least urgent goes
-//! first, then the longest held; nobody pushes out what is more urgent than itself. Own bundles never go.
+//! first, then what others have most likely already (the fewest copies left), then the longest held; nobody pushes out what is more urgent than itself. Own bundles never go.
 
 use crate::id::NodeId;
 use crate::limits::{self, percent};

@@ -254,6 +254,8 @@ impl Session {
             has_progress = true;
             if flight.own {
                 around.custody.held_by(&flight.id, &self.peer, self.via, around.now)?;
+            } else {
+                around.custody.store.hand_over_copy(&flight.id)?;
             }
         }
         Ok(has_progress)

@@ -7,7 +7,7 @@ use crate::custody::PRIORITIES;
 use crate::event::LinkKind;
 use crate::handshake::TAG_BYTES;
 use crate::id::{BundleId, IdPrefix, ShortId};
-use crate::limits::{HOPS_MAX, PREFIXES_MAX, PUSH_BYTES_MAX, SLOW_FRAME_BYTES};
+use crate::limits::{COPIES_MAX, HOPS_MAX, PREFIXES_MAX, PUSH_BYTES_MAX, SLOW_FRAME_BYTES};
 use crate::store::{Class, Offer, OfferKey, Priority, Store, StoreError, StoredBundle};
 use crate::wire::{Carried, List, Message, Name, Prefixes, ShortIds, join};
 
@@ -252,7 +252,7 @@ impl Session {
         let carried = Carried {
             age_ms: bundle.age_ms.saturating_add(here_ms),
             hops: u64::from(bundle.hops),
-            copies: u64::from(bundle.copies),
+            copies: u64::from(copies_given(bundle.copies)),
             bytes,
         };
         Message::Bundle(carried).write(frame.plain);
@@ -274,6 +274,12 @@ impl Session {
         frame.write_list(&mut self.news, List::News);
         self.announced += (waiting - self.news.len()) as u64;
     }
+}
+
+/// What the receiver of a bundle begins with: of the hand-overs known here, with this one, half.
+fn copies_given(copies: u8) -> u8 {
+    let handed_over = COPIES_MAX - copies.saturating_sub(1);
+    COPIES_MAX - handed_over / 2
 }
 
 impl Frame<'_> {

@@ -1,0 +1,323 @@
+//! The real nodes, going through a trace.
+//!
+//! Each person carries a node, each encounter is a link: it comes up after the set-up time, carries frames one after
+//! the other with the bandwidth there is, and goes down when the two part. A letter is a post to a channel that only
+//! its recipient shows; all other nodes carry it unread. (Sealed messages replace it once nodes can be made
+//! contacts.) Nodes are driven as the daemon drives them: handle, commit, take what the outbox gives.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+
+use meshlink_core::clock::Now;
+use meshlink_core::event::{Event, LinkKind};
+use meshlink_core::id::{BundleId, LinkId};
+use meshlink_core::identity::Identity;
+use meshlink_core::limits::Limits;
+use meshlink_core::mem::MemStore;
+use meshlink_core::node::{Draft, Input, Node, Output};
+use meshlink_core::store::Priority;
+
+use crate::dice::Dice;
+use crate::wire::transmission_ms;
+
+use super::contacts::Contacts;
+use super::models::Achieved;
+use super::work::Letter;
+
+/// 1 January 2026, in milliseconds since 1970.
+const EPOCH_UNIX_MS: u64 = 1_767_225_600_000;
+
+/// What the radios are like.
+#[derive(Debug, Clone, Copy)]
+pub struct Radio {
+    /// Bytes a second each way.
+    pub bandwidth_bytes_per_s: u64,
+    /// From the moment two can hear each other until their link is up, in milliseconds.
+    pub setup_ms: u64,
+    /// Delay of a frame, in milliseconds.
+    pub latency_ms: u64,
+}
+
+/// What a run came to.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Replayed {
+    /// The letters.
+    pub achieved: Achieved,
+    /// Bytes of all frames, handshakes and all.
+    pub bytes: u64,
+    /// Links that came up.
+    pub links: u64,
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Happening {
+    Write { letter: usize },
+    Up { a: usize, b: usize, until_ms: u64 },
+    Down { link: u64 },
+    Arrive { link: u64, side: usize, frame: Vec<u8> },
+    Free { link: u64, side: usize },
+    Wake { node: usize, mono_ms: u64 },
+}
+
+/// A link, and which of its two ends are busy sending.
+#[derive(Debug, Clone, Copy)]
+struct Pair {
+    ends: [usize; 2],
+    is_busy: [bool; 2],
+}
+
+struct Person {
+    node: Node<MemStore>,
+    links: BTreeSet<u64>,
+    wake_ms: Option<u64>,
+}
+
+/// See the module's text.
+struct Replay<'a> {
+    letters: &'a [Letter],
+    radio: Radio,
+    start_s: u64,
+    now_ms: u64,
+    planned: u64,
+    queue: BinaryHeap<Reverse<(u64, u64, Happening)>>,
+    people: Vec<Person>,
+    links: BTreeMap<u64, Pair>,
+    written: BTreeMap<BundleId, usize>,
+    arrived: BTreeMap<usize, u64>,
+    replayed: Replayed,
+}
+
+/// Sends real nodes with room for `buffer` bundles each through a trace.
+pub fn replay(
+    contacts: &Contacts,
+    letters: &[Letter],
+    buffer: usize,
+    radio: Radio,
+    dice: &mut Dice,
+) -> Replayed {
+    let limits = Limits { store_bundles_max: buffer as u64, ..Limits::default() };
+    let now = Now { mono_ms: 0, unix_ms: Some(EPOCH_UNIX_MS) };
+    let people = (0..contacts.people).map(|_| {
+        let identity = Identity::from_bytes(&dice.bytes());
+        let node = Node::open(MemStore::new(), identity, dice.bytes(), limits, now);
+        Person { node: node.expect("a store in memory"), links: BTreeSet::new(), wake_ms: None }
+    });
+    let mut replay = Replay {
+        letters,
+        radio,
+        start_s: contacts.span_s().0,
+        now_ms: 0,
+        planned: 0,
+        queue: BinaryHeap::new(),
+        people: people.collect(),
+        links: BTreeMap::new(),
+        written: BTreeMap::new(),
+        arrived: BTreeMap::new(),
+        replayed: Replayed::default(),
+    };
+    replay.plan_all(contacts, dice);
+    replay.run(contacts.span_s().1)
+}
+
+impl Replay<'_> {
+    fn plan_all(&mut self, contacts: &Contacts, dice: &mut Dice) {
+        for to in self.letters.iter().map(|letter| letter.to).collect::<BTreeSet<_>>() {
+            let now = self.now();
+            let joined = self.people[to].node.join(&channel_of(to), now);
+            joined.expect("a store in memory");
+            self.settle(to);
+        }
+        for (letter, written) in self.letters.iter().enumerate() {
+            self.plan(self.ms_of(written.at_s), Happening::Write { letter });
+        }
+        for met in contacts.encounters() {
+            // Who dials is chance. Not all links of one step come up in the same millisecond.
+            let (a, b) = if dice.chance(0.5) { (met.a, met.b) } else { (met.b, met.a) };
+            let up_ms = self.ms_of(met.from_s) + self.radio.setup_ms + dice.between(0, 99);
+            let until_ms = self.ms_of(met.to_s);
+            if up_ms < until_ms {
+                self.plan(up_ms, Happening::Up { a, b, until_ms });
+            }
+        }
+    }
+
+    fn run(mut self, end_s: u64) -> Replayed {
+        let end_ms = self.ms_of(end_s);
+        while let Some(Reverse((at_ms, _, happening))) = self.queue.pop() {
+            if at_ms > end_ms {
+                break;
+            }
+            self.now_ms = at_ms;
+            self.happen(happening);
+        }
+        let mut latencies_s: Vec<u64> = self.arrived.into_values().collect();
+        latencies_s.sort_unstable();
+        self.replayed.achieved.latencies_s = latencies_s;
+        self.replayed
+    }
+
+    fn ms_of(&self, trace_s: u64) -> u64 {
+        (trace_s - self.start_s) * 1_000
+    }
+
+    fn now(&self) -> Now {
+        Now { mono_ms: self.now_ms, unix_ms: Some(EPOCH_UNIX_MS + self.now_ms) }
+    }
+
+    fn plan(&mut self, at_ms: u64, happening: Happening) {
+        self.planned += 1;
+        self.queue.push(Reverse((at_ms, self.planned, happening)));
+    }
+
+    fn happen(&mut self, happening: Happening) {
+        match happening {
+            Happening::Write { letter } => self.write(letter),
+            Happening::Up { a, b, until_ms } => self.link_up([a, b], until_ms),
+            Happening::Down { link } => self.link_down(link),
+            Happening::Arrive { link, side, frame } => {
+                if let Some(pair) = self.links.get(&link) {
+                    let node = pair.ends[side];
+                    self.feed(node, Input::Frame { link: LinkId(link), bytes: &frame });
+                }
+            }
+            Happening::Free { link, side } => {
+                if let Some(pair) = self.links.get_mut(&link) {
+                    pair.is_busy[side] = false;
+                    let node = pair.ends[side];
+                    self.settle(node);
+                }
+            }
+            Happening::Wake { node, mono_ms } => {
+                if self.people[node].wake_ms == Some(mono_ms) {
+                    self.people[node].wake_ms = None;
+                    self.feed(node, Input::Timeout);
+                }
+            }
+        }
+    }
+
+    fn write(&mut self, letter: usize) {
+        let Letter { from, to, .. } = self.letters[letter];
+        let (now, channel) = (self.now(), channel_of(to));
+        let node = &mut self.people[from].node;
+        let is_new = node.join(&channel, now).expect("a store in memory");
+        let draft = Draft {
+            channel: channel.clone(),
+            text: "a".repeat(200),
+            lifetime_s: None,
+            priority: Priority::Normal,
+            reply_to: None,
+        };
+        // A node that is full of its own writes no more.
+        if let Ok(id) = node.submit(draft, now) {
+            self.written.insert(id, letter);
+        }
+        let node = &mut self.people[from].node;
+        if is_new {
+            node.leave(&channel, now).expect("a store in memory");
+        }
+        self.settle(from);
+    }
+
+    fn link_up(&mut self, ends: [usize; 2], until_ms: u64) {
+        self.planned += 1;
+        let link = self.planned;
+        self.links.insert(link, Pair { ends, is_busy: [false; 2] });
+        self.replayed.links += 1;
+        self.plan(until_ms, Happening::Down { link });
+        for (side, node) in ends.into_iter().enumerate() {
+            self.people[node].links.insert(link);
+            let up = Input::LinkUp {
+                link: LinkId(link),
+                kind: LinkKind::Ble,
+                address: String::new(),
+                dialled: side == 0,
+            };
+            self.feed(node, up);
+        }
+    }
+
+    fn link_down(&mut self, link: u64) {
+        let Some(pair) = self.links.remove(&link) else { return };
+        for node in pair.ends {
+            self.people[node].links.remove(&link);
+            let status = self.people[node].node.links().find(|status| status.id == link);
+            self.replayed.achieved.copies += status.map_or(0, |status| status.received_bundles);
+            self.feed(node, Input::LinkDown { link: LinkId(link) });
+        }
+    }
+
+    fn feed(&mut self, node: usize, input: Input<'_>) {
+        let now = self.now();
+        self.people[node].node.handle(input, now).expect("a store in memory");
+        self.settle(node);
+    }
+
+    fn settle(&mut self, index: usize) {
+        let now = self.now();
+        let idle: Vec<(u64, usize)> = self.people[index]
+            .links
+            .iter()
+            .filter_map(|link| {
+                let pair = self.links.get(link)?;
+                let side = usize::from(pair.ends[1] == index);
+                (!pair.is_busy[side]).then_some((*link, side))
+            })
+            .collect();
+        let node = &mut self.people[index].node;
+        let mut outbox = node.commit(now).expect("a store in memory");
+        let mut outputs = Vec::new();
+        while let Some(output) = outbox.next_output() {
+            outputs.push(output);
+        }
+        let mut frames = Vec::new();
+        for (link, side) in idle {
+            if let Some(frame) = outbox.next_frame(LinkId(link), now).expect("a store in memory") {
+                frames.push((link, side, frame));
+            }
+        }
+        let deadline = node.poll_timeout();
+        for (link, side, frame) in frames {
+            self.transmit(link, side, frame);
+        }
+        if let Some(deadline) = deadline.filter(|due| {
+            self.people[index].wake_ms.is_none_or(|planned| due.mono_ms < planned)
+        }) {
+            self.people[index].wake_ms = Some(deadline.mono_ms);
+            let at_ms = deadline.mono_ms.max(self.now_ms + 1);
+            self.plan(at_ms, Happening::Wake { node: index, mono_ms: deadline.mono_ms });
+        }
+        for output in outputs {
+            self.take(index, &output);
+        }
+    }
+
+    fn take(&mut self, index: usize, output: &Output) {
+        match output {
+            Output::Close { link, .. } => self.plan(self.now_ms, Happening::Down { link: link.0 }),
+            Output::Event(logged) => {
+                let Event::MessageNew { id } = &logged.event else { return };
+                let Some(&letter) = self.written.get(id) else { return };
+                let Letter { at_s, to, .. } = self.letters[letter];
+                if index == to {
+                    let took_ms = self.now_ms - self.ms_of(at_s);
+                    self.arrived.entry(letter).or_insert(took_ms / 1_000);
+                }
+            }
+        }
+    }
+
+    fn transmit(&mut self, link: u64, side: usize, frame: Vec<u8>) {
+        let Some(pair) = self.links.get_mut(&link) else { return };
+        pair.is_busy[side] = true;
+        self.replayed.bytes += frame.len() as u64;
+        let sent_ms = self.now_ms + transmission_ms(frame.len(), self.radio.bandwidth_bytes_per_s);
+        self.plan(sent_ms, Happening::Free { link, side });
+        let arrives_ms = sent_ms + self.radio.latency_ms;
+        self.plan(arrives_ms, Happening::Arrive { link, side: 1 - side, frame });
+    }
+}
+
+fn channel_of(person: usize) -> String {
+    format!("#n{person}")
+}
