@@ -13,7 +13,7 @@ use crate::limits::{self, Limits, OFFENCES_MAX, PREFIXES_MAX, STALL_MS_MAX, WALK
 use crate::node::{CloseReason, Input};
 use crate::post::Post;
 use crate::receipt::{Commitment, Receipt, Stage};
-use crate::reconcile::Body;
+use crate::reconcile::{Body, START_BYTES};
 use crate::rogue::{NEW_YEAR_MS, Rogue};
 use crate::store::{Priority, Store};
 use crate::summary::Summary;
@@ -270,6 +270,58 @@ fn s03_asking_for_what_was_not_offered_ends_the_link() {
     assert_eq!(rogue.closed(), None, "it was offered once");
     rogue.say(&[Message::Get(ShortIds::new(&bytes).unwrap())]);
     assert!(matches!(rogue.closed(), Some(CloseReason::Protocol(_))), "not twice");
+}
+
+/// The reconciliation's bodies that the node says now, as their tags.
+fn hear_tags(rogue: &mut Rogue) -> Vec<u8> {
+    let frames = rogue.hear();
+    let messages = frames.iter().flat_map(|plain| Message::read_all(plain).unwrap());
+    messages
+        .filter_map(|message| if let Message::Reconcile(body) = message { Some(body[1]) } else { None })
+        .collect()
+}
+
+#[test]
+fn s04_a_check_over_the_whole_ids_that_differs_leads_to_a_walk() {
+    for (check, tags) in [(0, vec![]), (1, vec![8, 0])] {
+        let mut rogue = Rogue::meet();
+        let id = rogue.node.submit(draft("mine"), rogue.now).unwrap();
+        open_round(&mut rogue, 1);
+        assert_eq!(hear_tags(&mut rogue), [4], "symbols");
+        let declined = &id.0[..START_BYTES];
+        let want = Body::Want { number: 1, is_last: true, wanted: &[], declined, check: Some(check) };
+        rogue.say(&[Message::Reconcile(&want.write())]);
+        assert_eq!(hear_tags(&mut rogue), tags);
+        let status = rogue.node.store().message(&id).unwrap().unwrap().status;
+        assert_eq!(status, MessageStatus::Pending, "it was not claimed to be held");
+    }
+}
+
+#[test]
+fn s04_symbols_end_and_a_walk_begins_for_whoever_never_has_enough() {
+    let mut rogue = Rogue::meet();
+    rogue.node.submit(draft("mine"), rogue.now).unwrap();
+    open_round(&mut rogue, 1);
+    hear_tags(&mut rogue);
+    let mut tags = Vec::new();
+    for _ in 0..20 {
+        rogue.say(&[Message::Reconcile(&Body::More { number: 1 }.write())]);
+        tags.extend(hear_tags(&mut rogue));
+    }
+    let symbols = tags.iter().filter(|tag| **tag == 4).count();
+    assert!(symbols <= 4 && tags.ends_with(&[8, 0]), "{tags:?}");
+}
+
+#[test]
+fn s08_what_is_not_said_to_be_lacked_is_claimed_to_be_held() {
+    let mut rogue = Rogue::meet();
+    let id = rogue.node.submit(draft("mine"), rogue.now).unwrap();
+    open_round(&mut rogue, 1);
+    hear_tags(&mut rogue);
+    let want = Body::Want { number: 1, is_last: true, wanted: &[], declined: &[], check: None };
+    rogue.say(&[Message::Reconcile(&want.write())]);
+    assert_eq!(rogue.node.store().message(&id).unwrap().unwrap().status, MessageStatus::Synced);
+    assert!(rogue.node.store().bundle(&id).unwrap().is_some(), "nothing else follows from it");
 }
 
 #[test]

@@ -53,6 +53,8 @@ pub(crate) struct Reconciliation {
     pub(crate) answering: Option<Answering>,
     /// Whether a round, whoever began it, has come to its end.
     pub(crate) has_ended: bool,
+    /// Whether the next of them says that there are enough symbols.
+    pub(crate) is_enough: bool,
     /// Short bodies to be sent.
     pub(crate) say: VecDeque<Vec<u8>>,
     /// Ids the other side knows of by rounds.
@@ -142,6 +144,7 @@ impl Reconciliation {
             asking: None,
             answering: None,
             has_ended: false,
+            is_enough: false,
             say: VecDeque::new(),
             ids_told: 0,
         }

@@ -277,7 +277,8 @@ macro_rules! victim_columns {
 
 pub(super) fn victim(db: &Connection, of: Class) -> Result<Option<Victim>, StoreError> {
     for level in [Priority::Bulk, Priority::Normal, Priority::Sos] {
-        let query = concat!(victim_columns!(), "WHERE priority = ?1 AND class = ?2 ORDER BY copies, row LIMIT 1");
+        let query =
+            concat!(victim_columns!(), "WHERE priority = ?1 AND class = ?2 ORDER BY copies, row LIMIT 1");
         let victim = db.one(query, [priority(level), class(of)], read_victim)?;
         if victim.is_some() {
             return Ok(victim);
@@ -294,8 +295,10 @@ pub(super) fn victim_of_origin(db: &Connection, origin: &NodeId) -> Result<Optio
 
 pub(super) fn victim_of_ingress(db: &Connection, peer: &NodeId) -> Result<Option<Victim>, StoreError> {
     let Some(n) = node::number(db, peer)? else { return Ok(None) };
-    let query =
-        concat!(victim_columns!(), "WHERE ingress = ?1 AND class = 2 ORDER BY priority DESC, copies, row LIMIT 1");
+    let query = concat!(
+        victim_columns!(),
+        "WHERE ingress = ?1 AND class = 2 ORDER BY priority DESC, copies, row LIMIT 1"
+    );
     db.one(query, [n], read_victim)
 }
 

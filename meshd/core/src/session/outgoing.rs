@@ -18,6 +18,8 @@ const FRESH_MAX: usize = 32;
 /// As long as nothing is known of a neighbour, a small bundle that is passed on is pushed on this many links or
 /// fewer, as in a chain; on more, the neighbours may well have it from each other, and it is announced first.
 const CHAIN_LINKS_MAX: usize = 2;
+/// Bytes of symbols in a frame on a slow link: what is sent when there are enough already is little then.
+const SLOW_SYMBOLS_BYTES: usize = 1024;
 /// Bytes of a message's array, tag and byte string heads.
 const ENVELOPE_BYTES: usize = 16;
 
@@ -108,9 +110,15 @@ impl Session {
 
     fn next_body<S: Store>(
         &mut self,
-        frame: &Frame<'_>,
+        frame: &mut Frame<'_>,
         around: &mut Around<'_, S>,
     ) -> Result<Option<Vec<u8>>, StoreError> {
+        if take(&mut self.reconciliation.is_enough) {
+            // The other side is sending: it should hear so before what takes longer to say.
+            frame.bytes_max =
+                frame.plain.len() + self.reconciliation.say.front().map_or(0, Vec::len) + ENVELOPE_BYTES;
+            frame.fill = frame.bytes_max;
+        }
         if let Some(body) = self.reconciliation.say.pop_front() {
             return Ok(Some(body));
         }
@@ -118,7 +126,8 @@ impl Session {
         if let Some(body) = self.next_want(room, around)? {
             return Ok(Some(body));
         }
-        if let Some(body) = self.next_symbols(room) {
+        let slow = if self.via == LinkKind::Ble { SLOW_SYMBOLS_BYTES } else { usize::MAX };
+        if let Some(body) = self.next_symbols(room.min(slow.saturating_sub(frame.plain.len()))) {
             return Ok(Some(body));
         }
         let may_offer = self.may_offer();

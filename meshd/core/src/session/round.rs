@@ -204,7 +204,8 @@ impl Session {
         if taken < total {
             // A word that there is enough, ahead of what takes longer to say.
             let enough = Body::Want { number, is_last: false, wanted: &[], declined: &[], check: None };
-            self.reconciliation.say.push_back(enough.write());
+            self.reconciliation.say.push_front(enough.write());
+            self.reconciliation.is_enough = true;
         }
         let is_same_set = asking.snapshot.removals == around.custody.removals;
         let check = is_same_set.then_some(sum);

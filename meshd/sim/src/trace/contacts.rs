@@ -61,7 +61,8 @@ impl Contacts {
         let mut steps: BTreeMap<u64, Vec<(usize, usize)>> = BTreeMap::new();
         for (n, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
             let mut fields = line.split_whitespace().map(str::parse::<u64>);
-            let (Some(Ok(t)), Some(Ok(i)), Some(Ok(j))) = (fields.next(), fields.next(), fields.next()) else {
+            let (Some(Ok(t)), Some(Ok(i)), Some(Ok(j))) = (fields.next(), fields.next(), fields.next())
+            else {
                 bail!("line {} is not `t i j`: {line:?}", n + 1);
             };
             ensure!(i != j, "line {}: {i} is with itself", n + 1);

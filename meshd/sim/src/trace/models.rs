@@ -53,7 +53,13 @@ pub fn flood(contacts: &Contacts, letters: &[Letter]) -> Achieved {
 }
 
 /// Runs a textbook way with room for `buffer` letters at each node; the oldest gives way.
-pub fn run(contacts: &Contacts, letters: &[Letter], model: Model, buffer: usize, dice: &mut Dice) -> Achieved {
+pub fn run(
+    contacts: &Contacts,
+    letters: &[Letter],
+    model: Model,
+    buffer: usize,
+    dice: &mut Dice,
+) -> Achieved {
     let mut nodes = vec![Buffer::default(); contacts.people];
     let mut arrived = BTreeMap::new();
     let mut copies = 0;

@@ -280,9 +280,9 @@ impl Replay<'_> {
         for (link, side, frame) in frames {
             self.transmit(link, side, frame);
         }
-        if let Some(deadline) = deadline.filter(|due| {
-            self.people[index].wake_ms.is_none_or(|planned| due.mono_ms < planned)
-        }) {
+        if let Some(deadline) =
+            deadline.filter(|due| self.people[index].wake_ms.is_none_or(|planned| due.mono_ms < planned))
+        {
             self.people[index].wake_ms = Some(deadline.mono_ms);
             let at_ms = deadline.mono_ms.max(self.now_ms + 1);
             self.plan(at_ms, Happening::Wake { node: index, mono_ms: deadline.mono_ms });
