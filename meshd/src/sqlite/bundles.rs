@@ -183,7 +183,7 @@ pub(super) fn newest_row(db: &Connection, of: Priority) -> Result<u64, StoreErro
 
 pub(super) fn of_origin(db: &Connection, origin: &NodeId, limit: usize) -> Result<Vec<BundleId>, StoreError> {
     let Some(n) = node::number(db, origin)? else { return Ok(Vec::new()) };
-    let query = "SELECT id FROM bundle WHERE origin = ?1 ORDER BY priority DESC, row LIMIT ?2";
+    let query = "SELECT id FROM bundle WHERE origin = ?1 LIMIT ?2";
     db.all(query, [n, rows_max(limit)], |row| get(row, 0))
 }
 
