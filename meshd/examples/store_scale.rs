@@ -18,7 +18,7 @@ use clap::Parser;
 use meshd::sqlite::SqliteStore;
 use meshd::state_dir::StateDir;
 use meshd::vault;
-use meshlink_core::store::{Class, StoredBundle};
+use meshlink_core::store::{Class, Protection, StoredBundle};
 use meshlink_core::{BundleId, MessageRecord, MessageStatus, NodeId, Priority, Seq, Store as _};
 
 mod machine;
@@ -111,6 +111,7 @@ fn fill(store: &mut SqliteStore, bundles: u64) -> anyhow::Result<()> {
             copies: 8,
             ingress: Some(node(1_000_000 + n % 20)),
             unshown_in: (n % 2 == 1).then(|| "#elsewhere".to_owned()),
+            commitment: None,
         };
         store.insert_bundle(&bundle)?;
         if n % 2 == 0 {
@@ -130,6 +131,7 @@ fn fill(store: &mut SqliteStore, bundles: u64) -> anyhow::Result<()> {
                 expires_tl_ms: bundle.expires_tl_ms,
                 reply_to: None,
                 read: n % 3 == 0,
+                protection: Protection::Public,
             })?;
         }
         if n % BATCH == BATCH - 1 {
