@@ -3,13 +3,19 @@
 //! The texts here are the program's reference: `--help`, the man pages and the committed snapshot of the whole
 //! help tree come from them.
 
+mod contact;
+mod word;
+
+pub(crate) use contact::{ContactAction, NewContactArgs, ShownCode};
+pub(crate) use word::{PriorityArg, ScopeArg, StatusArg};
+
 use crate::limits::TTL_S;
-use clap::builder::{PossibleValue, StyledStr};
+use clap::builder::StyledStr;
 use clap::{Args as ArgGroup, Parser, Subcommand, ValueEnum, ValueHint};
-use meshlink_api::{MessageStatus, Priority, Receipts, Resolution, Scope};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
+use word::{parse_priority, parse_scope, parse_status};
 
 /// Everything on one command line.
 #[derive(Debug, Parser)]
@@ -378,125 +384,6 @@ pub(crate) struct OnePeer {
     pub(crate) id: String,
 }
 
-/// What to do about contacts.
-#[derive(Debug, Subcommand)]
-pub(crate) enum ContactAction {
-    /// List contacts, and those who wrote first
-    List,
-    /// Show this node's own id and keys
-    Me,
-    /// Make a code that one other person can add you by; it works once
-    #[command(after_help = "Examples:
-  meshctl contact code --in-person       # they scan or type it from this screen, within 10 minutes
-  meshctl contact code --svg code.svg    # to be sent; works for 7 days")]
-    Code(ShownCode),
-    /// Add a contact by its code or node id
-    #[command(after_help = "Examples:
-  meshctl contact add 'MESHLINK:AEAX...' --name Ana
-  meshctl contact add --in-person - < code.txt
-  meshctl contact add 4bqhcmu3nzrgsm5mgyrtw2ta7qkbrgsm
-
-A code that came in person verifies the contact once it has answered. Whoever can change a code on its way can
-put another in its place: without --in-person compare the safety number (`meshctl contact verify`).")]
-    Add(NewContactArgs),
-    /// Show one contact, with its safety number
-    Show {
-        /// Its name or node id
-        who: String,
-    },
-    /// Show the safety number, or mark the contact verified by it
-    #[command(after_help = "Examples:
-  meshctl contact verify Ana
-  meshctl contact verify Ana --number '12345 67890 ...'   # as Ana's device shows it")]
-    Verify {
-        /// Its name or node id
-        who: String,
-        /// The number that the other person's device shows
-        #[arg(long, value_name = "DIGITS")]
-        number: Option<String>,
-    },
-    /// Take a verification back
-    Unverify {
-        /// Its name or node id
-        who: String,
-    },
-    /// Call a contact something else
-    Rename {
-        /// Its name or node id
-        who: String,
-        /// The new name
-        name: String,
-    },
-    /// Accept somebody who wrote first
-    Accept {
-        /// Its name or node id
-        who: String,
-    },
-    /// Choose which receipts a contact gets
-    Receipts {
-        /// Its name or node id
-        who: String,
-        /// none; delivered (the default); read, if it says the same of your messages
-        #[arg(value_parser = parse_receipts())]
-        which: ReceiptsArg,
-    },
-    /// Decide between a contact and another node that claims to be it
-    Resolve {
-        /// Its name or node id
-        who: String,
-        /// keep: the contact stays who it was; replace: the other one gets the name
-        #[arg(value_parser = parse_resolution())]
-        resolution: ResolutionArg,
-    },
-    /// Tell a contact who another, verified one is
-    Introduce {
-        /// Who is to be introduced: name or node id
-        who: String,
-        /// To whom: name or node id
-        #[arg(long, value_name = "CONTACT")]
-        to: String,
-    },
-    /// Remove a contact and the keys shared with it; messages stay
-    Remove {
-        /// Its name or node id
-        who: String,
-    },
-    /// Have nothing more to do with a contact
-    Block {
-        /// Its name or node id
-        who: String,
-    },
-    /// Undo a block
-    Unblock {
-        /// Its name or node id
-        who: String,
-    },
-}
-
-/// `meshctl contact code`.
-#[derive(Debug, ArgGroup)]
-pub(crate) struct ShownCode {
-    /// It is taken from this screen by a person you see: works for 10 minutes instead of 7 days
-    #[arg(long)]
-    pub(crate) in_person: bool,
-    /// Write the QR code to this new SVG file
-    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub(crate) svg: Option<PathBuf>,
-}
-
-/// `meshctl contact add`.
-#[derive(Debug, ArgGroup)]
-pub(crate) struct NewContactArgs {
-    /// The code (MESHLINK:...) or a node id; `-` reads it from standard input
-    pub(crate) who: String,
-    /// What to call it; the name it gives itself if absent
-    #[arg(long)]
-    pub(crate) name: Option<String>,
-    /// The code came from that person directly, such as from a screen in front of you
-    #[arg(long)]
-    pub(crate) in_person: bool,
-}
-
 /// What to do about channels.
 #[derive(Debug, Subcommand)]
 pub(crate) enum ChannelAction {
@@ -589,72 +476,6 @@ pub(crate) struct ProfileChange {
     /// A PNG, JPEG or WebP file of at most 6000 bytes; '' for none
     #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub(crate) avatar: Option<OsString>,
-}
-
-/// An API word as an argument's value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Word<T>(pub(crate) T);
-/// `--priority`.
-pub(crate) type PriorityArg = Word<Priority>;
-/// `--status`.
-pub(crate) type StatusArg = Word<MessageStatus>;
-/// `contact receipts`.
-pub(crate) type ReceiptsArg = Word<Receipts>;
-/// `contact resolve`.
-pub(crate) type ResolutionArg = Word<Resolution>;
-/// `--scope`.
-pub(crate) type ScopeArg = Word<Scope>;
-
-/// A parser for the values an API word can have, so that help and completions name them all.
-#[derive(Debug, Clone)]
-struct WordParser<T: 'static>(&'static [(&'static str, T)]);
-
-impl<T: Copy + std::fmt::Debug + Send + Sync + 'static> clap::builder::TypedValueParser for WordParser<T> {
-    type Value = Word<T>;
-
-    fn parse_ref(
-        &self,
-        command: &clap::Command,
-        arg: Option<&clap::Arg>,
-        value: &std::ffi::OsStr,
-    ) -> Result<Self::Value, clap::Error> {
-        let names = clap::builder::PossibleValuesParser::new(self.0.iter().map(|(name, _)| *name));
-        let name = names.parse_ref(command, arg, value)?;
-        let word =
-            self.0.iter().find(|(word, _)| *word == name).expect("the parser above lets only these pass");
-        Ok(Word(word.1))
-    }
-
-    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
-        Some(Box::new(self.0.iter().map(|(name, _)| PossibleValue::new(*name))))
-    }
-}
-
-fn parse_priority() -> WordParser<Priority> {
-    WordParser(&[("sos", Priority::Sos), ("normal", Priority::Normal), ("bulk", Priority::Bulk)])
-}
-
-fn parse_status() -> WordParser<MessageStatus> {
-    WordParser(&[
-        ("pending", MessageStatus::Pending),
-        ("synced", MessageStatus::Synced),
-        ("delivered", MessageStatus::Delivered),
-        ("read", MessageStatus::Read),
-        ("expired", MessageStatus::Expired),
-        ("failed", MessageStatus::Failed),
-    ])
-}
-
-fn parse_receipts() -> WordParser<Receipts> {
-    WordParser(&[("none", Receipts::None), ("delivered", Receipts::Delivered), ("read", Receipts::Read)])
-}
-
-fn parse_resolution() -> WordParser<Resolution> {
-    WordParser(&[("keep", Resolution::Keep), ("replace", Resolution::Replace)])
-}
-
-fn parse_scope() -> WordParser<Scope> {
-    WordParser(&[("read", Scope::Read), ("send", Scope::Send), ("admin", Scope::Admin)])
 }
 
 fn parse_count(text: &str) -> Result<usize, String> {

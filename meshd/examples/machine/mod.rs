@@ -1,5 +1,7 @@
 //! What measuring programs share: processes, HTTP to them, and what they use.
 
+#![allow(dead_code, reason = "each program uses a part of it")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
