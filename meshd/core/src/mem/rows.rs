@@ -1,0 +1,98 @@
+//! How rows come, change and go, with everything that is counted and ordered by them.
+
+use std::cmp::Reverse;
+
+use super::heap::{Count, Heap, heaps_of};
+use super::{MemStore, first_with};
+use crate::event::MessageStatus;
+use crate::id::{BundleId, IdPrefix, Seq};
+use crate::store::{MessageRecord, Priority, StoreError, Usage, Victim};
+
+impl MemStore {
+    /// Opens the transaction.
+    pub(super) fn write(&mut self) -> Result<(), StoreError> {
+        if let Some(error) = &self.failing {
+            self.failed = Some(error.clone());
+            return Err(error.clone());
+        }
+        self.dirty = true;
+        Ok(())
+    }
+
+    pub(super) fn next_seq(&mut self) -> Seq {
+        let next = self.last_seq.get(&()).copied().unwrap_or(0) + 1;
+        self.last_seq.put((), next);
+        Seq(next)
+    }
+
+    pub(super) fn count(&mut self, count: Count, bundles: i64, bytes: i64) {
+        let mut usage = self.usage.get(&count).copied().unwrap_or_default();
+        usage.bundles = usage.bundles.checked_add_signed(bundles).expect("only what was counted leaves");
+        usage.bytes = usage.bytes.checked_add_signed(bytes).expect("only what was counted leaves");
+        if usage.bundles == 0 {
+            self.usage.remove(&count);
+        } else {
+            self.usage.put(count, usage);
+        }
+    }
+
+    pub(super) fn usage_of(&self, count: Count) -> Usage {
+        self.usage.get(&count).copied().unwrap_or_default()
+    }
+
+    /// Says whether it was held.
+    pub(super) fn remove_bundle(&mut self, id: &BundleId) -> bool {
+        let Some(row) = self.row_of.remove(id) else { return false };
+        let bundle = self.bundles.remove(&row).expect("each id's row is there");
+        self.order.remove(&(bundle.priority, row));
+        self.expiry.remove(&(bundle.expires_tl_ms, row));
+        if let Some(channel) = &bundle.unshown_in {
+            self.unshown.remove(&(channel.clone(), row));
+        }
+        if let Some(commitment) = bundle.commitment {
+            self.committed.remove(&(commitment, row));
+        }
+        let cost = -(bundle.cost_bytes() as i64);
+        for heap in heaps_of(&bundle) {
+            self.heaps.remove(&(heap, Reverse(bundle.priority), bundle.copies, row));
+            self.count(Count::Held(heap), -1, cost);
+        }
+        true
+    }
+
+    pub(super) fn first_of(&self, heap: Heap) -> Option<Victim> {
+        let start = (heap, Reverse(Priority::Bulk), 0, 0);
+        let ((found, _, _, row), ()) = self.heaps.range(start..).next()?;
+        if *found != heap {
+            return None;
+        }
+        let bundle = self.bundles.get(row).expect("each heap entry's bundle is held");
+        Some(Victim {
+            id: bundle.id,
+            priority: bundle.priority,
+            cost_bytes: bundle.cost_bytes(),
+            expires_tl_ms: bundle.expires_tl_ms,
+        })
+    }
+
+    pub(super) fn is_dropped(&self, prefix: &IdPrefix) -> bool {
+        self.dropped.range(first_with(prefix)..).next().is_some_and(|(id, _)| id.prefix() == *prefix)
+    }
+
+    pub(super) fn note_pending(&mut self, message: &MessageRecord) {
+        if message.own && message.status == MessageStatus::Pending {
+            self.pending.put(message.seq, ());
+        } else {
+            self.pending.remove(&message.seq);
+        }
+    }
+
+    pub(super) fn change_message(&mut self, id: &BundleId, change: impl FnOnce(&mut MessageRecord)) {
+        if let Some(seq) = self.seq_of.get(id).copied() {
+            let mut message = self.messages.get(&seq).expect("each id's message is kept").clone();
+            change(&mut message);
+            self.note_pending(&message);
+            self.messages.put(seq, message);
+        }
+    }
+}
