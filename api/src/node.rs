@@ -208,6 +208,15 @@ pub struct Link {
     pub received_bundles: u64,
     /// Signal strength in dBm where known.
     pub rssi: Option<i16>,
+    /// Which of a transport's ways it takes, where there are several: `gatt` or `l2cap`.
+    #[serde(default)]
+    pub path: Option<String>,
+    /// Largest piece that the transport passes on, in bytes, where known.
+    #[serde(default)]
+    pub mtu_bytes: Option<u32>,
+    /// How long the connection took to make, in milliseconds, where this side made it.
+    #[serde(default)]
+    pub connect_ms: Option<u32>,
 }
 
 /// A channel this node shows. Others are carried all the same.

@@ -127,7 +127,9 @@ fn link_row(link: &Link, now: Timestamp) -> [Line; 8] {
         |id| name_and_id(link.peer_name.as_deref(), id),
     );
     let since = link.since_at.as_deref().map_or_else(|| "unknown".into(), |at| moment::ago(at, now));
-    let signal = link.rssi.map_or_else(String::new, |rssi| format!(" ({rssi} dBm)"));
+    let signal = link.rssi.map(|rssi| format!("{rssi} dBm"));
+    let facts: Vec<String> = link.path.clone().into_iter().chain(signal).collect();
+    let facts = if facts.is_empty() { String::new() } else { format!(" ({})", facts.join(", ")) };
     let direction = if link.dialled { "to " } else { "from " };
     [
         Line::of(&link.id),
@@ -137,6 +139,6 @@ fn link_row(link: &Link, now: Timestamp) -> [Line; 8] {
         Line::of(moment::bytes(link.sent_bytes)),
         Line::of(moment::bytes(link.received_bytes)),
         peer,
-        Line::of(direction).text(&link.address).text(signal),
+        Line::of(direction).text(&link.address).text(facts),
     ]
 }

@@ -167,6 +167,28 @@ pub struct LinkStatus {
     /// Signal strength in dBm where the transport knows it.
     #[n(11)]
     pub rssi: Option<i16>,
+    /// Which of the transport's ways it takes, such as `gatt`, where there are several.
+    #[n(12)]
+    pub path: Option<String>,
+    /// Largest piece that the transport passes on, in bytes, where it knows.
+    #[n(13)]
+    pub mtu_bytes: Option<u32>,
+    /// How long the connection took to make, in milliseconds; only for who made it.
+    #[n(14)]
+    pub connect_ms: Option<u32>,
+}
+
+/// What a transport knows of a link, as far as it does.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LinkFacts {
+    /// See [`LinkStatus::rssi`].
+    pub rssi: Option<i16>,
+    /// See [`LinkStatus::path`].
+    pub path: Option<&'static str>,
+    /// See [`LinkStatus::mtu_bytes`].
+    pub mtu_bytes: Option<u32>,
+    /// See [`LinkStatus::connect_ms`].
+    pub connect_ms: Option<u32>,
 }
 
 /// How far a session is.

@@ -49,7 +49,9 @@ mod wants;
 pub mod wire;
 
 pub use clock::Now;
-pub use event::{Event, LinkKind, LinkPhase, LinkStatus, MessageStatus, TransportState, TransportStatus};
+pub use event::{
+    Event, LinkFacts, LinkKind, LinkPhase, LinkStatus, MessageStatus, TransportState, TransportStatus,
+};
 pub use id::{BundleId, LinkId, NodeId, Seq};
 pub use identity::{Identity, PublicKeys};
 pub use limits::Limits;

@@ -1,7 +1,7 @@
 //! A link as the node sees it: a handshake, then an encrypted session or a stand-by for one.
 
 use crate::clock::Now;
-use crate::event::{LinkKind, LinkPhase, LinkStatus};
+use crate::event::{LinkFacts, LinkKind, LinkPhase, LinkStatus};
 use crate::handshake::{Handshake, Tunnel};
 use crate::id::{LinkId, NodeId};
 use crate::session::Session;
@@ -19,7 +19,7 @@ pub(crate) struct Link {
     /// Of sessions on this link that are over.
     past_sent_bundles: u64,
     past_received_bundles: u64,
-    pub(crate) rssi: Option<i16>,
+    pub(crate) facts: LinkFacts,
     pub(crate) stage: Stage,
 }
 
@@ -73,7 +73,7 @@ impl Link {
             received_bytes: 0,
             past_sent_bundles: 0,
             past_received_bundles: 0,
-            rssi: None,
+            facts: LinkFacts::default(),
             stage,
         }
     }
@@ -156,7 +156,10 @@ impl Link {
             received_bytes: self.received_bytes,
             sent_bundles: self.past_sent_bundles + sent,
             received_bundles: self.past_received_bundles + received,
-            rssi: self.rssi,
+            rssi: self.facts.rssi,
+            path: self.facts.path.map(str::to_owned),
+            mtu_bytes: self.facts.mtu_bytes,
+            connect_ms: self.facts.connect_ms,
         }
     }
 }

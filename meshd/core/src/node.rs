@@ -27,7 +27,7 @@ pub use crate::draft::{
     BridgedPost, ContactDraft, ContactError, Draft, PrivateDraft, ProfileDraft, SubmitError,
 };
 use crate::entropy::Entropy;
-use crate::event::{Event, LinkKind, LinkStatus, LoggedEvent, TransportStatus};
+use crate::event::{Event, LinkFacts, LinkKind, LinkStatus, LoggedEvent, TransportStatus};
 use crate::id::{BundleId, LinkId, NodeId};
 use crate::identity::Identity;
 use crate::limits::{self, Limits};
@@ -62,12 +62,12 @@ pub enum Input<'a> {
         /// Its bytes.
         bytes: &'a [u8],
     },
-    /// A link's signal strength was measured.
-    Rssi {
+    /// The transport knows something of a link.
+    Facts {
         /// Which link.
         link: LinkId,
-        /// In dBm.
-        dbm: i16,
+        /// All it knows now.
+        facts: LinkFacts,
     },
     /// The time of [`Node::poll_timeout`] may have come. Spurious ones do nothing.
     Timeout,
@@ -355,9 +355,9 @@ impl<S: Store> Node<S> {
                 self.note(now, |node| node.on_frame(link, bytes, now))
             }
             Input::LinkDown { .. } | Input::Frame { .. } => Ok(()),
-            Input::Rssi { link, dbm } => {
+            Input::Facts { link, facts } => {
                 if let Some(link) = self.links.get_mut(&link) {
-                    link.rssi = Some(dbm);
+                    link.facts = facts;
                 }
                 Ok(())
             }

@@ -186,9 +186,9 @@ impl<S: Store> Engine<S> {
             LinkCommand::Frames { link } => self.take_frames(link),
             // The commit at the end of this batch pulls for it.
             LinkCommand::Room => {}
-            LinkCommand::Rssi { link, dbm } => {
+            LinkCommand::Facts { link, facts } => {
                 if self.lanes.contains_key(&link) {
-                    self.feed(Input::Rssi { link, dbm }, now);
+                    self.feed(Input::Facts { link, facts }, now);
                 }
             }
             LinkCommand::Report(status) => {

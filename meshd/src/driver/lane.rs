@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use meshlink_core::limits::FRAME_BYTES_MAX;
-use meshlink_core::{CloseReason, LinkId, LinkKind, TransportStatus};
+use meshlink_core::{CloseReason, LinkFacts, LinkId, LinkKind, TransportStatus};
 use tokio::sync::Notify;
 
 /// Bytes of frames ready for a link; the last one may go over it.
@@ -66,9 +66,9 @@ pub(super) enum LinkCommand {
     },
     /// A lane that was full has room; the node is asked for more.
     Room,
-    Rssi {
+    Facts {
         link: LinkId,
-        dbm: i16,
+        facts: LinkFacts,
     },
     Report(TransportStatus),
 }
@@ -227,10 +227,10 @@ impl LinkEnd {
         Incoming::Frame(frame)
     }
 
-    /// Tells the node how strong the link's signal is.
-    pub fn rssi(&self, dbm: i16) {
+    /// Tells the node what the transport knows of the link.
+    pub fn facts(&self, facts: LinkFacts) {
         // As above.
-        let _ = (self.port.post)(LinkCommand::Rssi { link: self.id, dbm });
+        let _ = (self.port.post)(LinkCommand::Facts { link: self.id, facts });
     }
 }
 

@@ -215,6 +215,9 @@ impl<'a> Renderer<'a> {
             sent_bundles: link.sent_bundles,
             received_bundles: link.received_bundles,
             rssi: link.rssi,
+            path: link.path.clone(),
+            mtu_bytes: link.mtu_bytes,
+            connect_ms: link.connect_ms,
         })
     }
 
