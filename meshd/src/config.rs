@@ -122,6 +122,7 @@ struct Layer {
     ble: Option<bool>,
     adapters: Option<Vec<String>>,
     ble_profile: Option<ble::Profile>,
+    ble_l2cap: Option<bool>,
 }
 
 /// One setting as it came out, and where it came from.
@@ -354,6 +355,7 @@ impl Settings {
                 enabled: pick.value("bluetooth.enabled", |layer| layer.ble, defaults.enabled),
                 adapters: pick.value("bluetooth.adapters", |layer| layer.adapters.clone(), defaults.adapters),
                 profile: pick.value("bluetooth.profile", |layer| layer.ble_profile, defaults.profile),
+                l2cap: pick.value("bluetooth.l2cap", |layer| layer.ble_l2cap, defaults.l2cap),
             },
             lan: LanSettings {
                 enabled: pick.value("lan.enabled", |layer| layer.lan, true),

@@ -70,6 +70,7 @@ struct Bluetooth {
     #[serde(deserialize_with = "adapters")]
     adapters: Option<Vec<String>>,
     profile: Option<ble::Profile>,
+    l2cap: Option<bool>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -154,6 +155,7 @@ pub(super) fn parse(text: &str) -> Result<Layer, (usize, String)> {
         ble: file.bluetooth.enabled,
         adapters: file.bluetooth.adapters,
         ble_profile: file.bluetooth.profile,
+        ble_l2cap: file.bluetooth.l2cap,
         lan: file.lan.enabled,
         lan_port: file.lan.port,
         lan_interfaces: file.lan.interfaces,

@@ -122,7 +122,8 @@ adapter_of() {
 
 adapters_of() { echo "${AIR_ADAPTERS[$1]:?no air $1}"; }
 
-adapters() { ls /sys/class/bluetooth; }
+# Beside them the kernel lists connections, as hci0:42.
+adapters() { ls /sys/class/bluetooth | grep -v : || true; }
 
 # address_of hciX: its public address as BlueZ knows it.
 address_of() { adapter_property "$1" Address | tr -d '"'; }
@@ -276,6 +277,25 @@ get() {
   IFS= read -rd '' ANSWER <&"$node" || true
   exec {node}>&-
   [[ $status == 200 ]]
+}
+
+# post NAME TEXT: sends to #mesh, as `send` does, without starting a process. The answer is in ANSWER.
+post() {
+  local node port=${NODE_PORT[$1]} token status
+  read -r token <"$RUN/node/$1/api-token"
+  exec {node}<>"/dev/tcp/127.0.0.1/$port" || return 1
+  printf 'POST /v1/messages?to=%%23mesh HTTP/1.0\r\nHost: 127.0.0.1:%s\r\nAuthorization: Bearer %s\r\nContent-Type: text/plain\r\nContent-Length: %s\r\n\r\n%s' \
+    "$port" "$token" "${#2}" "$2" >&"$node"
+  read -r _ status _ <&"$node" || true
+  exec {node}>&-
+  [[ $status == 201 ]]
+}
+
+# number NAME PATH FIELD: a number in an answer of the node's API, the first by that name.
+number() {
+  get "$1" "$2"
+  [[ $ANSWER =~ \"$3\":([0-9]+) ]]
+  echo "${BASH_REMATCH[1]}"
 }
 
 # answer_has JSON: how often the last answer has that, as the API writes it.

@@ -92,6 +92,13 @@ impl Candidates {
         (candidate.beacon, candidate.heard) = (Some(beacon), None);
     }
 
+    /// Somebody has to be heard again before anything else.
+    pub(crate) fn forget(&mut self, address: &Address) {
+        if let Some(candidate) = self.table.get_mut(address) {
+            candidate.heard = None;
+        }
+    }
+
     /// How strong somebody's signal is.
     pub(crate) fn measured(&mut self, address: &Address, dbm: i16) {
         if let Some(candidate) = self.table.get_mut(address) {
@@ -299,6 +306,10 @@ mod tests {
         assert!(!candidates.heard(B, None, ours(1), START, 0), "it never said what it is");
         assert!(candidates.heard(A, None, ours(1), START, 0));
         assert!(!candidates.heard(A, None, ours(1), START + secs(1), 0));
+        assert_eq!(candidates.due(START), Some(A));
+        candidates.forget(&A);
+        assert_eq!(candidates.due(START), None);
+        candidates.heard(A, Some(theirs(9)), ours(1), START, 0);
         assert_eq!(candidates.due(START), Some(A));
     }
 

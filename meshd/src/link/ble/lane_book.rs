@@ -49,6 +49,12 @@ impl LaneBook {
         }
     }
 
+    /// The lane that a caller was given and has not begun to use.
+    pub(crate) fn given_to(&self, address: &Address) -> Option<u8> {
+        let given = |lane: &Lane| matches!(lane, Lane::Given { to, .. } if to == address);
+        self.lanes.iter().position(given).and_then(|index| u8::try_from(index).ok())
+    }
+
     /// The caller has begun to use its lane.
     pub(crate) fn take(&mut self, lane: u8, by: Address) {
         self.lanes[usize::from(lane)] = Lane::Taken { by };
@@ -72,6 +78,7 @@ mod tests {
         for n in 0..CALLERS_MAX as u8 {
             assert_eq!(book.give([n; 6], NOW), Some(n));
             assert_eq!(book.give([n; 6], NOW), Some(n));
+            assert_eq!(book.given_to(&[n; 6]), Some(n));
             assert!(book.is_of(n, &[n; 6]) && !book.is_of(n, &[99; 6]));
         }
         assert_eq!(book.give([99; 6], NOW), None);
@@ -84,6 +91,7 @@ mod tests {
             book.give([n; 6], NOW);
         }
         book.take(0, [0; 6]);
+        assert_eq!(book.given_to(&[0; 6]), None);
         assert_eq!(book.give([99; 6], NOW + KEPT_FOR), Some(1));
         book.free(0);
         assert!(!book.is_of(0, &[0; 6]));

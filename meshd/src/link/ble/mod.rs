@@ -48,11 +48,13 @@ pub struct BleSettings {
     pub adapters: Vec<String>,
     /// How much power finding neighbours may cost.
     pub profile: Profile,
+    /// Whether links go over L2CAP where both sides can, in place of GATT.
+    pub l2cap: bool,
 }
 
 impl Default for BleSettings {
     fn default() -> Self {
-        Self { enabled: true, adapters: Vec::new(), profile: Profile::default() }
+        Self { enabled: true, adapters: Vec::new(), profile: Profile::default(), l2cap: true }
     }
 }
 

@@ -4,17 +4,23 @@
 const VERSION: u8 = 1;
 /// In place of a lane: none is free.
 const NO_LANE: u8 = 0xff;
+/// In place of a PSM: there is no L2CAP.
+const NO_PSM: u16 = 0;
 /// Smallest and largest window that make sense, in KiB.
 const WINDOW_KIB: std::ops::RangeInclusive<u8> = 4..=64;
 
 /// What is under way on a link at most, in KiB; BlueZ's sockets hold it.
 pub(crate) const OUR_WINDOW_KIB: u8 = 32;
+/// The same in bytes.
+pub(crate) const OUR_WINDOW_BYTES: usize = OUR_WINDOW_KIB as usize * 1024;
 
 /// See the module's text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Offer {
     /// The lane given to whoever reads; `None`: come back later.
     pub(crate) lane: Option<u8>,
+    /// Where whoever has a lane may open an L2CAP channel in place of it.
+    pub(crate) psm: Option<u16>,
     /// The window in both directions, in KiB.
     pub(crate) window_kib: u8,
 }
@@ -31,9 +37,10 @@ pub(crate) enum OfferError {
 }
 
 impl Offer {
-    /// As it is read. There is no L2CAP in this version: PSM 0.
+    /// As it is read.
     pub(crate) fn encode(self) -> Vec<u8> {
-        vec![VERSION, self.lane.unwrap_or(NO_LANE), 0, 0, self.window_kib]
+        let [low, high] = self.psm.unwrap_or(NO_PSM).to_le_bytes();
+        vec![VERSION, self.lane.unwrap_or(NO_LANE), low, high, self.window_kib]
     }
 
     /// Understands an offer. Longer ones are a later version's that still speaks this one.
@@ -41,13 +48,14 @@ impl Offer {
     /// # Errors
     /// [`OfferError`].
     pub(crate) fn decode(bytes: &[u8]) -> Result<Self, OfferError> {
-        let Some(&[VERSION, lane, _, _, window_kib]) = bytes.first_chunk() else {
+        let Some(&[VERSION, lane, low, high, window_kib]) = bytes.first_chunk() else {
             return Err(OfferError::Version);
         };
         if !WINDOW_KIB.contains(&window_kib) {
             return Err(OfferError::Window(window_kib));
         }
-        Ok(Self { lane: (lane != NO_LANE).then_some(lane), window_kib })
+        let psm = u16::from_le_bytes([low, high]);
+        Ok(Self { lane: (lane != NO_LANE).then_some(lane), psm: (psm != NO_PSM).then_some(psm), window_kib })
     }
 
     /// The window in bytes.
@@ -63,8 +71,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn an_offer_is_read_as_it_was_meant(lane in prop::option::of(0..NO_LANE), window_kib in WINDOW_KIB) {
-            let offer = Offer { lane, window_kib };
+        fn an_offer_is_read_as_it_was_meant(
+            lane in prop::option::of(0..NO_LANE),
+            psm in prop::option::of(1..=u16::MAX),
+            window_kib in WINDOW_KIB,
+        ) {
+            let offer = Offer { lane, psm, window_kib };
             prop_assert_eq!(Offer::decode(&offer.encode()), Ok(offer));
         }
 

@@ -17,6 +17,7 @@ use super::super::report;
 use super::air::{Air, Next, Power, dice};
 use super::bus::{ANSWER_TIME_MAX, Bus, Known};
 use super::fault::Fault;
+use super::l2cap::Ear;
 use super::lanes::{self, SERVICE};
 use super::{Held, dial, privacy, rfkill};
 use crate::driver::LinkPort;
@@ -31,6 +32,7 @@ const RENEW_APART: Duration = Duration::from_secs(2);
 pub(super) struct Post {
     pub(super) name: String,
     pub(super) profile: Profile,
+    pub(super) l2cap: bool,
     pub(super) bus: Arc<Bus>,
     pub(super) port: LinkPort,
     /// `None`: it is not known yet.
@@ -59,11 +61,9 @@ async fn work(post: &Post, known: &Known, was_on: &mut bool) -> Result<(), Fault
     let Some(held) = known_held(&mut post.held.clone()).await else {
         return Ok(());
     };
-    let air = Air::new(adapter, post.port.clone(), ours(random, held), post.profile);
-    for (name, address, beacon) in &known.beacons {
-        if *name == post.name {
-            air.remember(address.0, *beacon);
-        }
+    let air = Air::new(adapter, ours(random, held), post);
+    for neighbour in known.neighbours.iter().filter(|neighbour| neighbour.adapter == post.name) {
+        air.remember(neighbour);
     }
     let ear = Arc::clone(&air);
     let _attached = post.bus.attach(&post.name, move |news| ear.hear(news));
@@ -119,6 +119,13 @@ async fn power_off(air: &Air) -> Fault {
 
 /// Takes calls, and says that it does.
 async fn serve(air: &Arc<Air>, post: &Post, random: [u8; 4]) -> Fault {
+    if air.uses_l2cap
+        && let Some(ear) = Ear::open(air).await
+    {
+        // Once a run.
+        let _ = air.psm.set(ear.psm);
+        air.spawn(ear.serve(Arc::clone(air)));
+    }
     match timeout(ANSWER_TIME_MAX, lanes::register(air)).await {
         Err(_) => Fault::Hung,
         Ok(Err(error)) => Fault::NoServices(error.to_string()),

@@ -1,7 +1,7 @@
 //! What all tasks of one adapter share: who was heard, which slots and lanes are taken.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use bluer::Adapter;
@@ -9,13 +9,13 @@ use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::super::beacon::Beacon;
 use super::super::candidates::{Address, Candidates, Ours};
-use super::super::duty::{Duty, Profile};
+use super::super::duty::Duty;
 use super::super::lane_book::LaneBook;
 use super::super::offer::{OUR_WINDOW_KIB, Offer};
 use super::super::slots::{Key, Slots};
-use super::bus::News;
+use super::adapter::Post;
+use super::bus::{News, Remembered};
 use crate::driver::LinkPort;
 
 /// Frames that a link has to bring to have been of use: more than a handshake.
@@ -25,10 +25,14 @@ const FRAMES_OF_USE: u32 = 3;
 pub(super) struct Air {
     pub(super) adapter: Adapter,
     pub(super) port: LinkPort,
+    /// Whether links go over L2CAP where they can.
+    pub(super) uses_l2cap: bool,
     /// Rings when the scanner should look again: a slot is free, somebody is due.
     pub(super) wake: Notify,
     /// Whether the adapter is there and switched on.
     pub(super) power: watch::Sender<Power>,
+    /// Where callers may open L2CAP channels, if they may.
+    pub(super) psm: OnceLock<u16>,
     /// Rings when a device's services are known, or it has come or gone.
     resolved: Notify,
     started: Instant,
@@ -65,21 +69,23 @@ pub(super) enum Next {
 }
 
 impl Air {
-    pub(super) fn new(adapter: Adapter, port: LinkPort, ours: Ours, profile: Profile) -> Arc<Self> {
+    pub(super) fn new(adapter: Adapter, ours: Ours, post: &Post) -> Arc<Self> {
         let state = State {
             candidates: Candidates::default(),
             slots: Slots::default(),
             lanes: LaneBook::default(),
             ours,
-            duty: Duty::new(profile, Duration::ZERO),
+            duty: Duty::new(post.profile, Duration::ZERO),
             connected: BTreeMap::new(),
             cuts: BTreeMap::new(),
         };
         Arc::new(Self {
             adapter,
-            port,
+            port: post.port.clone(),
+            uses_l2cap: post.l2cap,
             wake: Notify::new(),
             power: watch::Sender::new(Power::On),
+            psm: OnceLock::new(),
             resolved: Notify::new(),
             started: Instant::now(),
             state: Mutex::new(state),
@@ -131,13 +137,18 @@ impl Air {
         }
     }
 
-    /// BlueZ remembers a device that said this when it was last here.
-    pub(super) fn remember(&self, address: Address, beacon: Beacon) {
-        self.lock().candidates.remember(address, beacon);
+    /// BlueZ remembers a neighbour. Who dialled one that is still connected would get the dying connection.
+    pub(super) fn remember(&self, neighbour: &Remembered) {
+        let now = self.now();
+        let mut state = self.lock();
+        state.candidates.remember(neighbour.address.0, neighbour.beacon);
+        if neighbour.is_connected {
+            state.candidates.connected(&neighbour.address.0, true, now);
+        }
     }
 
-    /// Waits until the services of a device are known, as they were already if `at_first`. Returns whether they
-    /// are: it may go meanwhile.
+    /// Waits until the services of a device that was just connected to are known, as they were already if
+    /// `at_first`. Returns whether they are: it may go meanwhile.
     pub(super) async fn is_resolved(&self, address: &Address, at_first: impl Future<Output = bool>) -> bool {
         let mut was_there = false;
         let mut at_first = Some(at_first);
@@ -158,6 +169,11 @@ impl Air {
             }
             news.await;
         }
+    }
+
+    /// BlueZ has forgotten a device: it must be heard again before it is dialled.
+    pub(super) fn forget(&self, address: &Address) {
+        self.lock().candidates.forget(address);
     }
 
     /// How long to listen, and then how long to rest.
@@ -204,7 +220,17 @@ impl Air {
         } else if welcome {
             state.cut_for(true, now);
         }
-        Offer { lane, window_kib: OUR_WINDOW_KIB }
+        Offer { lane, psm: self.psm.get().copied(), window_kib: OUR_WINDOW_KIB }
+    }
+
+    /// Whether somebody may have an L2CAP channel; it takes the place of the lane that was offered.
+    pub(super) fn takes_channel(&self, address: &Address) -> bool {
+        let mut state = self.lock();
+        let lane = state.lanes.given_to(address).filter(|_| !state.slots.has(address));
+        if let Some(lane) = lane {
+            state.lanes.free(lane);
+        }
+        lane.is_some()
     }
 
     pub(super) fn lane_is_of(&self, lane: u8, address: &Address) -> bool {

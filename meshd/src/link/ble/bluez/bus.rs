@@ -78,8 +78,18 @@ pub(super) struct World {
 pub(super) struct Known {
     /// Names of the adapters.
     pub(super) adapters: Vec<String>,
-    /// Devices that it remembers, by adapter, with what they said.
-    pub(super) beacons: Vec<(String, Address, Beacon)>,
+    /// Neighbours that it remembers.
+    pub(super) neighbours: Vec<Remembered>,
+}
+
+/// A device that had one of our beacons when BlueZ last heard it.
+#[derive(Debug)]
+pub(super) struct Remembered {
+    pub(super) adapter: String,
+    pub(super) address: Address,
+    pub(super) beacon: Beacon,
+    /// From before; that connection is nobody's now and ends.
+    pub(super) is_connected: bool,
 }
 
 impl Bus {
@@ -156,8 +166,10 @@ impl Bus {
                     known.adapters.push(name.to_owned());
                 }
                 (Some(Place::Device(adapter, address)), Some(properties)) => {
-                    let beacon = beacon(properties).map(|beacon| (adapter.to_owned(), address, beacon));
-                    known.beacons.extend(beacon);
+                    let Some(beacon) = beacon(properties) else { continue };
+                    let is_connected = prop_cast::<bool>(properties, "Connected") == Some(&true);
+                    let adapter = adapter.to_owned();
+                    known.neighbours.push(Remembered { adapter, address, beacon, is_connected });
                 }
                 _ => {}
             }

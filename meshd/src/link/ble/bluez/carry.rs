@@ -1,12 +1,16 @@
-//! One link at work: frames between the node and two sockets of BlueZ's, until either side ends it.
+//! One link at work: frames between the node and what carries its values, until either side ends it.
 
 use std::time::Duration;
 
 use bluer::gatt::{CharacteristicReader, CharacteristicWriter};
+use bluer::l2cap::SeqPacket;
+use futures_util::FutureExt;
+use meshlink_core::LinkFacts;
 use tokio::time::{Instant, sleep_until};
 
 use super::super::chunk::{Arrival, ChunkError, Chunks};
 use super::air::Slot;
+use super::l2cap::VALUE_BYTES_MAX;
 use crate::driver::LinkEnd;
 
 /// A frame that is not whole, or a window without credit, for this long: the other side is gone or hostile.
@@ -37,27 +41,73 @@ pub(super) enum Ended {
     Socket(#[from] std::io::Error),
 }
 
-/// Largest value that a socket passes on.
-pub(super) fn value_bytes(writer: &CharacteristicWriter) -> usize {
-    writer.mtu().saturating_sub(LOST_BYTES)
+/// What a link's values go through.
+pub(super) enum Pipe {
+    Gatt { reader: CharacteristicReader, writer: CharacteristicWriter },
+    L2cap(SeqPacket),
+}
+
+impl Pipe {
+    /// Largest value that it passes on.
+    pub(super) fn value_bytes(&self) -> usize {
+        match self {
+            Self::Gatt { writer, .. } => writer.mtu().saturating_sub(LOST_BYTES),
+            Self::L2cap(channel) => channel.send_mtu().unwrap_or_default().min(VALUE_BYTES_MAX),
+        }
+    }
+
+    /// What is known of a link through it.
+    pub(super) fn facts(&self, rssi: Option<i16>, connect: Option<Duration>) -> LinkFacts {
+        LinkFacts {
+            rssi,
+            path: Some(match self {
+                Self::Gatt { .. } => "gatt",
+                Self::L2cap(_) => "l2cap",
+            }),
+            mtu_bytes: u32::try_from(self.value_bytes()).ok(),
+            connect_ms: connect.and_then(|time| u32::try_from(time.as_millis()).ok()),
+        }
+    }
+
+    /// The next value; an empty one is the end.
+    async fn recv(&self) -> std::io::Result<Vec<u8>> {
+        match self {
+            Self::Gatt { reader, .. } => reader.recv().await,
+            Self::L2cap(channel) => {
+                let mut value = vec![0; VALUE_BYTES_MAX];
+                let length = channel.recv(&mut value).await?;
+                value.truncate(length);
+                Ok(value)
+            }
+        }
+    }
+
+    async fn send(&self, value: &[u8]) -> std::io::Result<()> {
+        match self {
+            Self::Gatt { writer, .. } => writer.send(value).await,
+            Self::L2cap(channel) => channel.send(value).await.map(drop),
+        }
+    }
+
+    /// Waits for an end that reading does not show.
+    async fn closed(&self) -> std::io::Result<()> {
+        match self {
+            Self::Gatt { writer, .. } => writer.closed().await,
+            Self::L2cap(_) => std::future::pending().await,
+        }
+    }
 }
 
 /// Carries frames until the link ends; says good-bye if there is somebody to hear it.
-pub(super) async fn carry(
-    slot: &mut Slot,
-    end: &LinkEnd,
-    reader: &CharacteristicReader,
-    writer: &CharacteristicWriter,
-    mut chunks: Chunks,
-) -> Ended {
-    let why = match pump(slot, end, reader, writer, &mut chunks).await {
+pub(super) async fn carry(slot: &mut Slot, end: &LinkEnd, pipe: &Pipe, mut chunks: Chunks) -> Ended {
+    let why = match pump(slot, end, pipe, &mut chunks).await {
         Ok(never) => match never {},
         Err(why) => why,
     };
     match why {
         Ended::ByNode | Ended::Cut | Ended::Stalled | Ended::Lost | Ended::Nonsense(_) => {
             // If it is not heard, the neighbour notices the end of the connection.
-            let _ = writer.try_send(&chunks.close());
+            let _ = pipe.send(&chunks.close()).now_or_never();
         }
         Ended::ByPeer | Ended::Gone | Ended::Socket(_) => {}
     }
@@ -67,8 +117,7 @@ pub(super) async fn carry(
 async fn pump(
     slot: &mut Slot,
     end: &LinkEnd,
-    reader: &CharacteristicReader,
-    writer: &CharacteristicWriter,
+    pipe: &Pipe,
     chunks: &mut Chunks,
 ) -> Result<std::convert::Infallible, Ended> {
     let cut = std::sync::Arc::clone(&slot.cut);
@@ -83,11 +132,11 @@ async fn pump(
         let waits = chunks.is_assembling() || pending.is_some() || !chunks.wants_frame();
         tokio::select! {
             () = cut.notified() => return Err(Ended::Cut),
-            value = reader.recv() => {
+            value = pipe.recv() => {
                 moved = Instant::now();
-                take_in(slot, end, writer, chunks, value?).await?;
+                take_in(slot, end, pipe, chunks, value?).await?;
             }
-            sent = send(writer, pending.as_deref()), if pending.is_some() => {
+            sent = send(pipe, pending.as_deref()), if pending.is_some() => {
                 sent?;
                 pending = None;
             }
@@ -96,7 +145,7 @@ async fn pump(
                 slot.sent();
                 moved = Instant::now();
             }
-            closed = writer.closed() => {
+            closed = pipe.closed() => {
                 closed?;
                 return Err(Ended::Gone);
             }
@@ -106,9 +155,9 @@ async fn pump(
     }
 }
 
-async fn send(writer: &CharacteristicWriter, chunk: Option<&[u8]>) -> std::io::Result<()> {
+async fn send(pipe: &Pipe, chunk: Option<&[u8]>) -> std::io::Result<()> {
     match chunk {
-        Some(chunk) => writer.send(chunk).await,
+        Some(chunk) => pipe.send(chunk).await,
         None => std::future::pending().await,
     }
 }
@@ -116,7 +165,7 @@ async fn send(writer: &CharacteristicWriter, chunk: Option<&[u8]>) -> std::io::R
 async fn take_in(
     slot: &mut Slot,
     end: &LinkEnd,
-    writer: &CharacteristicWriter,
+    pipe: &Pipe,
     chunks: &mut Chunks,
     value: Vec<u8>,
 ) -> Result<(), Ended> {
@@ -136,7 +185,7 @@ async fn take_in(
     }
     // After the node has taken the frame: a node that is busy slows its neighbours down.
     if let Some(credit) = chunks.credit() {
-        writer.send(&credit).await?;
+        pipe.send(&credit).await?;
     }
     Ok(())
 }

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bluer::gatt::remote::Characteristic;
-use bluer::gatt::{CharacteristicReader, CharacteristicWriter};
 use bluer::{Address, Device, ErrorKind};
 use meshlink_core::LinkKind;
 use tokio::time::{Instant, timeout};
@@ -13,13 +12,16 @@ use super::super::chunk::Chunks;
 use super::super::offer::{Offer, OfferError};
 use super::super::slots::Key;
 use super::air::{Air, Slot};
-use super::carry::{carry, value_bytes};
+use super::carry::{Pipe, carry};
+use super::l2cap;
 use super::lanes::handle;
 
 /// Another program's discovery makes a connection wait up to 10 s (docs/ble.md, 4).
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(15);
 /// For finding the neighbour's services.
 const RESOLVE_TIME_MAX: Duration = Duration::from_secs(15);
+/// For an L2CAP channel; the link goes over GATT if there is none by then.
+const CHANNEL_TIME_MAX: Duration = Duration::from_secs(2);
 /// For each step after that.
 const STEP_TIME_MAX: Duration = Duration::from_secs(5);
 /// Why a dial came to nothing.
@@ -41,9 +43,8 @@ pub(super) enum DialError {
 
 /// A lane of a neighbour's.
 struct Taken {
-    reader: CharacteristicReader,
-    writer: CharacteristicWriter,
-    offer: Offer,
+    pipe: Pipe,
+    window_bytes: usize,
 }
 
 /// Dials a neighbour; its link then lives by itself.
@@ -55,13 +56,18 @@ pub(super) async fn dial(air: &Arc<Air>, address: Address) {
         Ok(taken) => {
             tracing::debug!(%address, ms = started.elapsed().as_millis(), "dialled");
             let slot = air.open(key);
-            air.spawn(link(Arc::clone(air), slot, device, taken));
+            air.spawn(link(Arc::clone(air), slot, device, taken, started.elapsed()));
         }
         Err(DialError::Met) => tracing::debug!(%address, "called by whom we dialled"),
         Err(error) => {
             tracing::debug!(%address, %error, ms = started.elapsed().as_millis(), "a dial came to nothing");
             leave(air, &key, &device).await;
             air.dial_failed(address.0);
+            if matches!(&error, DialError::Bluez(error) if error.kind == ErrorKind::NotFound) {
+                // What BlueZ remembers of its services is old: with the device it forgets them.
+                let _ = air.adapter.remove_device(address).await;
+                air.forget(&address.0);
+            }
         }
     }
 }
@@ -85,12 +91,21 @@ async fn reach(air: &Arc<Air>, device: &Device) -> Result<Taken, DialError> {
     if air.is_linked(&address.0) {
         return Err(DialError::Met);
     }
-    let mine = lane(device, offer.lane.ok_or(DialError::NoLane)?).await?;
+    let lane_number = offer.lane.ok_or(DialError::NoLane)?;
+    let window_bytes = offer.window_bytes();
+    if let Some(psm) = offer.psm.filter(|_| air.uses_l2cap) {
+        match timeout(CHANNEL_TIME_MAX, l2cap::connect(air, device, psm)).await {
+            Ok(Ok(channel)) => return Ok(Taken { pipe: Pipe::L2cap(channel), window_bytes }),
+            Ok(Err(error)) => tracing::debug!(%address, %error, "no L2CAP channel"),
+            Err(_) => tracing::debug!(%address, "no L2CAP channel in time"),
+        }
+    }
+    let mine = lane(device, lane_number).await?;
     // In this order: who writes without having subscribed is refused.
     let reader = step(mine.notify_io()).await?;
     tracing::trace!(%address, "subscribed");
     let writer = step(mine.write_io()).await?;
-    Ok(Taken { reader, writer, offer })
+    Ok(Taken { pipe: Pipe::Gatt { reader, writer }, window_bytes })
 }
 
 /// The characteristic of one of a neighbour's lanes. Handles are fixed, so where BlueZ puts it is known without
@@ -104,17 +119,15 @@ async fn step<T>(call: impl Future<Output = bluer::Result<T>>) -> Result<T, Dial
     Ok(timeout(STEP_TIME_MAX, call).await.map_err(|_| DialError::Late)??)
 }
 
-async fn link(air: Arc<Air>, mut slot: Slot, device: Device, taken: Taken) {
+async fn link(air: Arc<Air>, mut slot: Slot, device: Device, taken: Taken, took: Duration) {
     let address = device.address();
-    let Taken { reader, writer, offer } = taken;
+    let Taken { pipe, window_bytes } = taken;
     let end = air.port.open(LinkKind::Ble, address.to_string(), true);
-    if let Some(dbm) = air.dbm(&address.0) {
-        end.rssi(dbm);
-    }
-    let chunks = Chunks::new(value_bytes(&writer), offer.window_bytes());
-    let why = carry(&mut slot, &end, &reader, &writer, chunks).await;
+    end.facts(pipe.facts(air.dbm(&address.0), Some(took)));
+    let chunks = Chunks::new(pipe.value_bytes(), window_bytes);
+    let why = carry(&mut slot, &end, &pipe, chunks).await;
     tracing::debug!(%address, reason = %why, "a dialled link ended");
-    drop((end, reader, writer));
+    drop((end, pipe));
     // The slot is kept until then: BlueZ takes 2 s, and a dial meanwhile would get the dying connection.
     leave(&air, &slot.key, &device).await;
 }

@@ -14,17 +14,17 @@ use bluer::gatt::local::{
     CharacteristicWriteMethod, ReqError, Service, characteristic_control,
 };
 use bluer::gatt::{CharacteristicReader, CharacteristicWriter};
-use bluer::{Device, Uuid};
+use bluer::{Address, Device, Uuid};
 use futures_util::future::FutureExt;
 use futures_util::stream::StreamExt;
 use meshlink_core::LinkKind;
 use tokio::time::timeout;
 
 use super::super::chunk::Chunks;
-use super::super::offer::{OUR_WINDOW_KIB, Offer};
+use super::super::offer::OUR_WINDOW_BYTES;
 use super::super::slots::{CALLERS_MAX, Key};
 use super::air::Air;
-use super::carry::{carry, value_bytes};
+use super::carry::{Pipe, carry};
 
 /// The service of every lane, and what the advertisement's data is of.
 pub(super) const SERVICE: Uuid = Uuid::from_u128(0x0b6f_4a2e_6d73_4f1c_9a57_3c1d_e0c0_a101);
@@ -108,17 +108,19 @@ async fn serve(air: Arc<Air>, lane: u8, mut control: CharacteristicControl) {
         let mut slot = air.open(Key { address, dialled: false });
         match timeout(FIRST_WORD, first_word(&mut control, &writer)).await {
             Ok(Some(reader)) => {
-                let window = Offer { lane: None, window_kib: OUR_WINDOW_KIB }.window_bytes();
-                let chunks = Chunks::new(value_bytes(&writer), window);
-                let end = air.port.open(LinkKind::Ble, writer.device_address().to_string(), false);
+                let device = writer.device_address();
+                let pipe = Pipe::Gatt { reader, writer };
+                let chunks = Chunks::new(pipe.value_bytes(), OUR_WINDOW_BYTES);
+                let end = air.port.open(LinkKind::Ble, device.to_string(), false);
+                end.facts(pipe.facts(air.dbm(&address), None));
                 let foreign = async {
                     while let Some(event) = control.next().await {
                         refuse(event);
                     }
                 };
                 tokio::select! {
-                    why = carry(&mut slot, &end, &reader, &writer, chunks) => {
-                        tracing::debug!(lane, address = %writer.device_address(), reason = %why, "a caller's link ended");
+                    why = carry(&mut slot, &end, &pipe, chunks) => {
+                        tracing::debug!(lane, address = %device, reason = %why, "a caller's link ended");
                     }
                     () = foreign => {}
                 }
@@ -126,7 +128,7 @@ async fn serve(air: Arc<Air>, lane: u8, mut control: CharacteristicControl) {
             Ok(None) | Err(_) => tracing::debug!(lane, "a caller subscribed and said nothing"),
         }
         // The slot is kept until the connection is gone: who called again on a dying connection would lose it.
-        see_off(&air, &slot.key, writer).await;
+        see_off(&air, &slot.key, Address(address)).await;
         drop(slot);
         air.free_lane(lane);
     }
@@ -164,9 +166,7 @@ fn refuse(event: CharacteristicControlEvent) {
 }
 
 /// After the link: the caller ends the connection, or we do, so that no slot of the controller is held.
-async fn see_off(air: &Arc<Air>, key: &Key, writer: CharacteristicWriter) {
-    let address = writer.device_address();
-    drop(writer);
+pub(super) async fn see_off(air: &Arc<Air>, key: &Key, address: Address) {
     let Ok(device) = air.adapter.device(address) else { return };
     if air.is_linked_besides(key) || timeout(LEAVE, disconnected(&device)).await.is_ok() {
         return;

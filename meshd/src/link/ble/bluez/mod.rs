@@ -1,8 +1,8 @@
 //! Bluetooth through BlueZ: watches the bus, keeps a task for each adapter, and says what is wrong.
 //!
 //! Nothing is fatal. Whatever goes away takes what rested on it along. What BlueZ tells the end of (an adapter that
-//! comes or is switched on, bluetoothd itself) is waited for without waking up; the rest is tried again every two
-//! seconds.
+//! comes or is switched on, bluetoothd itself) is waited for without waking up; the rest is tried again every
+//! second.
 
 mod adapter;
 mod air;
@@ -10,6 +10,7 @@ mod bus;
 mod carry;
 mod dial;
 mod fault;
+mod l2cap;
 mod lanes;
 mod privacy;
 mod rfkill;
@@ -32,7 +33,7 @@ use bus::{Bus, Known, World};
 use fault::Fault;
 
 /// Between two tries of what failed, where nobody tells when it may work again.
-const TRY_APART: Duration = Duration::from_secs(2);
+const TRY_APART: Duration = Duration::from_secs(1);
 /// Between two looks at what is held, when there is reason to.
 const LOOK_APART: Duration = Duration::from_millis(500);
 /// Bundles that are only carried make no event: look this often anyway.
@@ -168,6 +169,7 @@ impl Radio {
             let post = Post {
                 name,
                 profile: self.settings.profile,
+                l2cap: self.settings.l2cap,
                 bus: Arc::clone(bus),
                 port: port.clone(),
                 held: held.clone(),
@@ -238,8 +240,8 @@ async fn keep(post: Post, mut known: Arc<Known>, any: bool) -> Option<Fault> {
         } else {
             Fault::Absent
         };
-        if fault == Fault::Absent {
-            // Another one may come by this name.
+        if matches!(fault, Fault::Absent | Fault::Blocked) {
+            // Another one may come by this name; and the end of a block is meant as one of the silence.
             was_on = false;
         }
         // It was up in between.

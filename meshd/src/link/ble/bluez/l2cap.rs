@@ -1,0 +1,106 @@
+//! L2CAP channels: the faster way, where both sides' kernels have it. It goes past bluetoothd and its two copies of every
+//! value; who may use it, and where it is, is learned over GATT (docs/ble.md, "Names on the air").
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bluer::l2cap::{SeqPacket, SeqPacketListener, Socket, SocketAddr};
+use bluer::{Address, AddressType, Device};
+use meshlink_core::LinkKind;
+use tokio::time::sleep;
+
+use super::super::chunk::Chunks;
+use super::super::offer::OUR_WINDOW_BYTES;
+use super::super::slots::Key;
+use super::air::Air;
+use super::carry::{Pipe, carry};
+use super::lanes::see_off;
+
+/// What we take in one packet, in bytes. With the default of 672 the rate is half.
+const RECEIVE_BYTES_MAX: u16 = 8192;
+/// Largest value we send or expect.
+pub(super) const VALUE_BYTES_MAX: usize = 4096;
+/// Holds a window of packets with what the kernel spends on each.
+const SOCKET_BYTES: i32 = 256 * 1024;
+/// Channels that wait to be accepted.
+const BACKLOG: u32 = 4;
+/// Between two looks whether a channel stands.
+const LOOK_APART: Duration = Duration::from_millis(2);
+
+/// Where callers may open channels on one adapter.
+pub(super) struct Ear {
+    listener: SeqPacketListener,
+    pub(super) psm: u16,
+}
+
+impl Ear {
+    /// Opens one, if the kernel has Bluetooth sockets for this process.
+    pub(super) async fn open(air: &Air) -> Option<Self> {
+        match Self::try_open(air).await {
+            Ok(ear) => Some(ear),
+            Err(error) => {
+                tracing::debug!(%error, adapter = air.adapter.name(), "no L2CAP here");
+                None
+            }
+        }
+    }
+
+    async fn try_open(air: &Air) -> bluer::Result<Self> {
+        let listener = socket(air).await?.listen(BACKLOG)?;
+        let psm = listener.as_ref().local_addr()?.psm;
+        Ok(Self { listener, psm })
+    }
+
+    /// Takes calls from those who were offered a lane, until the adapter is done with.
+    pub(super) async fn serve(self, air: Arc<Air>) {
+        loop {
+            match self.listener.accept().await {
+                Ok((channel, peer)) if air.takes_channel(&peer.addr.0) => {
+                    air.spawn(link(Arc::clone(&air), channel, peer.addr));
+                }
+                Ok((_, peer)) => {
+                    tracing::debug!(address = %peer.addr, "a channel from whom was offered none")
+                }
+                Err(error) => {
+                    // The adapter is gone, which its own task is told.
+                    tracing::debug!(%error, "no more channels");
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Opens a channel to a connected neighbour.
+pub(super) async fn connect(air: &Air, device: &Device, psm: u16) -> bluer::Result<SeqPacket> {
+    let target = SocketAddr::new(device.address(), device.address_type().await?, psm);
+    let channel = socket(air).await?.connect(target).await?;
+    // bluer's connect may return while the kernel still connects (docs/ble.md, 5).
+    while channel.send_mtu().is_err() {
+        sleep(LOOK_APART).await;
+    }
+    channel.as_ref().set_recv_buffer(SOCKET_BYTES)?;
+    Ok(channel)
+}
+
+async fn socket(air: &Air) -> bluer::Result<Socket<SeqPacket>> {
+    let socket = Socket::new_seq_packet()?;
+    socket.bind(SocketAddr::new(air.adapter.address().await?, AddressType::LePublic, 0))?;
+    socket.set_recv_mtu(RECEIVE_BYTES_MAX)?;
+    Ok(socket)
+}
+
+async fn link(air: Arc<Air>, channel: SeqPacket, address: Address) {
+    if let Err(error) = channel.as_ref().set_recv_buffer(SOCKET_BYTES) {
+        tracing::debug!(%error, "a channel's buffer");
+    }
+    let mut slot = air.open(Key { address: address.0, dialled: false });
+    let end = air.port.open(LinkKind::Ble, address.to_string(), false);
+    let pipe = Pipe::L2cap(channel);
+    end.facts(pipe.facts(air.dbm(&address.0), None));
+    let chunks = Chunks::new(pipe.value_bytes(), OUR_WINDOW_BYTES);
+    let why = carry(&mut slot, &end, &pipe, chunks).await;
+    tracing::debug!(%address, reason = %why, "a caller's channel ended");
+    drop((end, pipe));
+    see_off(&air, &slot.key, address).await;
+}
