@@ -113,7 +113,7 @@ impl Code {
 }
 
 /// What to do about [`Code::Locked`].
-pub(super) const UNLOCK: &str = "its keys are not open; meshctl status says more";
+pub(super) const UNLOCK: &str = "unlock it with its passphrase: meshctl unlock";
 
 /// A request that failed, ready to be answered.
 #[derive(Debug, Clone)]
