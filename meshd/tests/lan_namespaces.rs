@@ -424,12 +424,20 @@ fn said_by(file: &Path, last: u8) -> BTreeSet<[u8; 8]> {
             break;
         };
         if *from == last {
-            strings.extend(packet.windows(8).map(|window| <[u8; 8]>::try_from(window).expect("eight")));
+            strings.extend(
+                packet
+                    .windows(8)
+                    .skip(DNS_HEADER_BYTES)
+                    .map(|window| <[u8; 8]>::try_from(window).expect("eight")),
+            );
         }
         rest = next;
     }
     strings
 }
+
+/// Flags and counts (RFC 1035 section 4.1.1): what kind of packet it is, never who sent it.
+const DNS_HEADER_BYTES: usize = 12;
 
 /// Whatever a node says on two networks and no other node says would tell that it is the same one.
 #[test]
