@@ -29,7 +29,8 @@ use hyper::header::{self, HeaderValue};
 use meshlink_api::{Page, Scope};
 use meshlink_core::Seq;
 use meshlink_core::node::SubmitError;
-use utoipa::OpenApi as _;
+use serde::Deserialize;
+use utoipa::{IntoParams, OpenApi as _};
 
 use super::app::App;
 use super::intake::{self, Takes};
@@ -223,17 +224,23 @@ fn cursor_in(store: [u8; 4], name: &str, text: &str) -> Result<Seq, Failure> {
     })
 }
 
-/// One page of a list that is small enough to be there as a whole. The key of an item is its cursor.
-fn page_of<T>(
-    mut items: Vec<T>,
-    key: impl Fn(&T) -> String,
+/// Which page.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PageQuery {
+    /// Items of a page, 1 to 500; 50 if absent.
     limit: Option<u64>,
-    cursor: Option<&str>,
-) -> Result<Page<T>, Failure> {
-    let limit = intake::page_limit(limit)?;
+    /// `next` of the page before.
+    cursor: Option<String>,
+}
+
+/// One page of a list that is small enough to be there as a whole. The key of an item is its cursor.
+fn page_of<T>(mut items: Vec<T>, key: impl Fn(&T) -> String, query: &PageQuery) -> Result<Page<T>, Failure> {
+    let limit = intake::page_limit(query.limit)?;
     items.sort_by_cached_key(&key);
-    if let Some(cursor) = cursor {
-        items.retain(|item| key(item).as_str() > cursor);
+    if let Some(cursor) = &query.cursor {
+        items.retain(|item| key(item) > *cursor);
     }
     let more = items.len() > limit;
     items.truncate(limit);
@@ -290,8 +297,13 @@ mod tests {
 
     #[test]
     fn small_lists_are_paged_by_their_keys() {
-        let page = |limit, cursor| {
-            page_of(vec!["c", "a", "d", "b"], |item| (*item).to_owned(), limit, cursor).map_err(|f| f.code())
+        let page = |limit, cursor: Option<&str>| {
+            page_of(
+                vec!["c", "a", "d", "b"],
+                |item| (*item).to_owned(),
+                &PageQuery { limit, cursor: cursor.map(str::to_owned) },
+            )
+            .map_err(|f| f.code())
         };
         assert_eq!(page(Some(3), None), Ok(Page { items: vec!["a", "b", "c"], next: Some("c".to_owned()) }));
         assert_eq!(page(Some(3), Some("c")), Ok(Page { items: vec!["d"], next: None }));

@@ -7,39 +7,26 @@ use hyper::StatusCode;
 use meshlink_api::{Channel, NewChannel, Page};
 use meshlink_core::node::Node;
 use meshlink_core::{Store, StoreError};
-use serde::Deserialize;
-use utoipa::IntoParams;
 
-use super::submit_failure;
+use super::{PageQuery, submit_failure};
 use crate::http::app::App;
 use crate::http::intake::{self, Parameters, PathText};
 use crate::http::problem::{Code, Failure};
 use crate::http::render;
 use crate::sqlite::SqliteStore;
 
-/// Which page.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct ListQuery {
-    /// Items of a page, 1 to 500; 50 if absent.
-    limit: Option<u64>,
-    /// `next` of the page before.
-    cursor: Option<String>,
-}
-
 /// Channels shown here. Posts to others are carried all the same.
 #[utoipa::path(
-    get, path = "/v1/channels", tag = "channels", operation_id = "list_channels", params(ListQuery),
+    get, path = "/v1/channels", tag = "channels", operation_id = "list_channels", params(PageQuery),
     responses((status = 200, description = "A page.", body = Page<Channel>)),
 )]
 pub(crate) async fn list(
     State(app): State<App>,
-    Parameters(query): Parameters<ListQuery>,
+    Parameters(query): Parameters<PageQuery>,
 ) -> Result<Json<Page<Channel>>, Failure> {
     let channels = app.read(|node, _| joined(node)).await?;
     let key = |channel: &Channel| channel.name.trim_start_matches('#').to_owned();
-    Ok(Json(super::page_of(channels, key, query.limit, query.cursor.as_deref())?))
+    Ok(Json(super::page_of(channels, key, &query)?))
 }
 
 /// Shows a channel from now on, with what is carried of it.

@@ -11,9 +11,8 @@ use meshlink_api::{
 use meshlink_core::node::{ContactDraft, ContactError, Node};
 use meshlink_core::private::code::Code as ContactCode;
 use meshlink_core::{NodeId, Now};
-use serde::Deserialize;
-use utoipa::IntoParams;
 
+use super::PageQuery;
 use crate::http::app::App;
 use crate::http::intake::{self, Parameters, PathText};
 use crate::http::problem::{Code, Failure};
@@ -23,25 +22,14 @@ use crate::sqlite::SqliteStore;
 /// What a QR code of a node id begins with.
 const ID_PREFIX: &str = "MESHLINK:";
 
-/// Which page.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct ListQuery {
-    /// Items of a page, 1 to 500; 50 if absent.
-    limit: Option<u64>,
-    /// `next` of the page before.
-    cursor: Option<String>,
-}
-
 /// Contacts, and those who wrote first, by id.
 #[utoipa::path(
-    get, path = "/v1/contacts", tag = "contacts", operation_id = "list_contacts", params(ListQuery),
+    get, path = "/v1/contacts", tag = "contacts", operation_id = "list_contacts", params(PageQuery),
     responses((status = 200, description = "A page.", body = Page<Contact>)),
 )]
 pub(crate) async fn list(
     State(app): State<App>,
-    Parameters(query): Parameters<ListQuery>,
+    Parameters(query): Parameters<PageQuery>,
 ) -> Result<Json<Page<Contact>>, Failure> {
     let contacts = app
         .read(|node, now| {
@@ -52,7 +40,7 @@ pub(crate) async fn list(
         })
         .await?;
     let key = |contact: &Contact| contact.id.clone();
-    Ok(Json(super::page_of(contacts, key, query.limit, query.cursor.as_deref())?))
+    Ok(Json(super::page_of(contacts, key, &query)?))
 }
 
 /// Adds a contact by its id or by its code. By a code it is greeted at once.

@@ -4,33 +4,21 @@ use axum::Json;
 use axum::extract::State;
 use data_encoding::BASE32_NOPAD;
 use meshlink_api::{Conversation, Page};
-use serde::Deserialize;
-use utoipa::IntoParams;
 
+use super::PageQuery;
 use crate::http::app::App;
 use crate::http::intake::{Parameters, page_limit};
 use crate::http::problem::{Code, Failure};
 use crate::http::render::Renderer;
 
-/// Which page.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct ListQuery {
-    /// Items of a page, 1 to 500; 50 if absent.
-    limit: Option<u64>,
-    /// `next` of the page before.
-    cursor: Option<String>,
-}
-
 /// Conversations, by id.
 #[utoipa::path(
-    get, path = "/v1/conversations", tag = "messages", operation_id = "list_conversations", params(ListQuery),
+    get, path = "/v1/conversations", tag = "messages", operation_id = "list_conversations", params(PageQuery),
     responses((status = 200, description = "A page.", body = Page<Conversation>)),
 )]
 pub(crate) async fn list(
     State(app): State<App>,
-    Parameters(query): Parameters<ListQuery>,
+    Parameters(query): Parameters<PageQuery>,
 ) -> Result<Json<Page<Conversation>>, Failure> {
     let limit = page_limit(query.limit)?;
     let after = query.cursor.as_deref().map(from_cursor).transpose()?;

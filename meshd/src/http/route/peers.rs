@@ -5,34 +5,22 @@ use axum::extract::State;
 use meshlink_api::{Link, Page, Peer};
 use meshlink_core::node::Node;
 use meshlink_core::{NodeId, Store};
-use serde::Deserialize;
-use utoipa::IntoParams;
 
+use super::PageQuery;
 use crate::http::app::App;
 use crate::http::intake::{Parameters, PathText, page_limit};
 use crate::http::problem::{Code, Failure};
 use crate::http::render::Renderer;
 use crate::sqlite::SqliteStore;
 
-/// Which page.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct ListQuery {
-    /// Items of a page, 1 to 500; 50 if absent.
-    limit: Option<u64>,
-    /// `next` of the page before.
-    cursor: Option<String>,
-}
-
 /// Nodes heard of, by id.
 #[utoipa::path(
-    get, path = "/v1/peers", tag = "neighbours", operation_id = "list_peers", params(ListQuery),
+    get, path = "/v1/peers", tag = "neighbours", operation_id = "list_peers", params(PageQuery),
     responses((status = 200, description = "A page.", body = Page<Peer>)),
 )]
 pub(crate) async fn list(
     State(app): State<App>,
-    Parameters(query): Parameters<ListQuery>,
+    Parameters(query): Parameters<PageQuery>,
 ) -> Result<Json<Page<Peer>>, Failure> {
     let limit = page_limit(query.limit)?;
     let after = query.cursor.as_deref().map(|cursor| {
@@ -120,12 +108,12 @@ fn node_id(text: &str) -> Result<NodeId, Failure> {
 
 /// Live links.
 #[utoipa::path(
-    get, path = "/v1/links", tag = "neighbours", operation_id = "list_links", params(ListQuery),
+    get, path = "/v1/links", tag = "neighbours", operation_id = "list_links", params(PageQuery),
     responses((status = 200, description = "A page.", body = Page<Link>)),
 )]
 pub(crate) async fn links(
     State(app): State<App>,
-    Parameters(query): Parameters<ListQuery>,
+    Parameters(query): Parameters<PageQuery>,
 ) -> Result<Json<Page<Link>>, Failure> {
     let links = app
         .read(|node, now| {
@@ -135,5 +123,5 @@ pub(crate) async fn links(
         .await?;
     // Numbers of links have up to 20 digits; as text they sort like numbers when they are as long as each other.
     let key = |link: &Link| format!("{:0>20}", link.id);
-    Ok(Json(super::page_of(links, key, query.limit, query.cursor.as_deref())?))
+    Ok(Json(super::page_of(links, key, &query)?))
 }

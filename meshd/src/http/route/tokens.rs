@@ -5,9 +5,8 @@ use axum::body::Bytes;
 use axum::extract::State;
 use hyper::StatusCode;
 use meshlink_api::{NewToken, Page, Scope, Token, TokenCreated};
-use serde::Deserialize;
-use utoipa::IntoParams;
 
+use super::PageQuery;
 use crate::http::app::App;
 use crate::http::intake::{self, Parameters, PathText};
 use crate::http::limits;
@@ -17,28 +16,17 @@ use crate::http::secret::{SecretHash, random_text};
 use crate::http::token_book::Entry;
 use crate::sqlite::{Inserted, TokenRow};
 
-/// Which page.
-#[derive(Debug, Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub(crate) struct ListQuery {
-    /// Items of a page, 1 to 500; 50 if absent.
-    limit: Option<u64>,
-    /// `next` of the page before.
-    cursor: Option<String>,
-}
-
 /// Named tokens, without their secrets.
 #[utoipa::path(
-    get, path = "/v1/tokens", tag = "tokens", operation_id = "list_tokens", params(ListQuery),
+    get, path = "/v1/tokens", tag = "tokens", operation_id = "list_tokens", params(PageQuery),
     responses((status = 200, description = "A page.", body = Page<Token>)),
 )]
 pub(crate) async fn list(
     State(app): State<App>,
-    Parameters(query): Parameters<ListQuery>,
+    Parameters(query): Parameters<PageQuery>,
 ) -> Result<Json<Page<Token>>, Failure> {
     let tokens = app.tokens().list().iter().map(shown).collect();
-    Ok(Json(super::page_of(tokens, |token: &Token| token.id.clone(), query.limit, query.cursor.as_deref())?))
+    Ok(Json(super::page_of(tokens, |token: &Token| token.id.clone(), &query)?))
 }
 
 /// Makes a token. Its secret is shown in this answer and never again.
