@@ -1,10 +1,12 @@
 //! The daemon's log: records in the journal, or lines on standard error.
 //!
-//! In the journal every record has its level as `PRIORITY=`, its place as `TARGET=`, and its fields as
+//! In the journal every record has its level as `PRIORITY=`, its place as `MESHD_TARGET=`, and its fields as
 //! `MESHD_...=`: `journalctl -u meshd -p warning`, `journalctl MESHD_PEER=...`.
 //!
 //! Filters are `level` or `target=level`, separated by commas: `info`, `warn,meshd::link=debug`. Message
 //! texts, keys and tokens are never logged; addresses of others only at `debug` and below.
+
+mod journal;
 
 use std::io::IsTerminal;
 
@@ -12,6 +14,8 @@ use tracing_subscriber::filter::{LevelFilter, ParseError, Targets};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
+
+use journal::Journal;
 
 /// Which lines to write.
 #[derive(Clone, PartialEq)]
@@ -89,10 +93,10 @@ impl std::fmt::Debug for LogHandle {
 pub fn start(filter: &LogFilter) -> LogHandle {
     let (targets, handle) = reload::Layer::new(filter.targets.clone());
     let registry = tracing_subscriber::registry().with(targets);
-    let journal = if stderr_is_the_journal() { tracing_journald::layer().ok() } else { None };
+    let journal = if stderr_is_the_journal() { Journal::connect().ok() } else { None };
     // A second start in one process (tests) keeps the first log.
     let _ = match journal {
-        Some(journal) => registry.with(journal.with_field_prefix(Some("MESHD".to_owned()))).try_init(),
+        Some(journal) => registry.with(journal).try_init(),
         None => registry.with(lines()).try_init(),
     };
     LogHandle { filter: Some(handle) }
