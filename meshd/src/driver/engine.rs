@@ -9,6 +9,7 @@ use meshlink_core::{Event, Input, LinkId, Node, Now, Output, Seq, Store, StoreEr
 use tokio::sync::{oneshot, watch};
 
 use super::lane::{Lane, LinkCommand};
+use super::tally::Tally;
 use crate::clock::Clock;
 
 /// Commands taken into one transaction; the rest share the next.
@@ -46,6 +47,7 @@ pub(super) struct Engine<S> {
     node: Node<S>,
     clock: Clock,
     newest: watch::Sender<Seq>,
+    tally: Arc<Tally>,
     lanes: BTreeMap<LinkId, Arc<Lane>>,
     /// Links with frames left over from a full batch.
     unread: Vec<LinkId>,
@@ -61,11 +63,12 @@ pub(super) struct Engine<S> {
 }
 
 impl<S: Store> Engine<S> {
-    pub(super) fn new(node: Node<S>, clock: Clock, newest: watch::Sender<Seq>) -> Self {
+    pub(super) fn new(node: Node<S>, clock: Clock, newest: watch::Sender<Seq>, tally: Arc<Tally>) -> Self {
         Self {
             node,
             clock,
             newest,
+            tally,
             lanes: BTreeMap::new(),
             unread: Vec::new(),
             looks: Vec::new(),
@@ -249,18 +252,22 @@ impl<S: Store> Engine<S> {
     fn commit(&mut self, now: Now) -> Result<(), StoreError> {
         let is_writing = self.node.store().is_dirty();
         let begun = Instant::now();
-        let mut outbox = self.node.commit(now)?;
+        let committed = self.node.commit(now);
         if is_writing {
             self.commit_time = begun.elapsed();
+            self.tally.committed(self.commit_time, committed.is_ok());
         }
+        let mut outbox = committed?;
         let mut newest = None;
         while let Some(output) = outbox.next_output() {
             match output {
                 Output::Event(logged) => {
                     newest = Some(logged.seq);
+                    self.tally.event(&logged.event, now.mono_ms);
                     log_event(&logged.event);
                 }
                 Output::Close { link, why } => {
+                    self.tally.closed(&why);
                     tracing::debug!(%link, reason = %why, "link closed by this node");
                     if let Some(lane) = self.lanes.remove(&link) {
                         lane.close(Some(why));

@@ -21,6 +21,7 @@
 
 mod engine;
 mod lane;
+pub mod tally;
 
 use std::future::Future;
 use std::sync::mpsc::{Receiver, Sender, channel};
@@ -34,6 +35,8 @@ use crate::clock::Clock;
 use crate::sqlite::SqliteStore;
 
 use engine::{Command, Engine};
+use tally::Tally;
+
 pub use lane::{Bells, Budget, Incoming, LinkClosed, LinkEnd, LinkPort, NotSent};
 
 /// Requests waiting for the node's thread at one time; more wait for a permit, in order.
@@ -74,6 +77,7 @@ struct Shared<S> {
     newest: watch::Receiver<Seq>,
     links: LinkPort,
     clock: Clock,
+    tally: Arc<Tally>,
     thread: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -86,7 +90,8 @@ impl<S: Store + Send + 'static> Driver<S> {
         let (commands, queue) = channel();
         let newest = node.store().event_bounds()?.map_or(Seq(0), |(_, newest)| newest);
         let (newest_sender, newest) = watch::channel(newest);
-        let engine = Engine::new(node, clock.clone(), newest_sender);
+        let tally = Arc::new(Tally::default());
+        let engine = Engine::new(node, clock.clone(), newest_sender, Arc::clone(&tally));
         let thread =
             std::thread::Builder::new().name("node".to_owned()).spawn(move || run(engine, &queue))?;
         let links = LinkPort::new({
@@ -95,7 +100,7 @@ impl<S: Store + Send + 'static> Driver<S> {
         });
         let requests = Arc::new(Semaphore::new(REQUESTS_MAX));
         let thread = Mutex::new(Some(thread));
-        Ok(Self { shared: Arc::new(Shared { commands, requests, newest, links, clock, thread }) })
+        Ok(Self { shared: Arc::new(Shared { commands, requests, newest, links, clock, tally, thread }) })
     }
 
     /// Looks at the node after the next commit. Reads only; short, since everything waits for it.
@@ -159,6 +164,11 @@ impl<S: Store + Send + 'static> Driver<S> {
     /// The way in for transports.
     pub fn links(&self) -> LinkPort {
         self.shared.links.clone()
+    }
+
+    /// What happened since the start.
+    pub fn tally(&self) -> &Tally {
+        &self.shared.tally
     }
 
     /// This moment, as the node would see it.

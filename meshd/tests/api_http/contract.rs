@@ -175,10 +175,44 @@ fn metrics_are_prometheus_text() {
             assert!(announced.insert(rest.split(' ').next().unwrap()), "announced twice: {line}");
         } else if !line.starts_with('#') {
             let name = line.split(['{', ' ']).next().unwrap();
-            assert!(announced.contains(name), "{line}");
+            let parts = ["_bucket", "_sum", "_count"].iter().filter_map(|part| name.strip_suffix(part));
+            assert!(std::iter::once(name).chain(parts).any(|family| announced.contains(family)), "{line}");
             assert!(line.rsplit(' ').next().unwrap().parse::<f64>().is_ok(), "{line}");
         }
     }
+}
+
+/// Every name that begins like one of ours in a text.
+fn metric_names(text: &str) -> std::collections::BTreeSet<String> {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let words = text.split(|c| !is_part(c));
+    words
+        .filter(|word| word.starts_with("meshlink_") || word.starts_with("process_"))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn what_the_dashboard_and_the_alerts_name_is_there() {
+    let server = Server::start();
+    let client = server.client();
+    client.put("/v1/cursors/bot", &json!({"cursor": client.get("/v1/status").ok()["cursor"]}));
+    client.post("/v1/messages", &json!({"text": "hello"})).created();
+    let answer = client.get("/metrics");
+    let text = answer.text();
+    let known = metric_names(text);
+    let mut named = 0;
+    for file in ["grafana.json", "alerts.yml"] {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/monitoring").join(file);
+        let text = std::fs::read_to_string(path).expect(file);
+        for name in metric_names(&text) {
+            assert!(known.contains(&name), "{file} names {name}, which /metrics does not have");
+            named += 1;
+        }
+    }
+    assert!(named > 20, "the files name {named} metrics: they were not read");
+    assert!(text.lines().any(|line| line == "meshlink_cursor_lag_events{cursor=\"bot\"} 1"), "{text}");
+    assert!(text.contains("meshlink_store_commit_seconds_bucket{le=\"+Inf\"}"), "{text}");
 }
 
 #[test]

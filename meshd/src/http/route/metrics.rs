@@ -3,17 +3,24 @@
 //! The text format, version 0.0.4. Labels come from small fixed sets: no node, no message and no address is in
 //! them.
 
-use std::fmt::{Display, Write as _};
+mod page;
+mod process;
+
+use std::collections::BTreeMap;
 
 use axum::extract::State;
 use hyper::header::{CONTENT_TYPE, HeaderName};
 use meshlink_api::{LinkKind, Status};
 use meshlink_core::store::{Class, Usage};
-use meshlink_core::{Seq, Store, StoreError};
+use meshlink_core::{MessageStatus, Node, Now, Seq, Store, StoreError};
 
+use self::page::Page;
+use crate::driver::tally::{self, COMMIT_BUCKETS_S, Carried, ENCOUNTER_BUCKETS_S};
 use crate::http::app::App;
+use crate::http::position::Position;
 use crate::http::problem::Failure;
 use crate::http::render::{self, Renderer};
+use crate::sqlite::{CURSORS_MAX, FileUse, MessageFilter, Order, SqliteStore};
 
 const LINK_KINDS: [LinkKind; 4] = [LinkKind::Ble, LinkKind::Lan, LinkKind::Relay, LinkKind::Pipe];
 
@@ -36,13 +43,18 @@ pub(crate) async fn metrics(
                 contact: store.usage(Class::Contact)?,
                 stranger: store.usage(Class::Stranger)?,
                 events: store.event_bounds()?,
-                links: node.links().map(|l| (render::kind(l.kind), l.sent_bytes, l.received_bytes)).collect(),
+                files: store.file_use()?,
+                waiting_s: oldest_pending_s(node, now)?,
+                lags: lags(store)?,
+                live: live(node),
             })
         })
         .await?;
     let mut page = Page::default();
     numbers.write(&mut page);
+    numbers.write_history(&app.driver().tally().numbers(), &mut page);
     write_requests(&app, &mut page);
+    process::write(&mut page);
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page.0))
 }
 
@@ -52,7 +64,48 @@ struct Numbers {
     contact: Usage,
     stranger: Usage,
     events: Option<(Seq, Seq)>,
-    links: Vec<(LinkKind, u64, u64)>,
+    files: FileUse,
+    /// How long the oldest own message has waited that nobody else has.
+    waiting_s: u64,
+    /// How far each front end is behind, in events.
+    lags: Vec<(String, u64)>,
+    /// What the live links have carried, by kind.
+    live: BTreeMap<meshlink_core::LinkKind, Carried>,
+}
+
+/// Only links whose handshake is done: what the others carried is never added up, and a counter must not fall.
+fn live(node: &Node<SqliteStore>) -> BTreeMap<meshlink_core::LinkKind, Carried> {
+    let mut live: BTreeMap<_, Carried> = BTreeMap::new();
+    for link in node.links().filter(|link| link.peer.is_some()) {
+        live.entry(link.kind).or_default().add(&link);
+    }
+    live
+}
+
+fn oldest_pending_s(node: &Node<SqliteStore>, now: Now) -> Result<u64, StoreError> {
+    let filter = MessageFilter {
+        status: Some(MessageStatus::Pending),
+        order: Order::OldestFirst,
+        limit: 1,
+        ..MessageFilter::default()
+    };
+    // A locked store can't say; that is no reason to have no numbers at all.
+    let oldest = node.store().messages(&filter).unwrap_or_default().items.into_iter().next();
+    let Some(oldest) = oldest else { return Ok(0) };
+    let bundle = node.store().bundle(&oldest.id)?;
+    let waited =
+        bundle.map_or(0, |b| b.age_ms.saturating_add(node.timeline_ms(now).saturating_sub(b.received_tl_ms)));
+    Ok(waited / 1000)
+}
+
+fn lags(store: &SqliteStore) -> Result<Vec<(String, u64)>, StoreError> {
+    let newest = store.event_bounds()?.map_or(0, |(_, newest)| newest.0);
+    let rows = store.cursors(None, CURSORS_MAX as usize)?;
+    let lag = |position: &str| {
+        let seq = position.parse::<Position>().ok()?.seq_in(store.store_id())?;
+        Some(newest.saturating_sub(seq.0))
+    };
+    Ok(rows.into_iter().filter_map(|row| Some((row.name, lag(&row.position)?))).collect())
 }
 
 impl Numbers {
@@ -69,6 +122,71 @@ impl Numbers {
         let (oldest, newest) = self.events.map_or((0, 0), |(oldest, newest)| (oldest.0, newest.0));
         page.single("meshlink_event_log_newest", "counter", "Position of the newest event.", newest);
         page.single("meshlink_event_log_oldest", "gauge", "Position of the oldest event kept.", oldest);
+        page.family(
+            "meshlink_cursor_lag_events",
+            "gauge",
+            "Events a front end with a named cursor is behind.",
+        );
+        for (cursor, lag) in &self.lags {
+            page.sample("meshlink_cursor_lag_events", &[("cursor", cursor)], lag);
+        }
+    }
+
+    /// What happened since the start.
+    fn write_history(&self, tally: &tally::Numbers, page: &mut Page) {
+        let carried = |kind: LinkKind| {
+            let mut sum = Carried::default();
+            for (_, part) in self.live.iter().chain(&tally.past).filter(|(of, _)| render::kind(**of) == kind)
+            {
+                sum.links += part.links;
+                sum.sent_bytes += part.sent_bytes;
+                sum.received_bytes += part.received_bytes;
+                sum.sent_bundles += part.sent_bundles;
+                sum.received_bundles += part.received_bundles;
+            }
+            sum
+        };
+        page.family("meshlink_links_total", "counter", "Links whose handshake was done.");
+        for kind in LINK_KINDS {
+            page.sample("meshlink_links_total", &[("kind", name(kind))], carried(kind).links);
+        }
+        let mut directions = |family: &str, help: &str, parts: fn(&Carried) -> (u64, u64)| {
+            page.family(family, "counter", help);
+            for kind in LINK_KINDS {
+                let (sent, received) = parts(&carried(kind));
+                page.sample(family, &[("kind", name(kind)), ("direction", "sent")], sent);
+                page.sample(family, &[("kind", name(kind)), ("direction", "received")], received);
+            }
+        };
+        directions("meshlink_link_bytes_total", "Bytes of frames over links.", |c| {
+            (c.sent_bytes, c.received_bytes)
+        });
+        directions("meshlink_link_bundles_total", "Bundles over links.", |c| {
+            (c.sent_bundles, c.received_bundles)
+        });
+        page.family("meshlink_links_closed_total", "counter", "Links this node hung up, by why.");
+        for (why, count) in &tally.closes {
+            page.sample("meshlink_links_closed_total", &[("reason", why)], count);
+        }
+        page.histogram(
+            "meshlink_encounter_seconds",
+            "How long neighbours stayed that are gone.",
+            &ENCOUNTER_BUCKETS_S,
+            &tally.encounters,
+        );
+        page.histogram(
+            "meshlink_store_commit_seconds",
+            "How long it took to make a transaction durable.",
+            &COMMIT_BUCKETS_S,
+            &tally.commits,
+        );
+        let failed = tally.commits_failed;
+        page.single(
+            "meshlink_store_commits_failed_total",
+            "counter",
+            "Transactions the disk did not take.",
+            failed,
+        );
     }
 
     fn write_store(&self, page: &mut Page) {
@@ -85,6 +203,16 @@ impl Numbers {
         page.single("meshlink_store_bytes_max", "gauge", "The cap.", store.bytes_max);
         let writable = u64::from(store.writable);
         page.single("meshlink_store_writable", "gauge", "0 while the disk is full.", writable);
+        page.family(
+            "meshlink_store_file_bytes",
+            "gauge",
+            "Bytes on the disk: used and free pages, and the log.",
+        );
+        let used = self.files.database_bytes - self.files.free_bytes;
+        for (part, bytes) in [("used", used), ("free", self.files.free_bytes), ("log", self.files.log_bytes)]
+        {
+            page.sample("meshlink_store_file_bytes", &[("part", part)], bytes);
+        }
     }
 
     fn write_messages(&self, page: &mut Page) {
@@ -102,48 +230,40 @@ impl Numbers {
             page.sample("meshlink_messages", &[("status", status)], count);
         }
         page.single("meshlink_messages_unread", "gauge", "Received messages not marked read.", counts.unread);
+        page.single(
+            "meshlink_oldest_pending_seconds",
+            "gauge",
+            "Age of the oldest own message that nobody else has; 0 if there is none.",
+            self.waiting_s,
+        );
     }
 
     fn write_links(&self, page: &mut Page) {
-        let sum = |kind, part: fn(&(LinkKind, u64, u64)) -> u64| -> u64 {
-            self.links.iter().filter(|link| link.0 == kind).map(part).sum()
-        };
-        page.family("meshlink_links", "gauge", "Live links.");
+        page.family("meshlink_links", "gauge", "Live links, by what carries them.");
         for kind in LINK_KINDS {
-            page.sample("meshlink_links", &[("kind", name(kind))], sum(kind, |_| 1));
-        }
-        page.family("meshlink_link_bytes", "gauge", "Bytes that the live links have carried so far.");
-        for kind in LINK_KINDS {
-            page.sample(
-                "meshlink_link_bytes",
-                &[("kind", name(kind)), ("direction", "sent")],
-                sum(kind, |l| l.1),
-            );
-            page.sample(
-                "meshlink_link_bytes",
-                &[("kind", name(kind)), ("direction", "received")],
-                sum(kind, |l| l.2),
-            );
+            let links = self.live.iter().find(|(live, _)| render::kind(**live) == kind);
+            page.sample("meshlink_links", &[("kind", name(kind))], links.map_or(0, |(_, live)| live.links));
         }
         page.family(
             "meshlink_transport_up",
             "gauge",
             "1 for each transport that works, 0 for each that does not.",
         );
-        let mut up = std::collections::BTreeMap::new();
+        let mut up = BTreeMap::new();
         for transport in &self.status.transports {
             use meshlink_api::TransportState::{Degraded, Down, Off, Starting, Up};
-            let works = match transport.state {
-                Up | Degraded => 1u64,
-                Off | Starting | Down => 0,
+            let (works, is_set_up) = match transport.state {
+                Up | Degraded => (1u64, 1u64),
+                Starting | Down => (0, 1),
+                Off => (0, 0),
             };
             let total = up.entry(transport.kind).or_insert((0u64, 0u64));
-            *total = (total.0 + works, total.1 + 1);
+            *total = (total.0 + works, total.1 + is_set_up);
         }
         for (kind, (works, _)) in &up {
             page.sample("meshlink_transport_up", &[("kind", name(*kind))], works);
         }
-        page.family("meshlink_transports", "gauge", "Transports that are set up.");
+        page.family("meshlink_transports", "gauge", "Transports that are not switched off.");
         for (kind, (_, all)) in &up {
             page.sample("meshlink_transports", &[("kind", name(*kind))], all);
         }
@@ -170,30 +290,5 @@ fn name(kind: LinkKind) -> &'static str {
         LinkKind::Lan => "lan",
         LinkKind::Relay => "relay",
         LinkKind::Pipe => "pipe",
-    }
-}
-
-/// A page in Prometheus' text format. No label value of ours needs escaping.
-#[derive(Default)]
-struct Page(String);
-
-impl Page {
-    fn family(&mut self, name: &str, kind: &str, help: &str) {
-        self.line(format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
-    }
-
-    fn sample(&mut self, name: &str, labels: &[(&str, &str)], value: impl Display) {
-        let labels: Vec<String> =
-            labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
-        self.line(format_args!("{name}{{{}}} {value}", labels.join(",")));
-    }
-
-    fn single(&mut self, name: &str, kind: &str, help: &str, value: impl Display) {
-        self.family(name, kind, help);
-        self.line(format_args!("{name} {value}"));
-    }
-
-    fn line(&mut self, line: std::fmt::Arguments<'_>) {
-        writeln!(self.0, "{line}").expect("a String takes everything");
     }
 }
