@@ -108,7 +108,7 @@ pub struct Message {
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewMessage {
-    /// `#channel`, node id, contact name or `group:<id>`; `#mesh` if absent.
+    /// `#channel`, node id, contact name, `me` or `group:<id>`; `#mesh` if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub to: Option<String>,
     /// 1 to 16,384 bytes of UTF-8.

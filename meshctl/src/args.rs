@@ -225,7 +225,7 @@ pub(crate) struct Sending {
     ///
     /// Without TEXT it is read from standard input too, if that is no terminal. One line end at the end is left out.
     pub(crate) text: Option<String>,
-    /// Where to: #channel, a contact's name, a node id or group:ID
+    /// Where to: #channel, a contact's name, a node id, group:ID, or me for a note
     #[arg(long, value_name = "WHERE", default_value = "#mesh")]
     pub(crate) to: String,
     /// Wait until the message is that far

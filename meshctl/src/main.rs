@@ -6,6 +6,7 @@
 //! is shown goes through [`line`] and [`screen`], and so through [`display_text`]: the one place that decides
 //! what a terminal gets to see.
 
+mod amount;
 mod args;
 mod commands;
 mod connection;

@@ -4,6 +4,7 @@
 //! sender that no signature proves is marked `unsigned`. In lines and rows a text is one line, its line ends
 //! spelled `\n`; a card shows its lines, indented, so that no text can look like the card's own fields.
 
+use crate::amount;
 use crate::limits::{ID_CHARS_SHOWN, NAME_COLUMNS_MAX};
 use crate::line::{BAD, Column, FAINT, GOOD, Line, PLACE, PLAIN, STRONG, Table, WARN};
 use crate::moment;
@@ -149,7 +150,7 @@ pub(crate) fn trace_facts(trace: &Trace) -> Vec<(&'static str, Line)> {
         false => "no longer".into(),
     };
     facts.extend([
-        ("size", Line::of(moment::bytes(trace.size_bytes))),
+        ("size", Line::of(amount::bytes(trace.size_bytes))),
         ("under way", Line::of(moment::span(trace.age_s, 2))),
         ("hops", Line::of(trace.hops)),
         ("carried", Line::of(carried)),

@@ -1,4 +1,4 @@
-//! Times and amounts for people.
+//! Times for people.
 //!
 //! A list says how long ago something was; beyond a month the date says more, also about times that lie in
 //! the future because an author's clock is wrong. Times come as RFC 3339 and are shown in the local zone.
@@ -67,23 +67,6 @@ pub(crate) fn span(seconds: u64, parts: usize) -> String {
     words.join(" ")
 }
 
-/// A number of bytes in the unit that leaves at most four digits.
-pub(crate) fn bytes(count: u64) -> String {
-    let units = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
-    let mut unit = 0;
-    let mut size = 1_u64;
-    while count / size >= 1000 {
-        size *= 1000;
-        unit += 1;
-    }
-    let tenths = count % size * 10 / size.max(1);
-    if size == 1 || count / size >= 100 {
-        format!("{} {}", count / size, units[unit])
-    } else {
-        format!("{}.{tenths} {}", count / size, units[unit])
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,15 +102,5 @@ mod tests {
         assert_eq!(span(3_600, 2), "1 h");
         assert_eq!(span(3_661, 2), "1 h 1 min");
         assert_eq!(span(90_000, 1), "1 d");
-    }
-
-    #[test]
-    fn sizes_are_short() {
-        for (count, words) in
-            [(0, "0 B"), (999, "999 B"), (1000, "1.0 kB"), (34_123, "34.1 kB"), (268_435_456, "268 MB")]
-        {
-            assert_eq!(bytes(count), words);
-        }
-        assert_eq!(bytes(u64::MAX), "18.4 EB");
     }
 }

@@ -1,6 +1,7 @@
 //! `peers` and `links`.
 
 use super::Console;
+use crate::amount;
 use crate::args::PeersAction;
 use crate::failure::Failure;
 use crate::limits::ID_CHARS_SHOWN;
@@ -136,8 +137,8 @@ fn link_row(link: &Link, now: Timestamp) -> [Line; 8] {
         Line::of(kind_word(link.kind)),
         Line::new().styled(if link.phase == "live" { GOOD } else { FAINT }, &link.phase),
         Line::new().styled(FAINT, since),
-        Line::of(moment::bytes(link.sent_bytes)),
-        Line::of(moment::bytes(link.received_bytes)),
+        Line::of(amount::bytes(link.sent_bytes)),
+        Line::of(amount::bytes(link.received_bytes)),
         peer,
         Line::of(direction).text(&link.address).text(facts),
     ]

@@ -1,6 +1,7 @@
 //! `status`, `channel`, `token`, `profile`: the node itself and what it allows.
 
 use super::Console;
+use crate::amount;
 use crate::args::{ChannelAction, ProfileAction, ProfileChange, TokenAction};
 use crate::failure::Failure;
 use crate::limits::{AVATAR_BYTES_MAX, NAME_COLUMNS_MAX};
@@ -94,12 +95,7 @@ fn clock(status: &Status) -> Line {
 
 fn store(status: &Status) -> Line {
     let store = &status.store;
-    let used = format!(
-        "{} bundles, {} of {}",
-        store.bundles,
-        moment::bytes(store.bytes),
-        moment::bytes(store.bytes_max)
-    );
+    let used = amount::of_bundles(store.bundles, store.bytes, store.bytes_max);
     if store.writable {
         return Line::of(used);
     }
@@ -272,7 +268,7 @@ fn profile_facts(profile: &Profile) -> Vec<(&'static str, Line)> {
         None => Line::new().styled(FAINT, "none"),
     };
     let avatar =
-        profile.avatar.as_ref().map(|url| format!("a picture of {}", moment::bytes(url.len() as u64)));
+        profile.avatar.as_ref().map(|url| format!("a picture of {}", amount::bytes(url.len() as u64)));
     vec![("name", or_none(&profile.name)), ("about", or_none(&profile.about)), ("avatar", or_none(&avatar))]
 }
 

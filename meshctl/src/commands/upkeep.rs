@@ -1,12 +1,12 @@
 //! `doctor`, `config`, `log`, `store`: looking after a node.
 
 use super::Console;
+use crate::amount;
 use crate::args::{ConfigAction, StoreAction};
 use crate::doctor::machine::Machine;
 use crate::doctor::{Finding, Report, State, bluetooth, by_daemon};
 use crate::failure::Failure;
 use crate::line::{BAD, Column, FAINT, GOOD, Line, Table, WARN};
-use crate::moment;
 use crate::request::Request;
 use hyper::Method;
 use meshlink_api::{LogSetting, Reloaded, Settings, Status, StoreCompacted, StoreReport, StoreVerified};
@@ -152,8 +152,8 @@ pub(super) async fn store(console: &mut Console<'_>, action: StoreAction) -> Res
                     let StoreCompacted { before_bytes, after_bytes, took_ms } = done;
                     screen.line(&Line::of(format!(
                         "{} before, {} after, in {}",
-                        moment::bytes(*before_bytes),
-                        moment::bytes(*after_bytes),
+                        amount::bytes(*before_bytes),
+                        amount::bytes(*after_bytes),
                         seconds(*took_ms)
                     )))
                 })
@@ -166,13 +166,13 @@ fn store_facts(store: &StoreReport) -> Vec<(&'static str, Line)> {
     let bundles = format!(
         "{}, {} of {}",
         store.bundles,
-        moment::bytes(store.bundle_bytes),
-        moment::bytes(store.bundle_bytes_max)
+        amount::bytes(store.bundle_bytes),
+        amount::bytes(store.bundle_bytes_max)
     );
     let database = format!(
         "{}, of which {} are free to be used again",
-        moment::bytes(store.database_bytes),
-        moment::bytes(store.free_bytes)
+        amount::bytes(store.database_bytes),
+        amount::bytes(store.free_bytes)
     );
     let mut facts = vec![
         ("path", Line::of(&store.path)),
@@ -181,10 +181,10 @@ fn store_facts(store: &StoreReport) -> Vec<(&'static str, Line)> {
         ("messages", Line::of(store.messages)),
         ("events", Line::of(store.events)),
         ("database", Line::of(database)),
-        ("log", Line::of(moment::bytes(store.log_bytes))),
+        ("log", Line::of(amount::bytes(store.log_bytes))),
     ];
     if let Some(free) = store.disk_free_bytes {
-        facts.push(("disk", Line::of(format!("{} free", moment::bytes(free)))));
+        facts.push(("disk", Line::of(format!("{} free", amount::bytes(free)))));
     }
     facts
 }

@@ -1,7 +1,7 @@
 //! What the daemon says about itself.
 
 use super::{Finding, State};
-use crate::moment;
+use crate::amount;
 use meshlink_api::{LinkKind, Status, StoreReport, TransportState, TransportStatus};
 
 /// Less room than this on the disk stops a node soon, in bytes.
@@ -60,12 +60,7 @@ fn room(status: &Status) -> Finding {
         let why = store.detail.clone().unwrap_or_else(|| "nothing can be stored".into());
         return Finding::fail("store", why, "free some space on the disk; the daemon goes on by itself");
     }
-    let used = format!(
-        "{} bundles, {} of {}",
-        store.bundles,
-        moment::bytes(store.bytes),
-        moment::bytes(store.bytes_max)
-    );
+    let used = amount::of_bundles(store.bundles, store.bytes, store.bytes_max);
     if store.bytes > store.bytes_max / 10 * 9 {
         return Finding::warn(
             "store",
@@ -91,7 +86,7 @@ fn integrity(store: &StoreReport) -> Finding {
 
 fn disk(store: &StoreReport) -> Option<Finding> {
     let free = store.disk_free_bytes?;
-    let detail = format!("{} free where the store is", moment::bytes(free));
+    let detail = format!("{} free where the store is", amount::bytes(free));
     let hint = "free some space; a full disk stops sending and receiving until there is some";
     Some(match free {
         ..DISK_FREE_BYTES_FAIL => Finding::fail("disk", detail, hint),
@@ -108,8 +103,8 @@ fn air(store: &StoreReport) -> Option<Finding> {
             "space",
             format!(
                 "{} of the {} of the database are free",
-                moment::bytes(store.free_bytes),
-                moment::bytes(store.database_bytes)
+                amount::bytes(store.free_bytes),
+                amount::bytes(store.database_bytes)
             ),
             "they are used again; `meshctl store compact` gives them back to the disk",
         )

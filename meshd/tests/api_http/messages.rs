@@ -68,6 +68,15 @@ fn what_this_version_cannot_send_is_said_clearly() {
 }
 
 #[test]
+fn a_note_to_oneself_goes_to_me() {
+    let server = Server::start();
+    let client = server.client();
+    let note = client.post("/v1/messages", &json!({"text": "buy salt", "to": "me"})).created();
+    assert_eq!(note["to"], client.get("/v1/status").ok()["node_id"]);
+    assert_eq!(note["status"], "read");
+}
+
+#[test]
 fn a13_one_message_for_each_key_however_often_it_is_sent() {
     let server = Server::start();
     let client = server.client().field("idempotency-key", "one");

@@ -156,16 +156,17 @@ impl Target {
     }
 }
 
-/// Whom a node id, a contact's name or `@name` means.
+/// Whom a node id, a contact's name, `@name`, or `me` for a note to oneself means.
 fn recipient(node: &Node<SqliteStore>, to: &str) -> Result<NodeId, Failure> {
     if let Ok(id) = to.to_ascii_lowercase().parse() {
         return Ok(id);
     }
     let called = node.contact_called(to).or_else(|| node.contact_called(to.strip_prefix('@')?));
-    called.ok_or_else(|| {
+    let oneself = || (to == "me").then(|| node.id());
+    called.or_else(oneself).ok_or_else(|| {
         Code::UnknownRecipient
             .because(format!("{to:?} is no channel, no node id and no contact"))
-            .hint("a channel begins with #; GET /v1/contacts lists contacts, POST adds one")
+            .hint("a channel begins with #; `meshctl contact list` and GET /v1/contacts name the contacts")
     })
 }
 
