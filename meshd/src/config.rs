@@ -20,6 +20,7 @@ use crate::link::lan::{LanPeer, LanSettings};
 use crate::link::relay::{RelaySettings, RelayUrl};
 use crate::log::LogFilter;
 use crate::places::{self, Environment};
+use crate::retention::Retention;
 
 /// The file with every setting and its default.
 pub const DEFAULT_FILE: &str = include_str!("default.toml");
@@ -81,6 +82,8 @@ pub struct Settings {
     pub ui: Option<PathBuf>,
     /// How much is kept.
     pub limits: Limits,
+    /// For how long messages are.
+    pub retention: Retention,
     /// Links over the local network.
     pub lan: LanSettings,
     /// Relays to meet other nodes at.
@@ -118,6 +121,7 @@ struct Layer {
     lan_port: Option<u16>,
     lan_interfaces: Option<Vec<String>>,
     lan_peers: Option<Vec<LanPeer>>,
+    retention: Option<Retention>,
     relays: Option<Vec<RelaySettings>>,
     ble: Option<bool>,
     adapters: Option<Vec<String>>,
@@ -363,6 +367,7 @@ impl Settings {
                 interfaces: pick.value("lan.interfaces", |layer| layer.lan_interfaces.clone(), Vec::new()),
                 peers: pick.value("lan.peers", |layer| layer.lan_peers.clone(), Vec::new()),
             },
+            retention: pick.value("retention", |layer| layer.retention.clone(), Retention::default()),
             relays: pick.relays(),
         };
         (settings, pick.entries)

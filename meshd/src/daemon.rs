@@ -32,6 +32,7 @@ use crate::link::network::watch_network;
 use crate::link::{lan, relay};
 use crate::listen::{self, SocketFile};
 use crate::places;
+use crate::retention;
 use crate::service_manager;
 use crate::sqlite::SqliteStore;
 use crate::state_dir::StateDir;
@@ -140,6 +141,7 @@ async fn live(
     }
     banner.log();
     service_manager::ready();
+    tokio::spawn(retention::run(settings.retention.clone(), driver.clone(), stopping.clone()));
     tokio::spawn(service_manager::report(driver.clone(), stopping));
 
     let ended = wait_for_end(&mut signals, &control, &driver).await;

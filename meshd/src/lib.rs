@@ -19,6 +19,7 @@ pub mod link;
 pub mod listen;
 pub mod log;
 pub mod places;
+mod retention;
 mod service_manager;
 pub mod sqlite;
 pub mod state_dir;

@@ -1,5 +1,6 @@
 //! The configuration file: TOML in which every key is known.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -13,6 +14,7 @@ use crate::link::ble;
 use crate::link::lan::LanPeer;
 use crate::link::relay::{RelaySettings, RelayUrl};
 use crate::log::LogFilter;
+use crate::retention::Retention;
 
 /// Largest file that is read, in bytes.
 const FILE_BYTES_MAX: u64 = 1024 * 1024;
@@ -34,6 +36,8 @@ struct File {
     store: Store,
     bluetooth: Bluetooth,
     lan: Lan,
+    #[serde(deserialize_with = "retention")]
+    retention: Option<Retention>,
     relay: Option<Vec<Relay>>,
 }
 
@@ -160,6 +164,7 @@ pub(super) fn parse(text: &str) -> Result<Layer, (usize, String)> {
         lan_port: file.lan.port,
         lan_interfaces: file.lan.interfaces,
         lan_peers: file.lan.peers,
+        retention: file.retention,
         relays: file.relay.map(|relays| relays.into_iter().map(|relay| relay.0).collect()),
     })
 }
@@ -187,6 +192,10 @@ where
 {
     let text = String::deserialize(value)?;
     parse(&text).map(Some).map_err(serde::de::Error::custom)
+}
+
+fn retention<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Retention>, D::Error> {
+    Retention::new(BTreeMap::deserialize(value)?).map(Some).map_err(serde::de::Error::custom)
 }
 
 fn lan_peers<'de, D: Deserializer<'de>>(value: D) -> Result<Option<Vec<LanPeer>>, D::Error> {
