@@ -1,6 +1,6 @@
 """Confirms the vectors beside this file with implementations that share no code with MeshLink's.
 
-    python3 -m venv venv && venv/bin/pip install blake3 cryptography noiseprotocol cbor2
+    python3 -m venv venv && venv/bin/pip install blake3 cryptography noiseprotocol cbor2 argon2-cffi pynacl
     venv/bin/python docs/vectors/check.py
 """
 
@@ -8,13 +8,16 @@ import base64
 import json
 import math
 import pathlib
+import unicodedata
 import warnings
 
 import cbor2
+from argon2.low_level import Type, hash_secret_raw
 from blake3 import blake3
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_encrypt as xchacha_encrypt
 from noise.connection import Keypair, NoiseConnection
 
 HERE = pathlib.Path(__file__).parent
@@ -255,6 +258,33 @@ def private(secrets):
     assert number["number"] == " ".join(digits[n : n + 5] for n in range(0, 60, 5))
 
 
+def channels(secrets):
+    channel, *posts = cases("channels.json")
+    salt = derive("channel salt", channel["name"].encode())[:16]
+    assert salt.hex() == channel["salt"]
+    password = unicodedata.normalize("NFC", channel["password"]).encode()
+    cost = {"time_cost": 3, "memory_cost": 65536, "parallelism": 1}
+    secret = hash_secret_raw(password, salt, hash_len=32, type=Type.ID, version=0x13, **cost)
+    assert secret.hex() == channel["secret"]
+    check = base32(derive("channel check", secret)[:5])
+    assert f"{check[:4]}-{check[4:]}" == channel["check"]
+    for case in posts:
+        author_secret, ed = secrets[case["author"]]
+        x = X25519PrivateKey.from_private_bytes(author_secret[32:]).public_key().public_bytes_raw()
+        header, payload, content = (unhex(case[part]) for part in ("header", "payload", "content"))
+        nonce = unhex(case["nonce"])
+        assert sorted(cbor2.loads(header)) == [0, 1, 3, 4, 5] and cbor2.loads(header)[1] == 8
+        assert bundle_id(header, payload).hex() == case["id"]
+        assert cbor2.dumps(cbor2.loads(content), canonical=True) == content
+        hashes = blake3(header).digest() + blake3(content).digest()
+        signed = b"MeshLink v1 secret post signature" + derive("channel id", secret) + nonce + ed + x + hashes
+        signature = Ed25519PrivateKey.from_private_bytes(author_secret[:32]).sign(signed)
+        plain = (ed + x + signature + content).ljust(len(payload) - 44, b"\0")
+        sealed = xchacha_encrypt(plain, header, nonce, derive("channel encryption", secret))
+        assert payload == keyed(derive("channel hint", secret), nonce)[:4] + nonce + sealed
+        assert len(payload) == 256 or len(payload) // 2 < 172 + len(content) <= len(payload)
+
+
 warnings.simplefilter("ignore")
 secrets = nodes()
 bundles()
@@ -263,4 +293,5 @@ link(secrets)
 sets()
 reconcile()
 private(secrets)
+channels(secrets)
 print("confirmed")

@@ -18,6 +18,7 @@ use crate::prekeys::Prekeys;
 use crate::profile::Profile;
 use crate::receipt::Receipt;
 use crate::sealed::Sealed;
+use crate::secret_post::SecretPost;
 
 /// Domain of a bundle's id.
 const BUNDLE_ID_CONTEXT: &str = "MeshLink v1 bundle id";
@@ -83,6 +84,8 @@ pub enum Content {
     Receipt(Receipt),
     /// Keys to seal messages for a node with.
     Prekeys(Prekeys),
+    /// A post to a password channel, still sealed.
+    SecretPost(SecretPost),
     /// Something of a later version.
     Unread,
 }
@@ -190,6 +193,7 @@ impl Bundle<'_> {
                 Content::Receipt(receipt)
             }
             Kind::Prekeys => Content::Prekeys(Prekeys::decode(payload)?),
+            Kind::SecretPost => Content::SecretPost(SecretPost::decode(&self.header, payload)?),
             Kind::Other(_) => Content::Unread,
         })
     }

@@ -1,12 +1,15 @@
 //! The name of a channel: `#` and 1 to 63 bytes.
 //!
-//! Everybody may post to a channel and read it. The rule is the protocol's: a post to a name that breaks it
-//! is invalid everywhere.
+//! Everybody may post to a public channel and read it. The rule is the protocol's: a post to a name that breaks it
+//! is invalid everywhere. A channel with a password may have the same name as a public one and has nothing to do with
+//! it.
 
 use crate::spelling::is_channel_character;
 
 /// The channel every node shows, always.
 pub const MESH: &str = "#mesh";
+/// Where a post to a password channel belongs that none of the keys here opens. No channel's name.
+pub const UNOPENED: &str = "#";
 /// Longest name, in bytes, with its `#`.
 pub const CHANNEL_BYTES_MAX: usize = 64;
 
@@ -27,9 +30,17 @@ mod tests {
         for name in ["#mesh", "#a", "#новости", "#co-op_2.0", &format!("#{}", "x".repeat(63))] {
             assert!(is_channel(name), "{name}");
         }
-        for name in
-            ["", "#", "mesh", "#Mesh", "# a", "#a b", "##a", "#a\u{200d}", &format!("#{}", "x".repeat(64))]
-        {
+        for name in [
+            "",
+            UNOPENED,
+            "mesh",
+            "#Mesh",
+            "# a",
+            "#a b",
+            "##a",
+            "#a\u{200d}",
+            &format!("#{}", "x".repeat(64)),
+        ] {
             assert!(!is_channel(name), "{name}");
         }
     }

@@ -12,7 +12,7 @@ use fixtures::{id, node, prefix};
 
 use crate::clock::SavedClock;
 use crate::event::{Event, LinkKind, MessageStatus};
-use crate::id::{IdPrefix, Seq};
+use crate::id::{BundleId, IdPrefix, Seq};
 use crate::limits::{BUNDLE_COST_BYTES_MIN, HAND_OVERS_MAX, MESSAGE_COST_BYTES};
 use crate::receipt::Commitment;
 use crate::store::{
@@ -354,15 +354,21 @@ fn unshown_posts_are_found_by_channel<S: Store>(mut store: S) {
         post.unshown_in = Some(channel.to_owned());
         ok(store.insert_bundle(&post));
     }
-    assert_eq!(ok(store.unshown("#b", 10)), [id(3), id(1)], "in order of arrival");
-    assert_eq!(ok(store.unshown("#b", 1)), [id(3)]);
+    let ids = |store: &S, channel: &str, after: u64, limit: usize| -> Vec<BundleId> {
+        ok(store.unshown(channel, after, limit)).into_iter().map(|(_, id)| id).collect()
+    };
+    assert_eq!(ids(&store, "#b", 0, 10), [id(3), id(1)], "in order of arrival");
+    assert_eq!(ids(&store, "#b", 0, 1), [id(3)]);
+    let (row, _) = ok(store.unshown("#b", 0, 1))[0];
+    assert_eq!(ids(&store, "#b", row, 10), [id(1)], "after the first");
+    assert_eq!(ids(&store, "#b", row - 1, 10), [id(3), id(1)]);
     ok(store.mark_shown(&id(3)));
     ok(store.mark_shown(&id(99)));
-    assert_eq!(ok(store.unshown("#b", 10)), [id(1)]);
+    assert_eq!(ids(&store, "#b", 0, 10), [id(1)]);
     assert_eq!(ok(store.bundle(&id(3))).expect("held").unshown_in, None);
     ok(store.drop_bundle(&id(1), 0));
-    assert_eq!(ok(store.unshown("#b", 10)), []);
-    assert_eq!(ok(store.unshown("#a", 10)), [id(2)]);
+    assert_eq!(ids(&store, "#b", 0, 10), []);
+    assert_eq!(ids(&store, "#a", 0, 10), [id(2)]);
 }
 
 fn a_message_gets_the_position_of_its_event<S: Store>(mut store: S) {

@@ -4,6 +4,7 @@
 //! it leaves by expiry, eviction or withdrawal, and its id is remembered for a while so that it is not taken
 //! again. Nothing here is durable before the node commits, and nothing of a bundle is kept in memory.
 
+mod channels;
 mod contacts;
 mod due;
 mod eviction;
@@ -17,6 +18,7 @@ mod receipts;
 mod receive;
 mod shown;
 
+pub(crate) use channels::SecretChannel;
 pub(crate) use peers::Dealings;
 pub(crate) use receive::{Arrival, Verdict};
 
@@ -70,6 +72,8 @@ pub(crate) struct Custody<S> {
     invites: Vec<(Vec<u8>, PairKey, contacts::Invite)>,
     /// Secret halves of the published prekeys, oldest first.
     published: Vec<PrekeySecret>,
+    /// Password channels joined, by name.
+    secret_channels: BTreeMap<String, SecretChannel>,
     /// Intros that may still be tried.
     intros: Bucket,
     next_due_tl_ms: Option<u64>,
@@ -108,6 +112,7 @@ impl<S: Store> Custody<S> {
             pairs: BTreeMap::new(),
             invites: Vec::new(),
             published: Vec::new(),
+            secret_channels: BTreeMap::new(),
             intros: Bucket::new(limits::INTROS_PER_HOUR_MAX, now),
             next_due_tl_ms: None,
         };
@@ -120,6 +125,7 @@ impl<S: Store> Custody<S> {
         if !self.store.is_joined(MESH)? {
             self.store.join(MESH, now.unix_ms)?;
         }
+        self.catch_up(now)?;
         self.renew_profile(now)?;
         self.renew_prekeys(now)
     }
@@ -144,12 +150,14 @@ impl<S: Store> Custody<S> {
             self.pairs.clear();
             self.invites.clear();
             self.published.clear();
+            self.secret_channels.clear();
             self.next_due_tl_ms = None;
             return Ok(());
         }
         self.load_contacts()?;
         self.load_invites()?;
         self.load_published()?;
+        self.load_channels()?;
         self.load_next_due()
     }
 

@@ -175,6 +175,26 @@ pub enum SubmitError {
         /// Which.
         channel: String,
     },
+    /// Another channel of that name is joined.
+    #[error("{channel} is joined here {by}, and a name is one channel at a time")]
+    OtherChannel {
+        /// Its name.
+        channel: String,
+        /// How it is joined, in words.
+        by: &'static str,
+    },
+    /// The channel can't have a password.
+    #[error("{channel} is a public channel on every node and can't have a password")]
+    AlwaysPublic {
+        /// Which.
+        channel: String,
+    },
+    /// Enough is enough.
+    #[error("{max} channels with passwords are joined, which is the most there can be")]
+    TooManyChannels {
+        /// The most.
+        max: usize,
+    },
     /// The lifetime is out of range.
     #[error("a lifetime is between {min} and {max} seconds")]
     BadLifetime {

@@ -30,6 +30,8 @@ pub enum Kind {
     Receipt,
     /// Keys to seal messages for a node with, signed; the newest counts.
     Prekeys,
+    /// A post to a password channel: only its members can read it, or tell which channel it is of.
+    SecretPost,
     /// Something a later version knows: carried, not read.
     Other(u16),
 }
@@ -68,6 +70,7 @@ impl Kind {
             Self::Intro => 5,
             Self::Receipt => 6,
             Self::Prekeys => 7,
+            Self::SecretPost => 8,
             Self::Other(number) => number,
         }
     }
@@ -82,11 +85,12 @@ impl Kind {
             5 => Self::Intro,
             6 => Self::Receipt,
             7 => Self::Prekeys,
+            8 => Self::SecretPost,
             other => Self::Other(other),
         }
     }
 
-    /// Whether it is for one recipient, whom no carrier knows. Everything else is for everybody.
+    /// Whether it is for one recipient, whom no carrier knows. Everything else is for many.
     pub fn is_directed(self) -> bool {
         matches!(self, Self::Sealed | Self::Intro)
     }
@@ -95,7 +99,7 @@ impl Kind {
     pub(crate) fn is_signed(self) -> Option<bool> {
         match self {
             Self::Post | Self::Profile | Self::Prekeys => Some(true),
-            Self::Bridged | Self::Sealed | Self::Intro | Self::Receipt => Some(false),
+            Self::Bridged | Self::Sealed | Self::Intro | Self::Receipt | Self::SecretPost => Some(false),
             Self::Other(_) => None,
         }
     }

@@ -79,7 +79,12 @@ impl Identity {
 
     /// Signs a bundle's id.
     pub(crate) fn sign(&self, id: &[u8; 32]) -> [u8; 64] {
-        self.signing.sign(&signed_bytes(id)).to_bytes()
+        self.sign_words(&signed_bytes(id))
+    }
+
+    /// Signs words that begin with a domain string of their own.
+    pub(crate) fn sign_words(&self, words: &[u8]) -> [u8; 64] {
+        self.signing.sign(words).to_bytes()
     }
 
     /// The X25519 secret, for the handshake.
@@ -124,11 +129,16 @@ impl PublicKeys {
     /// not the canonical one, and the cofactored equation's extra signatures are all refused, so every
     /// implementation agrees on every signature.
     pub(crate) fn verifies(&self, id: &[u8; 32], signature: &[u8; 64]) -> bool {
+        self.has_signed(&signed_bytes(id), signature)
+    }
+
+    /// Whether `signature` is this node's on words that begin with a domain string of their own. As strict.
+    pub(crate) fn has_signed(&self, words: &[u8], signature: &[u8; 64]) -> bool {
         if !is_reduced(&self.ed) {
             return false;
         }
         let Ok(key) = VerifyingKey::from_bytes(&self.ed) else { return false };
-        key.verify_strict(&signed_bytes(id), &Signature::from_bytes(signature)).is_ok()
+        key.verify_strict(words, &Signature::from_bytes(signature)).is_ok()
     }
 }
 

@@ -39,6 +39,7 @@ mod reconcile;
 #[cfg(test)]
 mod rogue;
 pub mod sealed;
+pub mod secret_post;
 mod session;
 mod spelling;
 pub mod store;

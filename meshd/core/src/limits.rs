@@ -81,6 +81,11 @@ pub const HOPS_PRETENDED_MAX: u8 = 3;
 /// What its age pretends when it starts, up to this, in milliseconds: 10 minutes.
 pub const AGE_PRETENDED_MS_MAX: u64 = 10 * 60 * 1000;
 
+/// Password channels joined at one time: each costs a MAC for each post to any of them.
+pub const SECRET_CHANNELS_MAX: usize = 64;
+/// Posts of the past that are looked at in one go when a channel is joined: some milliseconds of work.
+pub const HISTORY_SLICE: usize = 256;
+
 /// Links at one time, all kinds together.
 pub const LINKS_MAX: usize = 256;
 /// A handshake not done by then is cut, in milliseconds (threats S-12, B-03).

@@ -8,7 +8,7 @@ mod rows;
 mod table;
 
 use std::cmp::Reverse;
-use std::ops::Bound::{Excluded, Unbounded};
+use std::ops::Bound::{Excluded, Included, Unbounded};
 
 use heap::{Count, Heap, heaps_of};
 use table::Table;
@@ -249,10 +249,11 @@ impl Store for MemStore {
         Ok(ids.map(|((_, _, _, row), ())| self.bundles.get(row).expect("held").id).collect())
     }
 
-    fn unshown(&self, channel: &str, limit: usize) -> Result<Vec<BundleId>, StoreError> {
+    fn unshown(&self, channel: &str, after: u64, limit: usize) -> Result<Vec<(u64, BundleId)>, StoreError> {
         let channel = channel.to_owned();
-        let rows = self.unshown.range((channel.clone(), 0)..=(channel, u64::MAX)).take(limit);
-        Ok(rows.map(|((_, row), ())| self.bundles.get(row).expect("held").id).collect())
+        let after = Excluded((channel.clone(), after));
+        let rows = self.unshown.range((after, Included((channel, u64::MAX)))).take(limit);
+        Ok(rows.map(|((_, row), ())| (*row, self.bundles.get(row).expect("held").id)).collect())
     }
 
     fn bundles_committed(&self, to: &Commitment, limit: usize) -> Result<Vec<BundleId>, StoreError> {

@@ -11,10 +11,12 @@
 //! Whatever fails on the disk rolls the whole transaction back, drops the sessions and makes the next commit
 //! fail, so that nobody is told that something is stored which is not.
 
+mod channels;
 mod contacts;
 mod links;
 mod outbox;
 
+pub use channels::JoinedChannel;
 pub use outbox::Outbox;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -22,7 +24,6 @@ use std::collections::{BTreeMap, VecDeque};
 use crate::bucket::Bucket;
 use crate::clock::Now;
 use crate::custody::Custody;
-use crate::custody::own::{check_channel, check_leave};
 pub use crate::draft::{
     BridgedPost, ContactDraft, ContactError, Draft, PrivateDraft, ProfileDraft, SubmitError,
 };
@@ -280,24 +281,6 @@ impl<S: Store> Node<S> {
     /// The store failed.
     pub fn forget(&mut self, id: &BundleId, now: Now) -> Result<bool, StoreError> {
         self.write(now, |node| node.custody.forget(id))
-    }
-
-    /// Shows a channel from now on, with what is carried of it; says whether it was not shown before.
-    ///
-    /// # Errors
-    /// No channel has such a name, or the store failed.
-    pub fn join(&mut self, channel: &str, now: Now) -> Result<bool, SubmitError> {
-        check_channel(channel)?;
-        self.write(now, |node| Ok(node.custody.join(channel, now)?))
-    }
-
-    /// Stops showing a channel; says whether it was shown. What was shown stays.
-    ///
-    /// # Errors
-    /// `#mesh` can't be left, no channel has such a name, or the store failed.
-    pub fn leave(&mut self, channel: &str, now: Now) -> Result<bool, SubmitError> {
-        check_leave(channel)?;
-        self.write(now, |node| Ok(node.custody.store.leave(channel)?))
     }
 
     /// Blocks a node: its links are closed, its bundles neither shown nor carried from now on. Says whether

@@ -1,4 +1,4 @@
-//! Private messages between two people: everything about them that needs no store.
+//! Private messages, between two people and in password channels: everything about them that needs no store.
 //!
 //! ```text
 //!  envelope (what it says) ─pad─▶ seal (Noise X + PSK) ─▶ bundle of kind sealed or intro
@@ -6,9 +6,10 @@
 //!        keys of the recipient: epoch prekey (gossiped) or one-time prekey (from its last message)
 //! ```
 //!
-//! `docs/protocol.md` section 4 is the specification. Nothing here decides whom to write to; that is
+//! `docs/protocol.md` section 3.8 is the specification. Nothing here decides whom to write to; that is
 //! `custody`.
 
+pub mod channel_key;
 pub mod code;
 pub mod contact;
 pub(crate) mod envelope;

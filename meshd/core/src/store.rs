@@ -107,7 +107,8 @@ pub struct StoredBundle {
     pub copies: u8,
     /// The neighbour it came from; `None` for own ones.
     pub ingress: Option<NodeId>,
-    /// For a post that is carried but not shown, because its channel is not joined: that channel.
+    /// For a post that is carried but not shown, because its channel is not joined: that channel, or
+    /// [`UNOPENED`](crate::channel::UNOPENED) if nobody can tell which it is.
     pub unshown_in: Option<String>,
     /// For a sealed bundle what its header has, for a receipt what it opens.
     pub commitment: Option<Commitment>,
@@ -192,6 +193,8 @@ pub enum Slot {
     Dropped,
     /// The own published prekeys.
     Prekeys,
+    /// Up to which row posts that nothing opened were tried.
+    TriedRow,
 }
 
 impl Slot {
@@ -202,6 +205,7 @@ impl Slot {
             Self::Links => 1,
             Self::Dropped => 2,
             Self::Prekeys => 3,
+            Self::TriedRow => 4,
         }
     }
 }
@@ -226,13 +230,15 @@ pub enum Shelf {
     Opened,
     /// What is to be done at a time, by time.
     Due,
-    /// Channels shown here, by name: since when, in milliseconds since 1970.
+    /// Public channels shown here, by name: since when, in milliseconds since 1970.
     Channel,
+    /// Password channels shown here, by name, with their keys.
+    SecretChannel,
 }
 
 impl Shelf {
     /// All there are.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Contact,
         Self::Prekey,
         Self::Invite,
@@ -242,6 +248,7 @@ impl Shelf {
         Self::Opened,
         Self::Due,
         Self::Channel,
+        Self::SecretChannel,
     ];
 
     /// The shelf with that number.
@@ -261,6 +268,7 @@ impl Shelf {
             Self::Opened => 6,
             Self::Due => 7,
             Self::Channel => 8,
+            Self::SecretChannel => 9,
         }
     }
 
@@ -269,7 +277,7 @@ impl Shelf {
     /// times that say nothing to a stranger.
     pub fn hides_keys(self) -> bool {
         match self {
-            Self::Contact | Self::Invite | Self::Waiting | Self::Channel => true,
+            Self::Contact | Self::Invite | Self::Waiting | Self::Channel | Self::SecretChannel => true,
             Self::Prekey | Self::Outbound | Self::Sent | Self::Opened | Self::Due => false,
         }
     }
@@ -283,6 +291,8 @@ pub type Record = (Vec<u8>, Vec<u8>);
 pub enum Protection {
     /// Everybody can read it.
     Public,
+    /// Whoever has the channel's password can read it.
+    Channel,
     /// Only the recipient can read it. Who the other is was not verified.
     Sealed,
     /// Only the recipient can read it, and the user verified who the other is.
@@ -439,8 +449,9 @@ pub trait Store {
     fn newest_row(&self, priority: Priority) -> Result<u64, StoreError>;
     /// Up to `limit` bundles signed by `origin`, in no order.
     fn bundles_of_origin(&self, origin: &NodeId, limit: usize) -> Result<Vec<BundleId>, StoreError>;
-    /// Up to `limit` posts held whose `unshown_in` is `channel`, in order of arrival.
-    fn unshown(&self, channel: &str, limit: usize) -> Result<Vec<BundleId>, StoreError>;
+    /// Up to `limit` posts held whose `unshown_in` is `channel` and that came after row `after`, in order of arrival,
+    /// with their rows.
+    fn unshown(&self, channel: &str, after: u64, limit: usize) -> Result<Vec<(u64, BundleId)>, StoreError>;
     /// Up to `limit` bundles held that have this commitment, in order of arrival.
     fn bundles_committed(&self, to: &Commitment, limit: usize) -> Result<Vec<BundleId>, StoreError>;
     /// The bundle of that kind and origin that arrived last, if one is held.
@@ -526,11 +537,11 @@ pub trait Store {
     /// here first. Messages are read without text, sender, conversation and what they answer.
     fn is_locked(&self) -> bool;
 
-    /// Whether a channel is shown here.
+    /// Whether a public channel is shown here.
     fn is_joined(&self, channel: &str) -> Result<bool, StoreError> {
         Ok(self.record(Shelf::Channel, channel.as_bytes())?.is_some())
     }
-    /// Shows a channel from now on; says whether it was not shown before.
+    /// Shows a public channel from now on; says whether it was not shown before.
     fn join(&mut self, channel: &str, at_unix_ms: Option<u64>) -> Result<bool, StoreError> {
         if self.is_joined(channel)? {
             return Ok(false);
@@ -539,11 +550,11 @@ pub trait Store {
         self.put_record(Shelf::Channel, channel.as_bytes(), &since)?;
         Ok(true)
     }
-    /// Stops showing a channel; says whether it was shown. Its messages stay.
+    /// Stops showing a public channel; says whether it was shown. Its messages stay.
     fn leave(&mut self, channel: &str) -> Result<bool, StoreError> {
         self.remove_record(Shelf::Channel, channel.as_bytes())
     }
-    /// The channels shown here by name, with the time since when, where it was known.
+    /// The public channels shown here by name, with the time since when, where it was known.
     fn joined(&self) -> Result<Vec<(String, Option<u64>)>, StoreError> {
         let records = self.records(Shelf::Channel, b"", usize::MAX)?;
         let channel = |(name, since): Record| {

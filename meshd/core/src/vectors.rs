@@ -4,6 +4,8 @@
 //! files change alone. A deliberate change of the protocol writes them anew:
 //! `MESHLINK_WRITE_VECTORS=1 cargo test -p meshlink-core vectors`.
 
+mod channels;
+
 use std::fmt::Write as _;
 use std::path::Path;
 

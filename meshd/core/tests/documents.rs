@@ -1,5 +1,6 @@
 //! The specification and the program say the same.
 
+use meshlink_core::private::channel_key;
 use meshlink_core::{channel, limits};
 
 const PROTOCOL: &str = include_str!("../../../docs/protocol.md");
@@ -46,6 +47,9 @@ fn limits() -> Vec<(&'static str, u64)> {
         limits::WALK_MS_MIN,
         limits::INGRESS_PERCENT,
         limits::ORIGIN_PERCENT,
+        channel_key::ARGON2_MEMORY_KIB,
+        channel_key::ARGON2_PASSES,
+        channel_key::ARGON2_LANES,
     ]
 }
 
@@ -99,6 +103,7 @@ fn every_domain_string_is_in_the_protocol() {
         include_str!("../src/prekeys.rs"),
         include_str!("../src/private/seal.rs"),
         include_str!("../src/private/envelope.rs"),
+        include_str!("../src/private/channel_key.rs"),
         include_str!("../src/private/code.rs"),
         include_str!("../src/private/safety.rs"),
     ];
@@ -110,5 +115,5 @@ fn every_domain_string_is_in_the_protocol() {
             found += 1;
         }
     }
-    assert_eq!(found, 16);
+    assert_eq!(found, 23);
 }

@@ -47,6 +47,7 @@ codes! {
     MethodNotAllowed 405 "method_not_allowed" "The route does not have this method";
     SlowRequest 408 "slow_request" "The body took too long";
     AmbiguousId 409 "ambiguous_id" "More than one id starts like this";
+    ChannelConflict 409 "channel_conflict" "Another channel of this name is joined";
     PermanentChannel 409 "permanent_channel" "Every node shows this channel";
     NameTaken 409 "name_taken" "Another contact has this name";
     ContactKeyChanged 409 "contact_key_changed" "Another node claims to be this contact";

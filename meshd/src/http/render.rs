@@ -375,6 +375,7 @@ pub(super) fn core_receipts(receipts: api::Receipts) -> ReceiptChoice {
 fn protection(protection: Protection) -> api::Protection {
     match protection {
         Protection::Public => api::Protection::Public,
+        Protection::Channel => api::Protection::Channel,
         Protection::Sealed => api::Protection::Sealed,
         Protection::SealedVerified => api::Protection::SealedVerified,
     }

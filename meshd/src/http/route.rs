@@ -256,12 +256,13 @@ fn submit_failure(error: SubmitError) -> Failure {
         SubmitError::NulInText => Code::InvalidBody,
         SubmitError::BadChannel { .. } => Code::InvalidName,
         SubmitError::NotJoined { .. } => Code::ChannelNotJoined,
-        SubmitError::CannotLeave { .. } => Code::PermanentChannel,
+        SubmitError::CannotLeave { .. } | SubmitError::AlwaysPublic { .. } => Code::PermanentChannel,
+        SubmitError::OtherChannel { .. } => Code::ChannelConflict,
         SubmitError::BadLifetime { .. } => Code::InvalidLifetime,
         SubmitError::BadField { .. } => Code::InvalidProfile,
         SubmitError::BlockedRecipient { .. } => Code::RecipientBlocked,
         SubmitError::RivalRecipient { .. } => Code::ContactKeyChanged,
-        SubmitError::TooManyContacts { .. } => Code::LimitReached,
+        SubmitError::TooManyContacts { .. } | SubmitError::TooManyChannels { .. } => Code::LimitReached,
         SubmitError::StoreFull => Code::QuotaUsed,
         SubmitError::Store(error) => return error.clone().into(),
     };
@@ -280,6 +281,12 @@ fn submit_failure(error: SubmitError) -> Failure {
             "ask that person which is right, then PATCH /v1/contacts/{to} with {{\"resolve\": \"keep\"}} or \"replace\""
         )),
         SubmitError::TooManyContacts { .. } => failure.hint("remove a contact"),
+        SubmitError::TooManyChannels { .. } => failure.hint("leave a channel"),
+        SubmitError::OtherChannel { channel, .. } => failure.hint(format!(
+            "leave it first: DELETE /v1/channels/{}; messages that were shown stay",
+            channel.trim_start_matches('#')
+        )),
+        SubmitError::AlwaysPublic { .. } => failure.hint("take another name for the channel with a password"),
         SubmitError::EmptyText
         | SubmitError::TextTooLong { .. }
         | SubmitError::NulInText

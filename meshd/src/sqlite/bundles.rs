@@ -187,9 +187,14 @@ pub(super) fn of_origin(db: &Connection, origin: &NodeId, limit: usize) -> Resul
     db.all(query, [n, rows_max(limit)], |row| get(row, 0))
 }
 
-pub(super) fn unshown(db: &Connection, channel: &str, limit: usize) -> Result<Vec<BundleId>, StoreError> {
-    let query = "SELECT id FROM bundle WHERE unshown_in = ?1 ORDER BY row LIMIT ?2";
-    db.all(query, (channel, rows_max(limit)), |row| get(row, 0))
+pub(super) fn unshown(
+    db: &Connection,
+    channel: &str,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<(u64, BundleId)>, StoreError> {
+    let query = "SELECT row, id FROM bundle WHERE unshown_in = ?1 AND row > ?2 ORDER BY row LIMIT ?3";
+    db.all(query, (channel, int(after), rows_max(limit)), |row| Ok((get(row, 0)?, get(row, 1)?)))
 }
 
 pub(super) fn committed(db: &Connection, to: &Commitment, limit: usize) -> Result<Vec<BundleId>, StoreError> {

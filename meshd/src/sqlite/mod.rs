@@ -254,8 +254,8 @@ impl Store for SqliteStore {
         bundles::of_origin(&self.db, origin, limit)
     }
 
-    fn unshown(&self, channel: &str, limit: usize) -> Result<Vec<BundleId>, StoreError> {
-        bundles::unshown(&self.db, channel, limit)
+    fn unshown(&self, channel: &str, after: u64, limit: usize) -> Result<Vec<(u64, BundleId)>, StoreError> {
+        bundles::unshown(&self.db, channel, after, limit)
     }
 
     fn bundles_committed(&self, to: &Commitment, limit: usize) -> Result<Vec<BundleId>, StoreError> {

@@ -246,7 +246,9 @@ fn observe(store: &impl Store) -> Vec<String> {
     seen.push(say([Shelf::Contact, Shelf::Due].map(|shelf| ok(store.records(shelf, &[], 100)))));
     for n in 0..4 {
         seen.push(say(ok(store.bundles_committed(&commitment(n), 1_000))));
-        seen.push(say((ok(store.is_joined(&channel(n))), ok(store.unshown(&channel(n), 1_000)))));
+        let unshown = ok(store.unshown(&channel(n), 0, 1_000));
+        let ids: Vec<BundleId> = unshown.into_iter().map(|(_, id)| id).collect();
+        seen.push(say((ok(store.is_joined(&channel(n))), ids)));
     }
     seen
 }

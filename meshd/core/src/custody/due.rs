@@ -23,6 +23,8 @@ pub(super) enum Task {
     ForgetOpened = 4,
     /// Forget a code that was shown.
     ForgetCode = 5,
+    /// Go on showing what is held of channels that were joined.
+    CatchUp = 6,
 }
 
 impl Task {
@@ -34,6 +36,7 @@ impl Task {
             Self::GiveUp,
             Self::ForgetOpened,
             Self::ForgetCode,
+            Self::CatchUp,
         ];
         all.into_iter().find(|task| *task as u8 == number)
     }
@@ -95,6 +98,7 @@ impl<S: Store> Custody<S> {
             Task::GiveUp => self.give_up(what, now),
             Task::ForgetOpened => self.store.remove_record(Shelf::Opened, what).map(drop),
             Task::ForgetCode => self.forget_code(what),
+            Task::CatchUp => self.catch_up(now),
         }
     }
 }

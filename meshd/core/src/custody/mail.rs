@@ -25,7 +25,7 @@ use crate::private::contact::{Contact, Key, ReceiptChoice, Standing, TheirPrekey
 use crate::private::envelope::{Envelope, Introduced};
 use crate::private::seal::{Address, PairKey, Psk, seal};
 use crate::receipt::Commitment;
-use crate::store::{Class, MessageRecord, Priority, Protection, Shelf, Store, StoreError};
+use crate::store::{Class, MessageRecord, Priority, Protection, Shelf, Store, StoreError, StoredBundle};
 
 use super::Custody;
 use super::due::Task;
@@ -361,13 +361,12 @@ impl<S: Store> Custody<S> {
         bundle: &NewBundle,
         commitment: &Option<Commitment>,
         now: Now,
-    ) -> Result<(), SubmitError> {
+    ) -> Result<StoredBundle, SubmitError> {
         let [hops, a, b, c] = self.entropy.draw();
         let most = AGE_PRETENDED_MS_MAX.min(bundle.header.lifetime_ms() / 8);
         let age_ms = u64::from(u32::from_be_bytes([0, a, b, c])) * most / (1 << 24);
         let hops = hops % (HOPS_PRETENDED_MAX + 1);
-        self.keep_aged(bundle, Class::Own, Start { hops, age_ms, commitment: *commitment }, now)?;
-        Ok(())
+        self.keep_aged(bundle, Class::Own, Start { hops, age_ms, commitment: *commitment }, now)
     }
 
     /// The own private message that a bundle carries.

@@ -5,7 +5,7 @@ use minicbor::{CborLen, Decode, Encode};
 use crate::bridged::{self, Bridged};
 use crate::bundle::{Content, NewBundle};
 use crate::canonical::Extensions;
-use crate::channel::{MESH, is_channel};
+use crate::channel::is_channel;
 use crate::clock::Now;
 use crate::draft::{BridgedPost, Draft, ProfileDraft, SubmitError};
 use crate::event::MessageStatus;
@@ -52,6 +52,9 @@ impl<S: Store> Custody<S> {
     /// Signs, stores and shows a post.
     pub(crate) fn submit(&mut self, draft: Draft, now: Now) -> Result<BundleId, SubmitError> {
         check_text(&draft.text)?;
+        if self.secret_channels.contains_key(&draft.channel) {
+            return self.submit_secret(draft, now);
+        }
         self.check_joined(&draft.channel)?;
         let lifetime_s = draft.lifetime_s.unwrap_or(LIFETIME_S_DEFAULT);
         if !(LIFETIME_S_MIN..=LIFETIME_S_MAX).contains(&lifetime_s) {
@@ -66,8 +69,8 @@ impl<S: Store> Custody<S> {
         let header = self.new_header(Kind::Post, lifetime_s as u32, draft.priority, now);
         let bundle = NewBundle::sign(header, post.encode(), &self.identity);
         let stored = self.keep(&bundle, Class::Own, now)?;
-        let words = Words::of(Content::Post(post)).expect("a post has words");
-        self.show(&stored, bundle.header.created_unix_ms, words, now)?;
+        let words = Words::of(Content::Post(post), &bundle.header).expect("a post has words");
+        self.show(&stored, words, now)?;
         Ok(bundle.id)
     }
 
@@ -101,15 +104,16 @@ impl<S: Store> Custody<S> {
             });
         }
         let stored = self.keep(&bundle, Class::Stranger, now)?;
-        let words = Words::of(Content::Bridged(bridged)).expect("a bridged post has words");
-        self.show(&stored, bundle.header.created_unix_ms, words, now)?;
+        let words = Words::of(Content::Bridged(bridged), &bundle.header).expect("a bridged post has words");
+        self.show(&stored, words, now)?;
         Ok(Some(bundle.id))
     }
 
     /// Forgets a message; withdraws an own one that nobody else has. Says whether it was kept.
     pub(crate) fn forget(&mut self, id: &BundleId) -> Result<bool, StoreError> {
         let Some(message) = self.store.message(id)? else { return Ok(false) };
-        if message.protection != Protection::Public {
+        let is_post = matches!(message.protection, Protection::Public | Protection::Channel);
+        if !is_post {
             self.withdraw_private(&message)?;
         } else if message.own && message.status == MessageStatus::Pending {
             self.drop_and_remember(id, message.expires_tl_ms.saturating_add(DROPPED_MS))?;
@@ -281,7 +285,7 @@ pub(super) fn check_text(text: &str) -> Result<(), SubmitError> {
 }
 
 /// What may be joined, left and posted to from here.
-pub(crate) fn check_channel(channel: &str) -> Result<(), SubmitError> {
+pub(super) fn check_channel(channel: &str) -> Result<(), SubmitError> {
     // Upper case outside ASCII is allowed by the protocol, whose rules must not follow Unicode's tables; but
     // nobody here means another channel by it.
     if is_channel(channel) && !channel.chars().any(char::is_uppercase) {
@@ -289,13 +293,4 @@ pub(crate) fn check_channel(channel: &str) -> Result<(), SubmitError> {
     } else {
         Err(SubmitError::BadChannel { name: channel.to_owned() })
     }
-}
-
-/// What may be left.
-pub(crate) fn check_leave(channel: &str) -> Result<(), SubmitError> {
-    check_channel(channel)?;
-    if channel == MESH {
-        return Err(SubmitError::CannotLeave { channel: channel.to_owned() });
-    }
-    Ok(())
 }

@@ -82,7 +82,7 @@ impl<S: Store> Custody<S> {
         let bundle = NewBundle::receipt(&receipt);
         if self.store.known(&bundle.id.prefix())? == Known::No {
             match self.keep_hidden(&bundle, &Some(receipt.commitment()), now) {
-                Ok(()) => {}
+                Ok(_) => {}
                 Err(SubmitError::Store(error)) => return Err(error),
                 // No room: the sender will wonder, which is what it does without a receipt.
                 Err(_) => return Ok(()),

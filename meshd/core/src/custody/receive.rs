@@ -119,6 +119,9 @@ impl<S: Store> Custody<S> {
                 let keys = bundle.header.origin.expect("prekeys that were proven have an author");
                 self.take_prekeys(&stored, keys, &prekeys, now)?;
             }
+            Content::SecretPost(post) => {
+                self.take_secret_post(&mut stored, bundle, &post, (arrival.from, arrival.via), now)?;
+            }
             content @ (Content::Post(_) | Content::Bridged(_) | Content::Unread) => {
                 self.take_words(&mut stored, bundle, content, arrival, now)?;
             }
@@ -207,6 +210,7 @@ impl<S: Store> Custody<S> {
             | Content::Bridged(_)
             | Content::Sealed(_)
             | Content::Receipt(_)
+            | Content::SecretPost(_)
             | Content::Unread => Ok(true),
         }
     }
@@ -233,16 +237,17 @@ impl<S: Store> Custody<S> {
         arrival: Arrival<'_>,
         now: Now,
     ) -> Result<(), StoreError> {
-        let Some(words) = Words::of(content) else { return self.insert(stored) };
+        let Some(words) = Words::of(content, &bundle.header) else { return self.insert(stored) };
         if let Some(origin) = stored.origin {
             self.hear_of(&origin, now)?;
         }
-        if !self.store.is_joined(&words.channel)? {
+        // What a locked node shows is not known before it is unlocked.
+        if self.store.is_locked() || !self.store.is_joined(&words.channel)? {
             stored.unshown_in = Some(words.channel);
             return self.insert(stored);
         }
         self.insert(stored)?;
-        self.show(stored, bundle.header.created_unix_ms, words, now)?;
+        self.show(stored, words, now)?;
         self.note_step(&stored.id, HandOverStep::Received, &arrival.from, arrival.via, now)
     }
 }

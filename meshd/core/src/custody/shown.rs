@@ -1,10 +1,10 @@
 //! Which posts people here see: those of the channels they joined, and of nobody they blocked.
 
-use crate::bundle::{BundleBytes, Content};
+use crate::bundle::Content;
 use crate::clock::Now;
 use crate::event::{Event, LinkKind, LoggedEvent, MessageStatus};
+use crate::header::Header;
 use crate::id::{BundleId, NodeId, Seq};
-use crate::limits::SWEEP_MAX;
 use crate::store::{HandOver, HandOverStep, MessageRecord, Protection, Store, StoreError, StoredBundle};
 
 use super::Custody;
@@ -12,60 +12,59 @@ use super::Custody;
 /// Messages forgotten at most when one comes in.
 const TRIM_MAX: usize = 16;
 
-/// A post of either kind, as people see it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A post of any kind, as people see it.
 pub(super) struct Words {
     pub(super) channel: String,
     pub(super) text: String,
+    pub(super) author: Option<NodeId>,
     pub(super) alias: Option<String>,
     pub(super) reply_to: Option<BundleId>,
+    pub(super) created_unix_ms: Option<u64>,
+    pub(super) protection: Protection,
 }
 
 impl Words {
-    /// What of a bundle is a post, if it is one.
-    pub(super) fn of(content: Content) -> Option<Self> {
-        match content {
-            Content::Post(post) => {
-                Some(Self { channel: post.channel, text: post.text, alias: None, reply_to: post.reply_to })
-            }
-            Content::Bridged(bridged) => Some(Self {
-                channel: bridged.channel,
-                text: bridged.text,
-                alias: Some(bridged.sender),
-                reply_to: None,
-            }),
+    /// What of a bundle is a public post, if it is one.
+    pub(super) fn of(content: Content, header: &Header) -> Option<Self> {
+        let (channel, text, alias, reply_to) = match content {
+            Content::Post(post) => (post.channel, post.text, None, post.reply_to),
+            Content::Bridged(bridged) => (bridged.channel, bridged.text, Some(bridged.sender), None),
             Content::Profile(_)
             | Content::Sealed(_)
             | Content::Receipt(_)
             | Content::Prekeys(_)
-            | Content::Unread => None,
-        }
+            | Content::SecretPost(_)
+            | Content::Unread => return None,
+        };
+        Some(Self {
+            channel,
+            text,
+            author: header.origin.map(|keys| keys.node_id()),
+            alias,
+            reply_to,
+            created_unix_ms: header.created_unix_ms,
+            protection: Protection::Public,
+        })
     }
 }
 
 impl<S: Store> Custody<S> {
     /// Shows a post whose bundle is stored, unless it was shown once before (threats, S-07).
-    pub(super) fn show(
-        &mut self,
-        bundle: &StoredBundle,
-        created_unix_ms: Option<u64>,
-        words: Words,
-        now: Now,
-    ) -> Result<(), StoreError> {
+    pub(super) fn show(&mut self, bundle: &StoredBundle, words: Words, now: Now) -> Result<(), StoreError> {
         if self.store.message(&bundle.id)?.is_some() {
             return Ok(());
         }
-        let own = bundle.origin == Some(self.id());
+        let own = words.author == Some(self.id());
         let is_pending = own && bundle.ingress.is_none();
         let mut message = MessageRecord {
             seq: Seq(0),
             id: bundle.id,
             conversation: words.channel,
-            from: bundle.origin,
+            from: words.author,
             from_alias: words.alias,
             own,
             text: words.text,
-            created_unix_ms,
+            created_unix_ms: words.created_unix_ms,
             received_unix_ms: now.unix_ms,
             status: if is_pending { MessageStatus::Pending } else { MessageStatus::Synced },
             status_reason: None,
@@ -73,7 +72,7 @@ impl<S: Store> Custody<S> {
             expires_tl_ms: bundle.expires_tl_ms,
             reply_to: words.reply_to,
             read: own,
-            protection: Protection::Public,
+            protection: words.protection,
         };
         let seq = self.store.insert_message(&mut message)?;
         let event = Event::MessageNew { id: bundle.id };
@@ -88,33 +87,6 @@ impl<S: Store> Custody<S> {
             self.store.trim_received(most, TRIM_MAX)?;
         }
         Ok(())
-    }
-
-    /// Joins a channel and shows what is carried of it; says whether it was not joined before.
-    pub(crate) fn join(&mut self, channel: &str, now: Now) -> Result<bool, StoreError> {
-        if !self.store.join(channel, now.unix_ms)? {
-            return Ok(false);
-        }
-        loop {
-            let carried = self.store.unshown(channel, SWEEP_MAX)?;
-            for id in &carried {
-                self.show_carried(id, now)?;
-            }
-            if carried.len() < SWEEP_MAX {
-                return Ok(true);
-            }
-        }
-    }
-
-    fn show_carried(&mut self, id: &BundleId, now: Now) -> Result<(), StoreError> {
-        self.store.mark_shown(id)?;
-        let Some(bundle) = self.store.bundle(id)? else { return Ok(()) };
-        let bytes = BundleBytes { header: &bundle.header, payload: &bundle.payload, auth: &bundle.auth };
-        // It was proven when it came in; only its words are needed.
-        let Ok(parsed) = bytes.parse() else { return Ok(()) };
-        let created_unix_ms = parsed.header.created_unix_ms;
-        let Some(words) = parsed.read().ok().and_then(Words::of) else { return Ok(()) };
-        self.show(&bundle, created_unix_ms, words, now)
     }
 
     /// The message that a bundle carries: the post of the same id, or an own private one.
