@@ -9,6 +9,7 @@ mod contacts;
 mod due;
 mod eviction;
 mod expiry;
+mod later;
 mod mail;
 mod opening;
 pub(crate) mod own;
@@ -77,6 +78,8 @@ pub(crate) struct Custody<S> {
     /// Intros that may still be tried.
     intros: Bucket,
     next_due_tl_ms: Option<u64>,
+    /// Whether bundles came while the store was locked that were not looked into yet.
+    has_put_by: bool,
 }
 
 impl<S: Store> Custody<S> {
@@ -115,17 +118,23 @@ impl<S: Store> Custody<S> {
             secret_channels: BTreeMap::new(),
             intros: Bucket::new(limits::INTROS_PER_HOUR_MAX, now),
             next_due_tl_ms: None,
+            has_put_by: false,
         };
         custody.reload()?;
         Ok(custody)
     }
 
-    /// Writes what every store has.
+    /// Writes what every store has, and shows what came in while it was locked. In a locked store none of that is
+    /// known.
     pub(crate) fn settle(&mut self, now: Now) -> Result<(), StoreError> {
+        if self.store.is_locked() {
+            return Ok(());
+        }
         if !self.store.is_joined(MESH)? {
             self.store.join(MESH, now.unix_ms)?;
         }
         self.catch_up(now)?;
+        self.recall_taken(now)?;
         self.renew_profile(now)?;
         self.renew_prekeys(now)
     }
@@ -152,8 +161,10 @@ impl<S: Store> Custody<S> {
             self.published.clear();
             self.secret_channels.clear();
             self.next_due_tl_ms = None;
+            self.has_put_by = false;
             return Ok(());
         }
+        self.load_put_by()?;
         self.load_contacts()?;
         self.load_invites()?;
         self.load_published()?;

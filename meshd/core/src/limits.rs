@@ -53,8 +53,14 @@ pub const PRIVATE_LIFETIME_MS_MAX: u64 = LIFETIME_S_STRANGER_MAX * 1000;
 pub const PUBLISHED_MAX: usize = 16;
 /// A prekey for one message is kept this long after that message came, in milliseconds: it may come again.
 pub const ONE_TIME_GRACE_MS: u64 = 48 * 3600 * 1000;
+/// After prekeys of this node's own came from elsewhere, which are newer and may be of no use to it, it publishes others
+/// this long after its last, in milliseconds: one hour, so that two nodes with the same keys don't chase each other.
+pub const PREKEY_OUTGROW_MS: u64 = 3600 * 1000;
 /// Prekeys given to one contact that it has not used yet.
 pub const ONE_TIME_MAX: usize = 8;
+/// Bundles that came while locked and are looked into at a time: each may cost a few tries to open it, half a
+/// millisecond in all.
+pub const PUT_BY_BATCH: usize = 64;
 /// Contacts of a node, with those that only wrote.
 pub const CONTACTS_MAX: usize = 1_000;
 /// Strangers that wrote and that the user has said nothing about.

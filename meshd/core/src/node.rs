@@ -127,6 +127,9 @@ pub enum CloseReason {
     /// The disk failed and what the session had done is lost.
     #[error("the store failed")]
     StoreFailed,
+    /// This node goes on as another one: it was locked or unlocked.
+    #[error("this node was locked or unlocked")]
+    OtherIdentity,
 }
 
 /// When a node wants to be woken.
@@ -220,6 +223,29 @@ impl<S: Store> Node<S> {
         self.custody.store
     }
 
+    /// Goes on as another identity, after the store was locked or unlocked. All links are closed: nobody is to see
+    /// that the one node is the other.
+    ///
+    /// # Errors
+    /// The store can't be read.
+    pub fn assume(&mut self, identity: Identity) -> Result<(), StoreError> {
+        self.drop_links(CloseReason::OtherIdentity);
+        self.custody.identity = identity;
+        self.is_unsettled = true;
+        let reloaded = self.custody.reload();
+        self.is_stale = reloaded.is_err();
+        reloaded
+    }
+
+    /// Shows what came in while the store was locked: posts, and the first of the private mail. The rest comes with the
+    /// next timeouts, as all of it would without this call.
+    ///
+    /// # Errors
+    /// The store failed.
+    pub fn catch_up(&mut self, now: Now) -> Result<(), StoreError> {
+        self.write(now, |node| node.custody.try_put_by(now))
+    }
+
     /// Where `now` is on the store's timeline, in milliseconds.
     pub fn timeline_ms(&self, now: Now) -> u64 {
         self.custody.timeline.at(now)
@@ -230,7 +256,7 @@ impl<S: Store> Node<S> {
     /// # Errors
     /// See [`SubmitError`].
     pub fn submit(&mut self, draft: Draft, now: Now) -> Result<BundleId, SubmitError> {
-        self.write(now, |node| node.custody.submit(draft, now))
+        self.write_private(now, |node| node.custody.submit(draft, now))
     }
 
     /// Sends a message to one recipient, who becomes a contact: stores it, shows it here, and seals it as soon as
@@ -239,7 +265,7 @@ impl<S: Store> Node<S> {
     /// # Errors
     /// See [`SubmitError`].
     pub fn submit_private(&mut self, draft: PrivateDraft, now: Now) -> Result<BundleId, SubmitError> {
-        self.write(now, |node| node.custody.submit_private(draft, now))
+        self.write_private(now, |node| node.custody.submit_private(draft, now))
     }
 
     /// Takes over a post from a client that knows nothing of MeshLink; `None` if it is known already.
@@ -255,7 +281,7 @@ impl<S: Store> Node<S> {
     /// # Errors
     /// See [`SubmitError`].
     pub fn set_profile(&mut self, profile: ProfileDraft, now: Now) -> Result<(), SubmitError> {
-        self.write(now, |node| node.custody.set_profile(profile, now))
+        self.write_private(now, |node| node.custody.set_profile(profile, now))
     }
 
     /// What the node says about itself.
@@ -271,7 +297,7 @@ impl<S: Store> Node<S> {
     /// # Errors
     /// The store failed.
     pub fn mark_read(&mut self, id: &BundleId, now: Now) -> Result<bool, StoreError> {
-        self.write(now, |node| node.custody.mark_read(id, now))
+        self.write_private(now, |node| node.custody.mark_read(id, now))
     }
 
     /// Forgets a message here; says whether it was kept. An own one that nobody else has is withdrawn: it
@@ -280,7 +306,7 @@ impl<S: Store> Node<S> {
     /// # Errors
     /// The store failed.
     pub fn forget(&mut self, id: &BundleId, now: Now) -> Result<bool, StoreError> {
-        self.write(now, |node| node.custody.forget(id))
+        self.write_private(now, |node| node.custody.forget(id))
     }
 
     /// Blocks a node: its links are closed, its bundles neither shown nor carried from now on. Says whether
@@ -415,6 +441,7 @@ impl<S: Store> Node<S> {
         let due = self.custody.next_due_mono_ms();
         let deadlines = [
             due.map(|mono_ms| Deadline { mono_ms, reason: "a key, receipt or message is due" }),
+            self.custody.has_put_by().then_some(Deadline { mono_ms: 0, reason: "mail came while locked" }),
             sweep.map(|mono_ms| Deadline { mono_ms, reason: "a bundle expires" }),
             Some(Deadline { mono_ms: self.custody.next_clock_save_mono_ms(), reason: "save the clocks" }),
             self.commit_by_mono_ms.map(|mono_ms| Deadline { mono_ms, reason: "commit what became true" }),
@@ -453,6 +480,18 @@ impl<S: Store> Node<S> {
         let result = self.note(now, work);
         self.commit_by(now.mono_ms);
         result
+    }
+
+    /// The same for what needs the keys: refused in a locked store before anything is written.
+    fn write_private<T, E: From<StoreError> + AsStoreError>(
+        &mut self,
+        now: Now,
+        work: impl FnOnce(&mut Self) -> Result<T, E>,
+    ) -> Result<T, E> {
+        if self.custody.store.is_locked() {
+            return Err(StoreError::Locked.into());
+        }
+        self.write(now, work)
     }
 
     /// Has the open transaction committed by then.
@@ -517,18 +556,19 @@ trait AsStoreError {
 
 impl AsStoreError for StoreError {
     fn as_store_error(&self) -> Option<&StoreError> {
-        Some(self)
+        // Nothing was asked of the disk.
+        Some(self).filter(|error| **error != StoreError::Locked)
     }
 }
 
 impl AsStoreError for ContactError {
     fn as_store_error(&self) -> Option<&StoreError> {
-        if let Self::Store(error) = self { Some(error) } else { None }
+        if let Self::Store(error) = self { error.as_store_error() } else { None }
     }
 }
 
 impl AsStoreError for SubmitError {
     fn as_store_error(&self) -> Option<&StoreError> {
-        if let Self::Store(error) = self { Some(error) } else { None }
+        if let Self::Store(error) = self { error.as_store_error() } else { None }
     }
 }

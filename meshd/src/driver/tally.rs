@@ -144,6 +144,7 @@ fn label(why: &CloseReason) -> &'static str {
         CloseReason::InvalidBundles => "invalid_bundles",
         CloseReason::TooManyLinks => "too_many_links",
         CloseReason::StoreFailed => "store_failed",
+        CloseReason::OtherIdentity => "other_identity",
     }
 }
 

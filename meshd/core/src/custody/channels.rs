@@ -70,9 +70,6 @@ impl<S: Store> Custody<S> {
     /// Joins a public channel; says whether it was not joined before.
     pub(crate) fn join(&mut self, name: &str, now: Now) -> Result<bool, SubmitError> {
         check_channel(name)?;
-        if self.store.is_locked() {
-            return Err(StoreError::Locked.into());
-        }
         if self.secret_channels.contains_key(name) {
             return Err(taken(name, "with a password"));
         }
@@ -93,9 +90,6 @@ impl<S: Store> Custody<S> {
         check_channel(name)?;
         if name == MESH {
             return Err(SubmitError::AlwaysPublic { channel: name.to_owned() });
-        }
-        if self.store.is_locked() {
-            return Err(StoreError::Locked.into());
         }
         let keys = ChannelKeys::new(secret);
         if let Some(joined) = self.secret_channels.get(name) {

@@ -17,7 +17,10 @@ impl<S: Store> Custody<S> {
         if self.next_sweep_mono_ms().is_some_and(|due| now.mono_ms >= due) {
             self.drop_expired(now)?;
         }
-        self.do_what_is_due(now)?;
+        self.try_put_by(now)?;
+        if !self.has_put_by() {
+            self.do_what_is_due(now)?;
+        }
         if now.mono_ms >= self.next_clock_save_mono_ms() {
             self.forget_dropped(now)?;
             self.save_clock(now)?;

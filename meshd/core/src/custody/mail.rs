@@ -366,7 +366,8 @@ impl<S: Store> Custody<S> {
         let most = AGE_PRETENDED_MS_MAX.min(bundle.header.lifetime_ms() / 8);
         let age_ms = u64::from(u32::from_be_bytes([0, a, b, c])) * most / (1 << 24);
         let hops = hops % (HOPS_PRETENDED_MAX + 1);
-        self.keep_aged(bundle, Class::Own, Start { hops, age_ms, commitment: *commitment }, now)
+        let start = Start { hops, age_ms, commitment: *commitment, unshown_in: None };
+        self.keep_aged(bundle, Class::Own, start, now)
     }
 
     /// The own private message that a bundle carries.

@@ -75,14 +75,14 @@ impl<S: Store> Custody<S> {
         })
     }
 
-    /// Opens a bundle that is stored, if it is for this node.
+    /// Opens a bundle that is stored, if it is for this node. `from` is the neighbour that brought it just now.
     pub(super) fn try_open(
         &mut self,
         stored: &StoredBundle,
         bundle: &Bundle<'_>,
         sealed: &Sealed,
         mark: Option<Mark>,
-        from: (NodeId, LinkKind),
+        from: Option<(NodeId, LinkKind)>,
         now: Now,
     ) -> Result<(), StoreError> {
         let found = match mark {
@@ -153,7 +153,7 @@ impl<S: Store> Custody<S> {
         stored: &StoredBundle,
         author: Author,
         envelope: Envelope,
-        from: (NodeId, LinkKind),
+        from: Option<(NodeId, LinkKind)>,
         now: Now,
     ) -> Result<(), StoreError> {
         let peer = author.keys.node_id();
@@ -232,7 +232,9 @@ impl<S: Store> Custody<S> {
                 protection,
             };
             self.show_received(&mut message, now)?;
-            self.note_step(&id, HandOverStep::Received, &from.0, from.1, now)?;
+            if let Some((neighbour, via)) = from {
+                self.note_step(&id, HandOverStep::Received, &neighbour, via, now)?;
+            }
         }
         self.seal_waiting(&peer, now)
     }

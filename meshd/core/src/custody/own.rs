@@ -41,11 +41,13 @@ struct OwnProfile {
 }
 
 /// What travels beside a bundle when it starts, and what it is found by.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Start {
     pub(super) hops: u8,
     pub(super) age_ms: u64,
     pub(super) commitment: Option<Commitment>,
+    /// The channel it is to be shown in later.
+    pub(super) unshown_in: Option<String>,
 }
 
 impl<S: Store> Custody<S> {
@@ -74,14 +76,16 @@ impl<S: Store> Custody<S> {
         Ok(bundle.id)
     }
 
-    /// Stores and shows a post taken over; `None` if it is known already.
+    /// Stores and shows a post taken over; `None` if it is known already. A locked node shows it later.
     pub(crate) fn submit_bridged(
         &mut self,
         post: BridgedPost,
         now: Now,
     ) -> Result<Option<BundleId>, SubmitError> {
         check_text(&post.text)?;
-        self.check_joined(&post.channel)?;
+        if !self.store.is_locked() {
+            self.check_joined(&post.channel)?;
+        }
         bridged::check_sender(&post.sender_id)
             .map_err(|problem| SubmitError::BadField { field: "the sender's id", problem })?;
         let timestamp_ms = u64::try_from(post.timestamp_ms)
@@ -102,6 +106,11 @@ impl<S: Store> Custody<S> {
                 field: "the post",
                 problem: "is one too many within an hour",
             });
+        }
+        if self.store.is_locked() {
+            let start = Start { unshown_in: Some(bridged.channel), ..Start::default() };
+            self.keep_aged(&bundle, Class::Stranger, start, now)?;
+            return Ok(Some(bundle.id));
         }
         let stored = self.keep(&bundle, Class::Stranger, now)?;
         let words = Words::of(Content::Bridged(bridged), &bundle.header).expect("a bridged post has words");
@@ -139,6 +148,9 @@ impl<S: Store> Custody<S> {
 
     /// Publishes the profile again when its bundle has expired.
     pub(super) fn renew_profile(&mut self, now: Now) -> Result<(), StoreError> {
+        if self.store.is_locked() {
+            return Ok(());
+        }
         let own = self.own_profile()?;
         let Some(bundle) = own.bundle else { return Ok(()) };
         if matches!(self.store.known(&bundle.prefix())?, Known::Held(_)) {
@@ -247,7 +259,7 @@ impl<S: Store> Custody<S> {
             hops: start.hops,
             copies: COPIES_MAX,
             ingress: None,
-            unshown_in: None,
+            unshown_in: start.unshown_in,
             commitment: start.commitment,
         };
         if !self.make_room_for(Newcomer::from(&stored))? {

@@ -19,7 +19,7 @@ use crate::header::Kind;
 use crate::id::{BundleId, NodeId};
 use crate::limits::{
     DROPPED_MS, LIFETIME_S_DEFAULT, LIFETIME_S_MAX, ONE_TIME_GRACE_MS, ONE_TIME_MAX, PREKEY_MS,
-    PREKEY_RENEW_MS, PRIVATE_LIFETIME_MS_MAX, PUBLISHED_MAX,
+    PREKEY_OUTGROW_MS, PREKEY_RENEW_MS, PRIVATE_LIFETIME_MS_MAX, PUBLISHED_MAX,
 };
 use crate::prekeys::{PrekeyId, Prekeys};
 use crate::private::contact::{Key, TheirPrekey};
@@ -43,6 +43,9 @@ struct OwnPrekeys {
     bundle: Option<BundleId>,
     #[n(2)]
     made_tl_ms: u64,
+    /// Newer ones came from elsewhere: the same keys are, or were, in use on another disk.
+    #[n(3)]
+    is_outgrown: Option<bool>,
 }
 
 /// The secret half of a prekey, on the disk.
@@ -74,7 +77,9 @@ impl<S: Store> Custody<S> {
             Some(bundle) => matches!(self.store.known(&bundle.prefix())?, Known::Held(_)),
             None => false,
         };
-        if is_held && now_tl_ms < own.made_tl_ms.saturating_add(PREKEY_RENEW_MS) {
+        let is_outgrown = own.is_outgrown == Some(true);
+        let after_ms = if is_outgrown { PREKEY_OUTGROW_MS } else { PREKEY_RENEW_MS };
+        if is_held && now_tl_ms < own.made_tl_ms.saturating_add(after_ms) {
             return Ok(());
         }
         match self.publish_prekeys(own, now) {
@@ -101,7 +106,7 @@ impl<S: Store> Custody<S> {
         let kept = Kept { secret: Key(*secret.bytes()), used: false, made_tl_ms: now_tl_ms };
         self.keep_prekey(&published_key(secret.id()), &kept)?;
         self.published.push(secret);
-        let own = OwnPrekeys { revision, bundle: Some(bundle.id), made_tl_ms: now_tl_ms };
+        let own = OwnPrekeys { revision, bundle: Some(bundle.id), made_tl_ms: now_tl_ms, is_outgrown: None };
         self.store.set_slot(Slot::Prekeys, &encoded(&own))?;
         self.schedule(now_tl_ms.saturating_add(PREKEY_RENEW_MS), Task::RenewPrekeys, &[])?;
         Ok(())
@@ -111,12 +116,15 @@ impl<S: Store> Custody<S> {
         self.store.slot(Slot::Prekeys)?.map_or(Ok(OwnPrekeys::default()), |bytes| decoded(&bytes))
     }
 
-    /// Makes the next own revision higher than one that came from elsewhere: the same keys are, or were, in use on
-    /// another disk.
-    pub(super) fn outgrow_prekeys(&mut self, prekeys: &Prekeys) -> Result<(), StoreError> {
+    /// Makes the next own revision higher than one that came from elsewhere, and soon: nobody has to have the secret
+    /// half of those keys, so what others seal to them may never be opened (threat K-04).
+    fn outgrow_prekeys(&mut self, prekeys: &Prekeys, now: Now) -> Result<(), StoreError> {
         let own = self.own_prekeys()?;
-        let own = OwnPrekeys { revision: own.revision.max(prekeys.revision), ..own };
-        self.store.set_slot(Slot::Prekeys, &encoded(&own))
+        let due_tl_ms = own.made_tl_ms.saturating_add(PREKEY_OUTGROW_MS).max(self.timeline.at(now));
+        let revision = own.revision.max(prekeys.revision);
+        let own = OwnPrekeys { revision, is_outgrown: Some(true), ..own };
+        self.store.set_slot(Slot::Prekeys, &encoded(&own))?;
+        self.schedule(due_tl_ms, Task::RenewPrekeys, &[])
     }
 
     /// Makes a prekey for one answer of a contact; none while it has many it did not use.
@@ -217,7 +225,7 @@ impl<S: Store> Custody<S> {
         let of = keys.node_id();
         if of == self.id() {
             self.insert(stored)?;
-            return self.outgrow_prekeys(prekeys);
+            return self.outgrow_prekeys(prekeys, now);
         }
         if let (_, Some(older)) = self.compare_prekeys(&of, prekeys)? {
             let until = self.timeline.at(now).saturating_add(LIFETIME_S_MAX * 1000 + DROPPED_MS);

@@ -108,12 +108,18 @@ impl<S: Store> Custody<S> {
         match content {
             Content::Profile(profile) => self.take_profile(&stored, profile, now)?,
             Content::Receipt(receipt) => {
-                self.insert(&stored)?;
+                if self.store.is_locked() {
+                    self.put_by(&mut stored)?
+                } else {
+                    self.insert(&stored)?
+                }
                 self.take_receipt(&receipt, now)?;
             }
+            Content::Sealed(_) if self.store.is_locked() => self.put_by(&mut stored)?,
             Content::Sealed(sealed) => {
                 self.insert(&stored)?;
-                self.try_open(&stored, bundle, &sealed, mark, (arrival.from, arrival.via), now)?;
+                let from = Some((arrival.from, arrival.via));
+                self.try_open(&stored, bundle, &sealed, mark, from, now)?;
             }
             Content::Prekeys(prekeys) => {
                 let keys = bundle.header.origin.expect("prekeys that were proven have an author");
@@ -148,7 +154,7 @@ impl<S: Store> Custody<S> {
     }
 
     /// What marks a bundle as mail for this node, if it is.
-    fn mark_in(&self, bundle: &Bundle<'_>) -> Option<Mark> {
+    pub(super) fn mark_in(&self, bundle: &Bundle<'_>) -> Option<Mark> {
         if bundle.header.kind != Kind::Sealed {
             return None;
         }

@@ -108,9 +108,9 @@ impl<S: Store> Custody<S> {
     ) -> Result<(), StoreError> {
         if let Some(message) = self.message_of(bundle)?.filter(|message| message.own) {
             self.note_step(bundle, HandOverStep::Stored, peer, via, now)?;
-            self.advance(&message.id, MessageStatus::Synced, None, now)?;
+            return self.advance(&message.id, MessageStatus::Synced, None, now);
         }
-        Ok(())
+        if self.store.is_locked() { self.note_taken_while_locked(bundle) } else { Ok(()) }
     }
 
     /// A neighbour names a bundle among what it holds. The same as [`Custody::held_by`], but noted only if

@@ -25,7 +25,7 @@ impl<S: Store> Node<S> {
     /// # Errors
     /// No channel has such a name, it is joined with a password, or the store failed.
     pub fn join(&mut self, channel: &str, now: Now) -> Result<bool, SubmitError> {
-        self.write(now, |node| node.custody.join(channel, now))
+        self.write_private(now, |node| node.custody.join(channel, now))
     }
 
     /// The same for a channel with a password. What Argon2id makes of the password is made elsewhere: it takes longer
@@ -39,7 +39,7 @@ impl<S: Store> Node<S> {
         secret: &ChannelSecret,
         now: Now,
     ) -> Result<bool, SubmitError> {
-        self.write(now, |node| node.custody.join_secret(channel, secret, now))
+        self.write_private(now, |node| node.custody.join_secret(channel, secret, now))
     }
 
     /// Stops showing a channel of either sort; says whether it was shown. What was shown stays; the key of a password
@@ -48,7 +48,7 @@ impl<S: Store> Node<S> {
     /// # Errors
     /// `#mesh` can't be left, no channel has such a name, or the store failed.
     pub fn leave(&mut self, channel: &str, now: Now) -> Result<bool, SubmitError> {
-        self.write(now, |node| node.custody.leave(channel))
+        self.write_private(now, |node| node.custody.leave(channel))
     }
 
     /// The channels joined, by name.

@@ -42,7 +42,7 @@ impl<S: Store> Node<S> {
     /// # Errors
     /// See [`ContactError`].
     pub fn add_contact(&mut self, draft: ContactDraft, now: Now) -> Result<(NodeId, bool), ContactError> {
-        self.write(now, |node| node.custody.add_contact(draft, now))
+        self.write_private(now, |node| node.custody.add_contact(draft, now))
     }
 
     /// Gives a contact another name, or none.
@@ -55,7 +55,7 @@ impl<S: Store> Node<S> {
         name: Option<String>,
         now: Now,
     ) -> Result<(), ContactError> {
-        self.write(now, |node| node.custody.rename_contact(id, name, now))
+        self.write_private(now, |node| node.custody.rename_contact(id, name, now))
     }
 
     /// Takes somebody who wrote first as a contact.
@@ -63,7 +63,7 @@ impl<S: Store> Node<S> {
     /// # Errors
     /// See [`ContactError`].
     pub fn accept_contact(&mut self, id: &NodeId, now: Now) -> Result<(), ContactError> {
-        self.write(now, |node| node.custody.accept_contact(id, now))
+        self.write_private(now, |node| node.custody.accept_contact(id, now))
     }
 
     /// Chooses which receipts a contact gets.
@@ -76,7 +76,7 @@ impl<S: Store> Node<S> {
         receipts: ReceiptChoice,
         now: Now,
     ) -> Result<(), ContactError> {
-        self.write(now, |node| node.custody.set_receipts(id, receipts, now))
+        self.write_private(now, |node| node.custody.set_receipts(id, receipts, now))
     }
 
     /// The sixty digits that both people see if nobody sits between them.
@@ -92,7 +92,7 @@ impl<S: Store> Node<S> {
     /// # Errors
     /// It is another number; nothing has changed then.
     pub fn verify_contact(&mut self, id: &NodeId, number: &str, now: Now) -> Result<(), ContactError> {
-        self.write(now, |node| node.custody.verify_contact(id, number, now))
+        self.write_private(now, |node| node.custody.verify_contact(id, number, now))
     }
 
     /// The user takes that back.
@@ -100,7 +100,7 @@ impl<S: Store> Node<S> {
     /// # Errors
     /// See [`ContactError`].
     pub fn unverify_contact(&mut self, id: &NodeId, now: Now) -> Result<(), ContactError> {
-        self.write(now, |node| node.custody.unverify_contact(id, now))
+        self.write_private(now, |node| node.custody.unverify_contact(id, now))
     }
 
     /// The user has decided between a contact and another node that claims to be it. Says who it is now.
@@ -108,7 +108,7 @@ impl<S: Store> Node<S> {
     /// # Errors
     /// See [`ContactError`].
     pub fn resolve_rival(&mut self, id: &NodeId, keeps: bool, now: Now) -> Result<NodeId, ContactError> {
-        self.write(now, |node| node.custody.resolve_rival(id, keeps, now))
+        self.write_private(now, |node| node.custody.resolve_rival(id, keeps, now))
     }
 
     /// Tells a contact who another, verified one is.
@@ -116,7 +116,7 @@ impl<S: Store> Node<S> {
     /// # Errors
     /// See [`ContactError`].
     pub fn introduce(&mut self, who: &NodeId, to: &NodeId, now: Now) -> Result<(), ContactError> {
-        self.write(now, |node| node.custody.introduce(who, to, now))
+        self.write_private(now, |node| node.custody.introduce(who, to, now))
     }
 
     /// Removes a contact and the keys shared with it; says whether there was one. Messages stay.
@@ -124,7 +124,7 @@ impl<S: Store> Node<S> {
     /// # Errors
     /// The store failed.
     pub fn remove_contact(&mut self, id: &NodeId, now: Now) -> Result<bool, StoreError> {
-        self.write(now, |node| node.custody.remove_contact(id, now))
+        self.write_private(now, |node| node.custody.remove_contact(id, now))
     }
 
     /// Makes a code to show to somebody. It works once, for a while, and for less long in person.
@@ -132,7 +132,7 @@ impl<S: Store> Node<S> {
     /// # Errors
     /// See [`ContactError`].
     pub fn make_code(&mut self, in_person: bool, now: Now) -> Result<Code, ContactError> {
-        self.write(now, |node| node.custody.make_code(in_person, now))
+        self.write_private(now, |node| node.custody.make_code(in_person, now))
     }
 
     /// The bundle that carries a message, if one was made.

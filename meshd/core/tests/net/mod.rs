@@ -6,6 +6,8 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a net whose parts fail is a failed test")]
 
+pub mod people;
+
 use std::collections::{BTreeMap, VecDeque};
 
 use meshlink_core::mem::MemStore;
@@ -175,6 +177,13 @@ impl Net {
             if let Some(node) = self.nodes[at].node.as_mut() {
                 let _ = node.handle(Input::LinkDown { link }, now);
             }
+        }
+    }
+
+    /// Takes all links down.
+    pub fn cut_all(&mut self) {
+        while let Some(link) = self.pipes.keys().next().copied() {
+            self.cut(link);
         }
     }
 
