@@ -27,8 +27,8 @@ pub use message::{
     Trace,
 };
 pub use node::{
-    ApiAddress, Channel, ClockState, Health, Link, LinkKind, MessageCounts, NewChannel, Peer, Profile,
-    Status, StoreUse, TransportState, TransportStatus,
+    ApiAddress, AtRest, AtRestState, Channel, ClockState, Health, Link, LinkKind, MessageCounts, NewChannel,
+    NewPassphrase, Peer, Profile, Status, StoreUse, TransportState, TransportStatus, Unlock, Wipe,
 };
 pub use problem::Problem;
 pub use token::{Cursor, NewCursor, NewToken, Scope, Ticket, Token, TokenCreated};

@@ -68,6 +68,63 @@ pub struct ClockState {
     pub now_at: Option<String>,
 }
 
+/// Whether what is private on this node's disk can be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum AtRestState {
+    /// By whoever has the disk: the node has no passphrase.
+    Open,
+    /// By this daemon, until it ends or is locked; on the disk it is sealed with a passphrase.
+    Unlocked,
+    /// By nobody without the passphrase. The node carries for others under a passing identity, and its own messages
+    /// can be neither read nor written.
+    Locked,
+}
+
+/// How what is private lies on this node's disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AtRest {
+    /// Whether it can be read.
+    pub state: AtRestState,
+    /// The same in words.
+    pub detail: String,
+    /// What the user can do about it.
+    pub hint: Option<String>,
+}
+
+/// The body of `POST /v1/unlock`.
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Unlock {
+    /// The node's passphrase.
+    pub passphrase: String,
+}
+
+/// The body of `PUT /v1/passphrase`.
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewPassphrase {
+    /// The passphrase until now; `null` if there is none.
+    #[serde(default)]
+    pub current: Option<String>,
+    /// The one from now on, 8 characters or more; `null` for none.
+    #[serde(default)]
+    pub new: Option<String>,
+}
+
+/// The body of `POST /v1/wipe`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct Wipe {
+    /// The word `wipe`.
+    pub confirm: String,
+}
+
 /// How full the store is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -110,7 +167,7 @@ pub struct MessageCounts {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Status {
-    /// This node's id.
+    /// This node's id; while it is locked, the one it carries with for now.
     pub node_id: String,
     /// Its name, if it was given one.
     pub name: Option<String>,
@@ -120,6 +177,8 @@ pub struct Status {
     pub uptime_s: u64,
     /// Whether it knows the time.
     pub clock: ClockState,
+    /// How what is private lies on the disk.
+    pub at_rest: AtRest,
     /// How full the store is.
     pub store: StoreUse,
     /// Messages by status.

@@ -3,9 +3,11 @@
 //! The texts here are the program's reference: `--help`, the man pages and the committed snapshot of the whole
 //! help tree come from them.
 
+mod at_rest;
 mod contact;
 mod word;
 
+pub(crate) use at_rest::{PassphraseAction, PassphraseSource};
 pub(crate) use contact::{ContactAction, NewContactArgs, ShownCode};
 pub(crate) use word::{PriorityArg, ScopeArg, StatusArg};
 
@@ -186,6 +188,26 @@ Examples:
         /// What to do about it.
         #[command(subcommand)]
         action: StoreAction,
+    },
+    /// Unlock the node with its passphrase
+    #[command(after_help = "Examples:
+  meshctl unlock
+  meshctl unlock --passphrase-file /run/keys/meshlink")]
+    Unlock(PassphraseSource),
+    /// Lock the node: it carries for others, and nobody reads its messages until it is unlocked
+    Lock,
+    /// Set, change or remove the passphrase that seals what lies on the disk
+    Passphrase {
+        /// What to do.
+        #[command(subcommand)]
+        action: PassphraseAction,
+    },
+    /// Destroy the node: its keys at once, then its messages and everything else it keeps
+    #[command(after_help = "There is no way back. The daemon ends; started again it is a new node.")]
+    Wipe {
+        /// Do it
+        #[arg(long, required = true)]
+        yes: bool,
     },
     /// Print a completion script for a shell
     #[command(after_help = "Examples:

@@ -1,5 +1,6 @@
 //! The commands. Each asks the daemon and shows the answer; none keeps anything.
 
+mod at_rest;
 mod contact;
 mod manual;
 mod messages;
@@ -58,6 +59,10 @@ pub(crate) async fn run(args: Args, screen: &mut Screen) -> Result<(), Failure> 
         Command::Config { action } => upkeep::config(console, action).await,
         Command::Log { filter } => upkeep::log(console, filter).await,
         Command::Store { action } => upkeep::store(console, action).await,
+        Command::Unlock(source) => at_rest::unlock(console, &source).await,
+        Command::Lock => at_rest::lock(console).await,
+        Command::Passphrase { action } => at_rest::passphrase(console, &action).await,
+        Command::Wipe { yes: _ } => at_rest::wipe(console).await,
         Command::Completions { shell } => manual::completions(console.screen, shell),
         Command::Man { dir } => manual::man(console.screen, dir.as_deref()),
     }?;

@@ -20,6 +20,7 @@ mod limits;
 mod line;
 mod message_view;
 mod moment;
+mod passphrase;
 mod place;
 mod request;
 mod screen;

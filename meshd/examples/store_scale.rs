@@ -11,13 +11,15 @@
 //! of them shown as messages. Then the real daemon is started on them and asked over HTTP.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context as _, ensure};
 use clap::Parser;
 use meshd::sqlite::SqliteStore;
 use meshd::state_dir::StateDir;
-use meshd::vault;
+use meshd::state_files::DATABASE;
+use meshd::vault::Keyring;
 use meshlink_core::store::{Class, Protection, StoredBundle};
 use meshlink_core::{BundleId, MessageRecord, MessageStatus, NodeId, Priority, Seq, Store as _};
 
@@ -162,9 +164,10 @@ fn measure(args: &Args, state: &Path, bundles: u64) -> anyhow::Result<Measured> 
     // The daemon makes its state, so that it is as it makes it.
     drop(start_node(&args.bin, state, &["--no-lan"])?);
     let begun = Instant::now();
-    let place = StateDir::open(state)?;
-    let master = vault::load_or_make(&place, true, &|_| Err("the daemon has made it".to_owned()))?;
-    let mut store = SqliteStore::open(&state.join("meshd.db"), Some(master.record_keys()))?;
+    let place = Arc::new(StateDir::open(state)?);
+    let (_, unlocked) = Keyring::open(Arc::clone(&place), DATABASE, None)?;
+    let keys = unlocked.context("it has no passphrase")?.keys;
+    let mut store = SqliteStore::open(&state.join(DATABASE), Some(keys))?;
     fill(&mut store, bundles)?;
     store.close()?;
     drop(place);

@@ -84,6 +84,13 @@ pub struct Args {
     /// Name the node introduces itself with.
     #[arg(long, value_name = "NICKNAME", value_parser = nickname)]
     pub name: Option<String>,
+    /// Unlock the node with the first line of this file. On the first start it becomes the node's passphrase.
+    #[arg(long, value_name = "FILE")]
+    pub passphrase_file: Option<PathBuf>,
+    /// Destroy the node of the state directory, its keys first, and end. For a daemon that does not run; else
+    /// there is meshctl wipe. No way back.
+    #[arg(long)]
+    pub wipe: bool,
     /// Start a relay and a second, talkative node as well, to see how it works. Without --state-dir nothing
     /// is kept.
     #[arg(long)]

@@ -66,6 +66,8 @@ pub struct Settings {
     pub state_dir: Option<PathBuf>,
     /// The name to introduce itself with; `None` to keep the one it has.
     pub name: Option<String>,
+    /// A file with the passphrase to unlock the node with.
+    pub passphrase_file: Option<PathBuf>,
     /// What to log.
     pub log: LogFilter,
     /// Whether to believe the machine's clock.
@@ -105,6 +107,7 @@ struct Layer {
     source: String,
     state_dir: Option<PathBuf>,
     name: Option<String>,
+    passphrase_file: Option<PathBuf>,
     log: Option<LogFilter>,
     clock: Option<ClockPolicy>,
     tcp: Option<bool>,
@@ -228,6 +231,7 @@ impl Layer {
             source: "flag".to_owned(),
             state_dir: args.state_dir.clone(),
             name: args.name.clone(),
+            passphrase_file: args.passphrase_file.clone(),
             log: args.log.clone(),
             // `--listen` says that TCP is wanted, whatever lower layers say.
             tcp: if args.no_tcp { Some(false) } else { args.listen.map(|_| true) },
@@ -266,6 +270,7 @@ impl Layer {
             source: "environment".to_owned(),
             state_dir: vars.path("MESHD_STATE_DIR"),
             name: vars.parse_with("MESHD_NAME", args::nickname)?,
+            passphrase_file: vars.path("MESHD_PASSPHRASE_FILE"),
             log: vars.parse_with("MESHD_LOG", LogFilter::from_str)?,
             clock: vars.parse_with("MESHD_CLOCK", ClockPolicy::from_str)?,
             tcp: no_tcp.map(|no| !no).or(listen.map(|_| true)),
@@ -335,6 +340,7 @@ impl Settings {
             listen: tcp.then_some(listen),
             state_dir: pick.option("state_dir", |layer| layer.state_dir.clone()),
             name: pick.option("name", |layer| layer.name.clone()),
+            passphrase_file: pick.option("passphrase_file", |layer| layer.passphrase_file.clone()),
             log: pick.value("log", |layer| layer.log.clone(), LogFilter::default()),
             clock: pick.value("clock", |layer| layer.clock, ClockPolicy::default()),
             socket: pick.option("api.socket", |layer| layer.socket.clone()),

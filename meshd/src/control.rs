@@ -7,7 +7,7 @@
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use meshlink_api as api;
-use meshlink_core::{Node, Now, ProfileDraft};
+use meshlink_core::{Node, Now, ProfileDraft, Store};
 
 use crate::args::Args;
 use crate::config::{ConfigError, Configuration, Entry, Settings};
@@ -150,7 +150,8 @@ pub async fn reload(control: &Control, driver: &Driver) -> Result<api::Reloaded,
 /// Takes the name that the settings ask for, if they ask for one.
 pub(crate) fn adopt_name(node: &mut Node<SqliteStore>, name: Option<String>, now: Now) -> anyhow::Result<()> {
     let profile = node.profile()?;
-    if name.is_some() && profile.name != name {
+    // A locked node signs nothing; it takes the name when it starts unlocked.
+    if name.is_some() && profile.name != name && !node.store().is_locked() {
         node.set_profile(ProfileDraft { name, ..profile }, now)?;
     }
     Ok(())

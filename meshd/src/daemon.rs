@@ -7,13 +7,15 @@
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use meshlink_core::{Identity, LinkKind, Node, Seq, TransportState, TransportStatus};
+use meshlink_core::{LinkKind, Node, Seq, Store, TransportState, TransportStatus};
+use rustix::process::DumpableBehavior;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -31,16 +33,18 @@ use crate::link::ble;
 use crate::link::network::watch_network;
 use crate::link::{lan, relay};
 use crate::listen::{self, SocketFile};
+use crate::locking;
 use crate::places;
 use crate::retention;
 use crate::service_manager;
 use crate::sqlite::SqliteStore;
-use crate::state_dir::StateDir;
+use crate::state_dir::{LOCK_FILE, StateDir};
+use crate::state_files::{self, DATABASE};
 use crate::stop::{Stopper, Stopping, stopper};
-use crate::vault;
+use crate::vault::{Keyring, Passphrase, Unlocked};
 
-/// The database's name in the state directory.
-const DATABASE: &str = "meshd.db";
+/// The systemd credential with the passphrase.
+const PASSPHRASE_CREDENTIAL: &str = "meshd.passphrase";
 /// For answers under way when the daemon stops.
 const HTTP_TIME_MAX: Duration = Duration::from_millis(1000);
 /// For links to say good-bye.
@@ -64,6 +68,10 @@ impl From<anyhow::Error> for Failure {
 
 /// Runs the daemon with the arguments and the environment of this process.
 pub fn main() -> ExitCode {
+    // A core would hold the keys (threat C-18), and nobody needs one: a panic says where it was.
+    if let Err(error) = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+        let _ = writeln!(std::io::stderr(), "meshd: cores can't be switched off ({error})");
+    }
     // Whatever this process makes is its user's alone.
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let args = Args::parse();
@@ -85,6 +93,9 @@ fn run(args: &Args) -> Result<(), Failure> {
         Configuration::load(args, &|name| std::env::var_os(name)).map_err(|e| Failure::Usage(e.into()))?;
     if args.check_config {
         return Ok(print(&configuration.report())?);
+    }
+    if args.wipe {
+        return wipe(&configuration.settings);
     }
     let log = crate::log::start(&configuration.settings.log);
     let control = Control::new(args, &configuration, log);
@@ -125,8 +136,8 @@ async fn live(
     let start = Start::new(&settings, demo.as_ref().and_then(Demo::scratch))?;
     let api = Api::bind(&settings, activated, &start, with_demo).await?;
     let first_start = !start.state.has(DATABASE);
-    let (driver, identity) = start.open_node(&settings, clock)?;
-    introduce(&driver, &identity, &settings).await?;
+    let (driver, keyring) = start.open_node(&settings, clock)?;
+    introduce(&driver, &settings).await?;
     report_missing_transports(&driver, &settings);
 
     let mut links = spawn_links(&settings, &driver, &stopping);
@@ -134,7 +145,7 @@ async fn live(
         Some(demo) => Some(demo.run(driver.clone(), stopping.clone()).await?),
         None => None,
     };
-    let answering = api.serve(&settings, &control, &start, &driver, stopping.clone()).await?;
+    let answering = api.serve(&settings, &control, &start, &driver, keyring, stopping.clone()).await?;
     let banner = Banner::new(&answering.addresses, &start.state, &driver, &settings, demo.is_some()).await;
     if first_start || demo.is_some() {
         banner.print();
@@ -144,9 +155,13 @@ async fn live(
     tokio::spawn(retention::run(settings.retention.clone(), driver.clone(), stopping.clone()));
     tokio::spawn(service_manager::report(driver.clone(), stopping));
 
-    let ended = wait_for_end(&mut signals, &control, &driver).await;
+    let wiped = Arc::clone(&answering.wiped);
+    let ended = wait_for_end(&mut signals, &control, &driver, &wiped).await;
     service_manager::stopping();
     stop(&start, stopper, answering, &mut links, &driver).await;
+    if state_files::is_wiped(&start.state).is_ok_and(|wiped| wiped) {
+        finish_wipe(&start.state);
+    }
     if let Some(demo) = demo {
         demo.stop().await;
     }
@@ -155,69 +170,114 @@ async fn live(
 
 /// Before there is a node: the state directory and what is in it.
 pub(crate) struct Start {
-    pub(crate) state: StateDir,
+    pub(crate) state: Arc<StateDir>,
+}
+
+fn state_path(settings: &Settings) -> Result<PathBuf, Failure> {
+    match &settings.state_dir {
+        Some(path) => Ok(path.clone()),
+        None => places::state_dir(&environment).map_err(|e| Failure::Usage(e.into())),
+    }
+}
+
+/// Destroys the node of a state directory that no daemon has.
+fn wipe(settings: &Settings) -> Result<(), Failure> {
+    let path = state_path(settings)?;
+    if !path.exists() {
+        return Err(Failure::Usage(anyhow::anyhow!("{} is not there: nothing to wipe", path.display())));
+    }
+    let state = StateDir::open(&path).map_err(anyhow::Error::from)?;
+    state_files::destroy_keys(&state).map_err(anyhow::Error::from)?;
+    print("the keys are destroyed\n")?;
+    state_files::finish_wipe(&state).map_err(anyhow::Error::from)?;
+    for name in state_files::strangers(state.path()) {
+        print(&format!("left there, since it is not meshd's: {name}\n"))?;
+    }
+    state.remove(LOCK_FILE).map_err(anyhow::Error::from)?;
+    Ok(print("everything else is gone, too\n")?)
 }
 
 impl Start {
     fn new(settings: &Settings, scratch: Option<&ScratchDir>) -> Result<Self, Failure> {
-        let path = match (&settings.state_dir, scratch) {
-            (Some(path), _) => path.clone(),
-            (None, Some(scratch)) => scratch.path().to_owned(),
-            (None, None) => places::state_dir(&environment).map_err(|e| Failure::Usage(e.into()))?,
+        let path = match scratch.filter(|_| settings.state_dir.is_none()) {
+            Some(scratch) => scratch.path().to_owned(),
+            None => state_path(settings)?,
         };
-        Ok(Self { state: StateDir::open(&path).map_err(anyhow::Error::from)? })
+        let state = StateDir::open(&path).map_err(anyhow::Error::from)?;
+        if state_files::is_wiped(&state).map_err(anyhow::Error::from)? {
+            tracing::warn!("a wipe was interrupted: it goes on");
+            state_files::finish_wipe(&state).map_err(anyhow::Error::from)?;
+        }
+        Ok(Self { state: Arc::new(state) })
     }
 
-    fn open_node(&self, settings: &Settings, clock: Clock) -> anyhow::Result<(Driver, Identity)> {
-        open_node(&self.state, settings, clock)
+    fn open_node(&self, settings: &Settings, clock: Clock) -> anyhow::Result<(Driver, Keyring)> {
+        open_node(&self.state, settings, given_passphrase(settings).as_ref(), clock)
     }
 }
 
-/// Opens keys and store of a state directory and starts the node on its thread.
+/// The passphrase that is there for the daemon: in the file that was named, else in systemd's credential. A file that
+/// can't be read is said, and the node starts locked: it still carries.
+fn given_passphrase(settings: &Settings) -> Option<Passphrase> {
+    let credential = || {
+        let path = Path::new(&environment("CREDENTIALS_DIRECTORY")?).join(PASSPHRASE_CREDENTIAL);
+        path.exists().then_some(path)
+    };
+    let path = settings.passphrase_file.clone().or_else(credential)?;
+    Passphrase::read(&path).inspect_err(|error| tracing::error!(%error, "no passphrase is used")).ok()
+}
+
+/// Opens keys and store of a state directory and starts the node on its thread, locked if the keys are.
 pub(crate) fn open_node(
-    state: &StateDir,
+    state: &Arc<StateDir>,
     settings: &Settings,
+    passphrase: Option<&Passphrase>,
     clock: Clock,
-) -> anyhow::Result<(Driver, Identity)> {
-    let sealed = identity_file::is_sealed(state)?;
-    let master = vault::load_or_make(state, sealed, &system_entropy)?;
-    let identity = identity_file::load_or_make(state, DATABASE, &master, &system_entropy)?;
-    let store = SqliteStore::open(&state.path().join(DATABASE), Some(master.record_keys()))?;
-    check_owner(&store, &identity, state.path())?;
+) -> anyhow::Result<(Driver, Keyring)> {
+    let (keyring, unlocked) = Keyring::open(Arc::clone(state), DATABASE, passphrase)?;
+    let (identity, keys) = match unlocked {
+        Some(Unlocked { identity, keys }) => (identity, Some(keys)),
+        None => {
+            tracing::warn!("locked: this node carries for others until it is unlocked with `meshctl unlock`");
+            (identity_file::generate(&system_entropy)?, None)
+        }
+    };
+    let store = SqliteStore::open(&state.path().join(DATABASE), keys)?;
+    locking::check_owner(&store, &identity.node_id(), state.path())?;
     let mut seed = [0; 32];
     system_entropy(&mut seed)
         .map_err(|detail| anyhow::anyhow!("the system gives no random bytes ({detail})"))?;
-    let keys = Identity::from_bytes(&identity.secret_bytes());
     let mut node = Node::open(store, identity, seed, settings.limits, clock.now())?;
     node.set_reachable();
-    Ok((Driver::start(node, clock)?, keys))
+    Ok((Driver::start(node, clock)?, keyring))
 }
 
-/// A store knows whose it is: with another node's keys its own messages would be a stranger's.
-fn check_owner(store: &SqliteStore, identity: &Identity, path: &Path) -> anyhow::Result<()> {
-    match store.mark(OWNER_MARK)? {
-        Some(owner) if owner != owner_mark(identity) => anyhow::bail!(
-            "the key file and the database in {} belong to different nodes; restore the right one of both from a backup",
-            path.display()
-        ),
-        Some(_) | None => Ok(()),
+/// Removes what a wipe leaves: the keys are gone already.
+fn finish_wipe(state: &StateDir) {
+    match state_files::finish_wipe(state) {
+        Ok(()) => tracing::warn!("wiped"),
+        Err(error) => {
+            tracing::error!(%error, "the wipe goes on at the next start; what is left can't be opened")
+        }
     }
-}
-
-fn owner_mark(identity: &Identity) -> i64 {
-    let id = identity.node_id().0;
-    i64::from_be_bytes(id[..8].try_into().expect("an id has 20 bytes"))
+    for name in state_files::strangers(state.path()) {
+        tracing::warn!(name, "not this program's, and still there");
+    }
+    if let Err(error) = state.remove(LOCK_FILE) {
+        tracing::debug!(%error, "the lock file stays");
+    }
 }
 
 /// Writes down whose the store is and takes the name that was asked for. A full disk is no reason not to
 /// start.
-async fn introduce(driver: &Driver, identity: &Identity, settings: &Settings) -> anyhow::Result<()> {
-    let (owner, name) = (owner_mark(identity), settings.name.clone());
+async fn introduce(driver: &Driver, settings: &Settings) -> anyhow::Result<()> {
+    let name = settings.name.clone();
     let written = driver
         .write(move |node, now| -> anyhow::Result<()> {
-            if node.store().mark(OWNER_MARK)? != Some(owner) {
-                node.store_mut().set_mark(OWNER_MARK, owner)?;
+            if node.store().is_locked() {
+                return Ok(());
             }
+            locking::note_owner(node)?;
             adopt_name(node, name, now)
         })
         .await;
@@ -292,6 +352,7 @@ pub(crate) struct Addresses {
 struct Answering {
     addresses: Addresses,
     server: tokio::task::JoinHandle<()>,
+    wiped: Arc<Notify>,
     _socket: Option<SocketFile>,
 }
 
@@ -344,11 +405,16 @@ impl Api {
         control: &Control,
         start: &Start,
         driver: &Driver,
+        keyring: Keyring,
         mut stopping: Stopping,
     ) -> Result<Answering, Failure> {
+        let wiped = Arc::new(Notify::new());
         let file_token = listen::token(&start.state, &system_entropy).map_err(anyhow::Error::from)?;
         let app = App::new(http::Settings {
             driver: driver.clone(),
+            keyring: Arc::new(keyring),
+            state_dir: start.state.path().to_owned(),
+            wiped: Arc::clone(&wiped),
             file_token,
             store_bytes_max: settings.limits.store_bytes_max,
             control: control.clone(),
@@ -365,7 +431,7 @@ impl Api {
             // A full disk; programs find the socket without it.
             tracing::warn!(%error, "programs that look for the API in the state directory won't find it");
         }
-        Ok(Answering { addresses: self.addresses, server, _socket: self.socket })
+        Ok(Answering { addresses: self.addresses, server, wiped, _socket: self.socket })
     }
 }
 
@@ -394,7 +460,12 @@ async fn bind_tcp(address: std::net::SocketAddr, with_demo: bool) -> anyhow::Res
     }
 }
 
-async fn wait_for_end(signals: &mut Signals, control: &Control, driver: &Driver) -> Result<(), Failure> {
+async fn wait_for_end(
+    signals: &mut Signals,
+    control: &Control,
+    driver: &Driver,
+    wiped: &Notify,
+) -> Result<(), Failure> {
     let end = async {
         loop {
             match signals.next().await {
@@ -410,6 +481,10 @@ async fn wait_for_end(signals: &mut Signals, control: &Control, driver: &Driver)
         }
     };
     tokio::select! {
+        () = wiped.notified() => {
+            tracing::warn!("wiped: stopping, and removing what is left");
+            Ok(())
+        }
         name = end => {
             tracing::info!("{name}: stopping");
             Ok(())

@@ -6,6 +6,7 @@
 //! Without `--state-dir` this node's own state is scratch as well, and nothing stays behind.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -107,9 +108,9 @@ impl Demo {
     /// Starts the second node.
     pub(crate) async fn run(self, first: Driver, stopping: Stopping) -> anyhow::Result<RunningDemo> {
         let home = ScratchDir::new("demo-echo")?;
-        let state = StateDir::open(home.path())?;
+        let state = Arc::new(StateDir::open(home.path())?);
         let clock = Clock::new(self.settings.clock);
-        let (driver, _) = open_node(&state, &Settings { name: None, ..self.settings }, clock)?;
+        let (driver, _) = open_node(&state, &Settings { name: None, ..self.settings }, None, clock)?;
         let listens_to = first.read(|node, _| node.id()).await?;
         let mut tasks = JoinSet::new();
         let link =
@@ -145,7 +146,7 @@ pub(crate) struct RunningDemo {
     relay: RunningRelay,
     driver: Driver,
     tasks: JoinSet<()>,
-    _state: StateDir,
+    _state: Arc<StateDir>,
     _home: ScratchDir,
     _scratch: Option<ScratchDir>,
 }

@@ -18,6 +18,8 @@ use crate::vault::{MasterKey, SealError};
 
 /// Its name in the state directory.
 pub const IDENTITY_FILE: &str = "identity";
+/// Keys from a backup lie under this name until the store is theirs.
+pub const RESTORED_IDENTITY_FILE: &str = "identity.restored";
 
 const LABEL: &str = "meshlink-identity-2";
 const LABEL_CLEAR: &str = "meshlink-identity-1";

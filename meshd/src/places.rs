@@ -30,14 +30,16 @@ pub fn state_dir(env: Environment<'_>) -> Result<PathBuf, NoHome> {
 /// directory.
 pub fn socket(env: Environment<'_>, state_dir: &Path) -> PathBuf {
     if let Some(dir) = service_dir(env, "RUNTIME_DIRECTORY") {
-        return dir.join("meshd.sock");
+        return dir.join(SOCKET_FILE);
     }
     match absolute(env, "XDG_RUNTIME_DIR") {
         Some(base) if base.is_dir() => base.join("meshlink/meshd.sock"),
-        Some(_) | None => state_dir.join("meshd.sock"),
+        Some(_) | None => state_dir.join(SOCKET_FILE),
     }
 }
 
+/// The API's socket in whatever directory it lies.
+pub const SOCKET_FILE: &str = "meshd.sock";
 /// Where `meshd.socket` listens, and where `meshctl` looks.
 pub const SYSTEM_SOCKET: &str = "/run/meshlink/meshd.sock";
 

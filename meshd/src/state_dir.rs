@@ -13,12 +13,15 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags};
 use rustix::io::Errno;
 
-const LOCK_FILE: &str = "meshd.lock";
+/// The lock's name in the directory.
+pub const LOCK_FILE: &str = "meshd.lock";
 /// Only the owner reads and writes.
 const PRIVATE: Mode = Mode::from_raw_mode(0o600);
+/// What is discarded of a small file: a block of any size.
+const DISCARD_BYTES: u64 = 64 * 1024;
 /// Longest pid in the lock file.
 const PID_BYTES_MAX: u64 = 20;
 
@@ -64,7 +67,7 @@ pub enum PrivateFileError {
     /// The system said no.
     #[error("can't {action} {}: {why}", path.display())]
     Io {
-        /// `read`, `write` or `remove`.
+        /// `read`, `write`, `remove` ...
         action: &'static str,
         /// Which file.
         path: PathBuf,
@@ -180,6 +183,45 @@ impl StateDir {
         };
         self.write_private(name, bytes)?;
         older.map_or(Ok(()), |older| overwrite(&older, &[])).map_err(|e| self.io("write", name, e))
+    }
+
+    /// Overwrites a file where it lies, with `bytes` and then zeros, and syncs it. Needs no room on the disk.
+    ///
+    /// # Errors
+    /// [`PrivateFileError::Io`].
+    pub fn overwrite(&self, name: &str, bytes: &[u8]) -> Result<(), PrivateFileError> {
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let opened = rustix::fs::openat(&self.dir, name, flags, Mode::empty());
+        let file = opened.map_err(|e| self.io("overwrite", name, e.into()))?;
+        overwrite(&File::from(file), bytes).map_err(|e| self.io("overwrite", name, e))
+    }
+
+    /// Tells the file system, and through it the disk, that a file's blocks are not needed, where they can be told.
+    pub fn discard(&self, name: &str) {
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let Ok(file) = rustix::fs::openat(&self.dir, name, flags, Mode::empty()) else { return };
+        let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        if let Err(error) = rustix::fs::fallocate(&file, punch, 0, DISCARD_BYTES) {
+            tracing::debug!(%error, "the file system can't discard blocks");
+        }
+    }
+
+    /// Makes what was removed stay removed over a power cut.
+    ///
+    /// # Errors
+    /// [`PrivateFileError::Io`].
+    pub fn sync(&self) -> Result<(), PrivateFileError> {
+        rustix::fs::fsync(&self.dir).map_err(|e| self.io("sync", ".", e.into()))
+    }
+
+    /// Renames a file, over another one if there is one, for good.
+    ///
+    /// # Errors
+    /// [`PrivateFileError::Io`].
+    pub fn rename(&self, from: &str, to: &str) -> Result<(), PrivateFileError> {
+        rustix::fs::renameat(&self.dir, from, &self.dir, to)
+            .map_err(|e| self.io("rename", from, e.into()))?;
+        self.sync()
     }
 
     /// Puts a file in place that is written anew at each start: whole at all times, but not synced, since

@@ -14,8 +14,8 @@ use data_encoding::BASE64;
 use hyper::Method;
 use jiff::Timestamp;
 use meshlink_api::{
-    Channel, NewChannel, NewToken, Profile, Scope, Status, Token, TokenCreated, TransportState,
-    TransportStatus,
+    AtRest, AtRestState, Channel, NewChannel, NewToken, Profile, Scope, Status, Token, TokenCreated,
+    TransportState, TransportStatus,
 };
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -72,6 +72,7 @@ fn status_facts(status: &Status, verbose: bool) -> Vec<(&'static str, Line)> {
         ("node", Line::new().styled(STRONG, name).text(&status.node_id)),
         ("program", Line::of(program)),
         ("clock", clock(status)),
+        ("at rest", at_rest(status)),
         ("store", store(status)),
         ("sent", Line::of(if own.is_empty() { "nothing yet".into() } else { own })),
         ("received", Line::of(format!("{}, {} unread", counts.received, counts.unread))),
@@ -91,6 +92,17 @@ fn clock(status: &Status) -> Line {
             Line::new().styled(WARN, "not trusted").text(": this machine has not heard the time yet")
         }
     }
+}
+
+fn at_rest(status: &Status) -> Line {
+    let AtRest { state, detail, hint } = &status.at_rest;
+    let style = match state {
+        AtRestState::Open => WARN,
+        AtRestState::Unlocked => GOOD,
+        AtRestState::Locked => BAD,
+    };
+    let line = Line::new().styled(style, detail);
+    hint.iter().fold(line, |line, hint| line.text("; ").text(hint))
 }
 
 fn store(status: &Status) -> Line {

@@ -2,7 +2,7 @@
 
 use super::{Finding, State};
 use crate::amount;
-use meshlink_api::{LinkKind, Status, StoreReport, TransportState, TransportStatus};
+use meshlink_api::{AtRest, AtRestState, LinkKind, Status, StoreReport, TransportState, TransportStatus};
 
 /// Less room than this on the disk stops a node soon, in bytes.
 const DISK_FREE_BYTES_FAIL: u64 = 16 * 1024 * 1024;
@@ -15,6 +15,7 @@ const FREE_BYTES_WARN: u64 = 64 * 1024 * 1024;
 /// Everything that its status and its store's report tell.
 pub(crate) fn findings(status: &Status, store: Option<&StoreReport>) -> Vec<Finding> {
     let mut findings = vec![version(&status.version, env!("CARGO_PKG_VERSION")), clock(status)];
+    findings.push(at_rest(&status.at_rest));
     findings.push(room(status));
     if let Some(store) = store {
         findings.push(integrity(store));
@@ -52,6 +53,17 @@ fn clock(status: &Status) -> Finding {
         "wait for a time server, set the time with `timedatectl`, or say `clock = \"trust\"` in the configuration if it \
          is right",
     )
+}
+
+/// To have no passphrase is a choice, so it is said and not warned of.
+fn at_rest(at_rest: &AtRest) -> Finding {
+    match at_rest.state {
+        AtRestState::Open | AtRestState::Unlocked => Finding::ok("at rest", at_rest.detail.clone()),
+        AtRestState::Locked => {
+            let hint = at_rest.hint.clone().unwrap_or_else(|| "unlock it: meshctl unlock".into());
+            Finding::warn("at rest", at_rest.detail.clone(), hint)
+        }
+    }
 }
 
 fn room(status: &Status) -> Finding {
@@ -201,6 +213,19 @@ mod tests {
                 hint: None,
             });
             assert_eq!((found.state, found.hint.is_some()), (verdict, verdict != State::Ok), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn a_locked_node_is_worth_a_word_and_one_without_a_passphrase_is_not_wrong() {
+        for (state, verdict) in [
+            (AtRestState::Open, State::Ok),
+            (AtRestState::Unlocked, State::Ok),
+            (AtRestState::Locked, State::Warn),
+        ] {
+            let finding = at_rest(&AtRest { state, detail: "as it is".into(), hint: None });
+            assert_eq!((finding.state, finding.detail.as_str()), (verdict, "as it is"));
+            assert_eq!(finding.hint.is_some(), verdict == State::Warn);
         }
     }
 

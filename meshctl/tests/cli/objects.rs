@@ -61,6 +61,7 @@ pub(crate) fn status() -> Value {
     json!({
         "node_id": node_id("me22"), "name": "Bo", "version": "0.1.0", "uptime_s": 93_784,
         "clock": {"trusted": true, "now_at": "2020-01-02T10:10:00.000Z"},
+        "at_rest": {"state": "unlocked", "detail": "sealed with a passphrase; unlocked now", "hint": null},
         "store": {"bundles": 12, "bytes": 34_123, "bytes_max": 268_435_456_u64, "writable": true, "detail": null},
         "messages": {"pending": 1, "synced": 3, "delivered": 0, "read": 0, "expired": 0, "failed": 2,
                      "received": 7, "unread": 2},

@@ -29,6 +29,7 @@ struct File {
     state_dir: Option<PathBuf>,
     #[serde(deserialize_with = "nickname")]
     name: Option<String>,
+    passphrase_file: Option<PathBuf>,
     #[serde(deserialize_with = "from_text")]
     log: Option<LogFilter>,
     clock: Option<ClockPolicy>,
@@ -144,6 +145,7 @@ pub(super) fn parse(text: &str) -> Result<Layer, (usize, String)> {
         source: String::new(),
         state_dir: file.state_dir,
         name: file.name,
+        passphrase_file: file.passphrase_file,
         log: file.log,
         clock: file.clock,
         tcp: file.api.tcp,

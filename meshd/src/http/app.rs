@@ -1,12 +1,12 @@
 //! What every handler needs: the way to the node, who is let in, and what is open.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use meshlink_core::Now;
 use meshlink_core::node::Node;
-use tokio::sync::{Semaphore, watch};
+use meshlink_core::{Now, Store};
+use tokio::sync::{Mutex, MutexGuard, Notify, Semaphore, watch};
 
 use super::guard::Failures;
 use super::limits;
@@ -21,11 +21,18 @@ use super::ui::UiDir;
 use crate::control::Control;
 use crate::driver::{Driver, WriteError};
 use crate::sqlite::SqliteStore;
+use crate::vault::Keyring;
 
 /// What the API is started with.
 pub struct Settings {
     /// The way to the node.
     pub driver: Driver,
+    /// The keys of the state directory.
+    pub keyring: Arc<Keyring>,
+    /// The state directory itself, for messages about it.
+    pub state_dir: PathBuf,
+    /// Is told once the keys were destroyed: the daemon is then to end and to remove the rest.
+    pub wiped: Arc<Notify>,
     /// The hash of the token in the state directory; whoever shows that token may do everything.
     pub file_token: SecretHash,
     /// The cap of the node's store, shown beside its use.
@@ -61,6 +68,11 @@ pub struct App(Arc<Inner>);
 
 struct Inner {
     driver: Driver,
+    keyring: Arc<Keyring>,
+    keyring_turn: Mutex<()>,
+    state_dir: PathBuf,
+    wiped: Arc<Notify>,
+    locked: watch::Sender<bool>,
     started: Instant,
     clock: SteadyClock,
     store_bytes_max: u64,
@@ -80,14 +92,20 @@ impl App {
     /// # Errors
     /// See [`StartError`].
     pub async fn new(settings: Settings) -> Result<Self, StartError> {
-        let rows =
-            settings.driver.read(|node, _| node.store().tokens()).await.map_err(|_| StartError::Gone)??;
+        let look = |node: &Node<SqliteStore>, _| (node.store().tokens(), node.store().is_locked());
+        let (rows, is_locked) = settings.driver.read(look).await.map_err(|_| StartError::Gone)?;
+        let rows = rows?;
         let entries = rows.into_iter().map(super::route::tokens::entry_of).collect();
         let ui =
             settings.ui_dir.map(|path| UiDir::open(&path).map_err(|detail| StartError::Ui { path, detail }));
         let now = Instant::now();
         Ok(Self(Arc::new(Inner {
             driver: settings.driver,
+            keyring: settings.keyring,
+            keyring_turn: Mutex::default(),
+            state_dir: settings.state_dir,
+            wiped: settings.wiped,
+            locked: watch::channel(is_locked).0,
             started: now,
             clock: SteadyClock::new(),
             store_bytes_max: settings.store_bytes_max,
@@ -156,13 +174,49 @@ impl App {
         self.0.stopping.subscribe()
     }
 
+    pub(super) fn keyring(&self) -> &Arc<Keyring> {
+        &self.0.keyring
+    }
+
+    /// Waits until nobody else tries a passphrase: that takes a while, and there are few threads for such work.
+    pub(super) async fn keyring_turn(&self) -> MutexGuard<'_, ()> {
+        self.0.keyring_turn.lock().await
+    }
+
+    pub(super) fn state_dir(&self) -> &Path {
+        &self.0.state_dir
+    }
+
+    /// Has the daemon end and remove what is left.
+    pub(super) fn tell_wiped(&self) {
+        self.0.wiped.notify_one();
+    }
+
+    /// Whether the node is locked.
+    pub(super) fn is_locked(&self) -> bool {
+        *self.0.locked.borrow()
+    }
+
+    /// Notes that the node was locked or unlocked. Event streams end when it is locked.
+    pub(super) fn set_locked(&self, locked: bool) {
+        self.0.locked.send_replace(locked);
+    }
+
+    pub(super) fn locked(&self) -> watch::Receiver<bool> {
+        self.0.locked.subscribe()
+    }
+
     pub(super) fn driver(&self) -> &Driver {
         &self.0.driver
     }
 
     /// What the state of this process adds to the node's.
     pub(super) fn vitals(&self) -> Vitals {
-        Vitals { uptime_s: self.0.started.elapsed().as_secs(), store_bytes_max: self.0.store_bytes_max }
+        Vitals {
+            uptime_s: self.0.started.elapsed().as_secs(),
+            store_bytes_max: self.0.store_bytes_max,
+            has_passphrase: self.0.keyring.has_passphrase(),
+        }
     }
 
     pub(super) fn control(&self) -> &Control {

@@ -62,6 +62,7 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
                 app.note_use(&caller);
                 request.extensions_mut().insert(caller);
             }
+            request.extensions_mut().insert(route::IsLocked(app.is_locked()));
             next.run(request).await
         }
         Ok(Verdict::Preflight(headers)) => (StatusCode::NO_CONTENT, headers).into_response(),

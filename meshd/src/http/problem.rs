@@ -42,6 +42,7 @@ codes! {
     ForeignOrigin 403 "foreign_origin" "Pages of this origin may not use the API";
     CrossSite 403 "cross_site" "Pages of other sites may not use the API";
     InsufficientScope 403 "insufficient_scope" "The token's scope does not include this";
+    WrongPassphrase 403 "wrong_passphrase" "That is not the node's passphrase";
     NotFound 404 "not_found" "There is no such thing here";
     NoRoute 404 "no_route" "There is no such route";
     MethodNotAllowed 405 "method_not_allowed" "The route does not have this method";
@@ -56,6 +57,7 @@ codes! {
     WrongSafetyNumber 409 "wrong_safety_number" "That is not the safety number";
     NotVerified 409 "not_verified" "The contact is not verified";
     LimitReached 409 "limit_reached" "There are as many as there can be";
+    NoPassphrase 409 "no_passphrase" "The node has no passphrase";
     MessageForgotten 410 "message_forgotten" "The message of this key was forgotten here";
     BodyTooLarge 413 "body_too_large" "The body is too large";
     UriTooLong 414 "uri_too_long" "The address is too long";
@@ -65,6 +67,7 @@ codes! {
     InvalidCursor 422 "invalid_cursor" "This is no position in this node's event log";
     InvalidId 422 "invalid_id" "This is no id";
     InvalidName 422 "invalid_name" "This is no valid name";
+    InvalidPassphrase 422 "invalid_passphrase" "The passphrase can't be used";
     InvalidProfile 422 "invalid_profile" "The profile can't be published like this";
     EmptyText 422 "empty_text" "The message has no text";
     TextTooLong 422 "text_too_long" "The text is too long for one message";
@@ -79,10 +82,12 @@ codes! {
     InvalidConfiguration 422 "invalid_configuration" "The configuration has a mistake";
     IdempotencyConflict 422 "idempotency_conflict" "This Idempotency-Key was used for another message";
     Locked 423 "locked" "The node is locked";
+    TooManyTries 429 "too_many_tries" "Too many wrong passphrases";
     TooManyFailures 429 "too_many_failures" "Too many wrong tokens";
     HeadTooLarge 431 "head_too_large" "The request's head is too large";
     NoEntropy 500 "no_entropy" "The system gave no random bytes";
     StoreFailed 500 "store_failed" "The store failed";
+    KeysFailed 500 "keys_failed" "The key files can't be read or written";
     Stopping 503 "stopping" "The daemon is stopping";
     TooManyStreams 503 "too_many_streams" "Too many event streams are open";
     QuotaUsed 507 "quota_used" "Own messages under way fill their share of the store";
@@ -114,7 +119,7 @@ impl Code {
 }
 
 /// What to do about [`Code::Locked`].
-pub(super) const UNLOCK: &str = "its keys are not open; meshctl status says more";
+pub(super) const UNLOCK: &str = "unlock it with its passphrase: meshctl unlock";
 
 /// A request that failed, ready to be answered.
 #[derive(Debug, Clone)]

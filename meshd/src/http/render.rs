@@ -27,6 +27,26 @@ pub(super) struct Vitals {
     pub(super) uptime_s: u64,
     /// The cap of the store.
     pub(super) store_bytes_max: u64,
+    /// Whether there is a passphrase.
+    pub(super) has_passphrase: bool,
+}
+
+/// How what is private lies on the disk.
+pub(super) fn at_rest(is_locked: bool, has_passphrase: bool) -> api::AtRest {
+    let (state, detail, hint) = match (is_locked, has_passphrase) {
+        (true, _) => (
+            api::AtRestState::Locked,
+            "locked: this node carries for others, and its own messages can't be read or written",
+            Some(super::problem::UNLOCK),
+        ),
+        (false, true) => (api::AtRestState::Unlocked, "sealed with a passphrase; unlocked now", None),
+        (false, false) => (
+            api::AtRestState::Open,
+            "no passphrase: whoever gets this disk can read the node's keys and messages",
+            Some("set one: meshctl passphrase set"),
+        ),
+    };
+    api::AtRest { state, detail: detail.to_owned(), hint: hint.map(str::to_owned) }
 }
 
 /// Turns records into API objects, for one answer. Remembers the names it looked up.
@@ -264,6 +284,7 @@ impl<'a> Renderer<'a> {
                 trusted: self.now.unix_ms.is_some(),
                 now_at: self.now.unix_ms.and_then(time),
             },
+            at_rest: at_rest(store.is_locked(), vitals.has_passphrase),
             store: api::StoreUse {
                 bundles,
                 bytes,

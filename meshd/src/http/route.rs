@@ -3,6 +3,7 @@
 //! The router, the scopes, the OpenAPI document and the attack matrix of the tests are made from this table, so
 //! that a route can't be in one and miss in another.
 
+pub(in crate::http) mod at_rest;
 pub(in crate::http) mod channels;
 pub(in crate::http) mod contacts;
 pub(in crate::http) mod conversations;
@@ -35,7 +36,7 @@ use utoipa::{IntoParams, OpenApi as _};
 use super::app::App;
 use super::intake::{self, Takes};
 use super::position::Position;
-use super::problem::{Code, Failure};
+use super::problem::{Code, Failure, UNLOCK};
 use super::request_counts::RouteName;
 use super::token_book::Caller;
 
@@ -93,6 +94,10 @@ table! {
     GET    "/v1/status"               READ  Nothing    node::status;
     GET    "/v1/profile"              READ  Nothing    node::profile;
     PUT    "/v1/profile"              ADMIN Json       node::set_profile;
+    POST   "/v1/unlock"               ADMIN Json       at_rest::unlock;
+    POST   "/v1/lock"                 ADMIN Nothing    at_rest::lock;
+    PUT    "/v1/passphrase"           ADMIN Json       at_rest::change_passphrase;
+    POST   "/v1/wipe"                 ADMIN Json       at_rest::wipe;
     GET    "/v1/messages"             READ  Nothing    messages::list;
     POST   "/v1/messages"             SEND  JsonOrText send::send;
     GET    "/v1/messages/{id}"        READ  Nothing    messages::show;
@@ -135,6 +140,37 @@ table! {
     GET    "/metrics"                 READ  Nothing    metrics::metrics;
 }
 
+/// Paths that answer while the node is locked: what carrying is about, and what it takes to unlock or wipe it. Whatever
+/// is not named here is refused then.
+const ANSWER_LOCKED: &[&str] = &[
+    "/v1/health",
+    "/v1/status",
+    "/v1/unlock",
+    "/v1/lock",
+    "/v1/passphrase",
+    "/v1/wipe",
+    "/v1/peers",
+    "/v1/peers/{id}",
+    "/v1/peers/{id}/block",
+    "/v1/peers/{id}/unblock",
+    "/v1/links",
+    "/v1/tokens",
+    "/v1/tokens/{id}",
+    "/v1/cursors/{name}",
+    "/v1/config",
+    "/v1/config/reload",
+    "/v1/log",
+    "/v1/store",
+    "/v1/store/verify",
+    "/v1/store/compact",
+    "/v1/openapi.json",
+    "/metrics",
+];
+
+/// Whether the node is locked, as every request brings it along from the guard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct IsLocked(pub(super) bool);
+
 /// Whether everyone may ask for this.
 pub(super) fn is_open(method: &Method, path: &str) -> bool {
     let method = if *method == Method::HEAD { &Method::GET } else { method };
@@ -160,7 +196,7 @@ where
 }
 
 async fn gate(route: &'static Route, request: Request, next: Next) -> Response {
-    let admitted = match check_scope(route, &request) {
+    let admitted = match check_scope(route, &request).and_then(|()| check_unlocked(route, &request)) {
         Ok(()) => intake::take_in(route.takes, request).await,
         Err(failure) => Err(failure),
     };
@@ -191,6 +227,17 @@ fn check_scope(route: &Route, request: &Request) -> Result<(), Failure> {
         name(needed),
         name(caller.scope)
     )))
+}
+
+fn check_unlocked(route: &Route, request: &Request) -> Result<(), Failure> {
+    // Where nothing is said, it is.
+    let IsLocked(is_locked) = request.extensions().get().copied().unwrap_or(IsLocked(true));
+    if !is_locked || ANSWER_LOCKED.contains(&route.path) {
+        return Ok(());
+    }
+    Err(Code::Locked
+        .because("the node is locked: it carries for others, and its own messages are sealed on its disk")
+        .hint(UNLOCK))
 }
 
 async fn method_not_allowed(path: MatchedPath, method: Method) -> Response {
@@ -315,6 +362,14 @@ mod tests {
         assert_eq!(page(Some(3), None), Ok(Page { items: vec!["a", "b", "c"], next: Some("c".to_owned()) }));
         assert_eq!(page(Some(3), Some("c")), Ok(Page { items: vec!["d"], next: None }));
         assert_eq!(page(Some(4), None).unwrap().next, None);
+    }
+
+    #[test]
+    fn what_answers_while_locked_is_there_and_reads_no_message() {
+        for path in ANSWER_LOCKED {
+            assert!(ROUTES.iter().any(|route| route.path == *path), "{path} is no route");
+            assert!(!path.contains("message") && !path.contains("event") && !path.contains("conversation"));
+        }
     }
 
     #[test]

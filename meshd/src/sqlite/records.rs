@@ -6,6 +6,7 @@
 //! into the database and emptied. What the disk itself keeps of overwritten blocks is another matter
 //! (docs/security.md).
 
+use meshlink_core::id::NodeId;
 use meshlink_core::store::{Record, Shelf, StoreError};
 use zeroize::Zeroizing;
 
@@ -22,6 +23,22 @@ impl SqliteStore {
     /// The keys to what is private, if the store is unlocked.
     pub(super) fn keys(&self) -> Result<&RecordKeys, StoreError> {
         self.keys.as_ref().ok_or(StoreError::Locked)
+    }
+
+    /// Takes the keys: what is private can be read and written from here on.
+    pub fn unlock(&mut self, keys: RecordKeys) {
+        self.keys = Some(keys);
+    }
+
+    /// Forgets the keys.
+    pub fn lock(&mut self) {
+        self.keys = None;
+    }
+
+    /// A number that stands for a node, and says nothing without the keys; `None` while locked.
+    pub fn owner_tag(&self, id: &NodeId) -> Option<i64> {
+        let tag = self.keys.as_ref()?.tag("owner", &id.0);
+        Some(i64::from_be_bytes(tag[..8].try_into().expect("a tag has 16 bytes")))
     }
 }
 

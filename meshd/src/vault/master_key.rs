@@ -1,8 +1,12 @@
 //! The key all others come from, and the file it lies in.
 //!
 //! ```text
-//! meshlink-master-key-1 open <32 bytes, hex> <first 8 bytes of the BLAKE3 hash of what is before, hex>
+//! meshlink-master-key-1 open <32 bytes, hex> <check>
+//! meshlink-master-key-1 passphrase <KiB> <passes> <lanes> <16 bytes of salt, hex> <32 bytes, sealed, hex> <check>
 //! ```
+//!
+//! The check is the first 8 bytes of the BLAKE3 hash of what is before, in hex. In the second form the key is sealed
+//! (XChaCha20-Poly1305) with what Argon2id makes of a passphrase, and bound to the words before it.
 //!
 //! A file of its own, smaller than a sector: what has to be destroyed to destroy everything is in one place. It is
 //! made once, before the first key or record is sealed with it, and never again: one that is gone or damaged stops
@@ -15,6 +19,7 @@ use chacha20poly1305::{Key, KeyInit, XChaCha20Poly1305};
 use data_encoding::HEXLOWER;
 use zeroize::Zeroizing;
 
+use super::passphrase::{Cost, Passphrase, PassphraseError};
 use super::record_keys::{self, RecordKeys, SealError};
 use crate::identity_file::Entropy;
 use crate::state_dir::{PrivateFileError, StateDir};
@@ -63,6 +68,9 @@ pub enum MasterKeyError {
         /// In words.
         detail: String,
     },
+    /// The passphrase can't be used.
+    #[error(transparent)]
+    Passphrase(#[from] PassphraseError),
 }
 
 /// The key all others come from. Wiped from memory when dropped.
@@ -117,51 +125,145 @@ impl fmt::Debug for MasterKey {
     }
 }
 
+/// The file as it lies there.
+#[derive(Debug)]
+pub(super) enum MasterKeyFile {
+    /// Whoever reads the file has the key.
+    Open(MasterKey),
+    /// Whoever reads the file and knows the passphrase has it.
+    Wrapped(WrappedKey),
+}
+
+/// A master key sealed with a passphrase.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct WrappedKey {
+    cost: Cost,
+    salt: [u8; 16],
+    sealed: Vec<u8>,
+}
+
+impl WrappedKey {
+    /// Seals a key with a passphrase.
+    ///
+    /// # Errors
+    /// No entropy, or no memory for Argon2.
+    pub(super) fn new(
+        key: &MasterKey,
+        passphrase: &Passphrase,
+        cost: Cost,
+        entropy: Entropy<'_>,
+    ) -> Result<Self, MasterKeyError> {
+        let mut salt = [0; 16];
+        entropy(&mut salt).map_err(|detail| MasterKeyError::NoEntropy { detail })?;
+        let mut wrapped = Self { cost, salt, sealed: Vec::new() };
+        let cipher = wrapped.cipher(passphrase)?;
+        wrapped.sealed = record_keys::seal(&cipher, wrapped.head().as_bytes(), &*key.0)
+            .map_err(|error| MasterKeyError::NoEntropy { detail: error.to_string() })?;
+        Ok(wrapped)
+    }
+
+    /// The key; `None` if the passphrase is another one.
+    ///
+    /// # Errors
+    /// No memory for Argon2.
+    pub(super) fn open(&self, passphrase: &Passphrase) -> Result<Option<MasterKey>, PassphraseError> {
+        let cipher = self.cipher(passphrase)?;
+        let plain = record_keys::open(&cipher, self.head().as_bytes(), &self.sealed);
+        let bytes = plain.and_then(|plain| plain.as_slice().try_into().ok());
+        Ok(bytes.map(MasterKey::from_bytes))
+    }
+
+    fn cipher(&self, passphrase: &Passphrase) -> Result<XChaCha20Poly1305, PassphraseError> {
+        let key = self.cost.key(passphrase, &self.salt)?;
+        Ok(XChaCha20Poly1305::new(Key::from_slice(&*key)))
+    }
+
+    fn head(&self) -> String {
+        let Cost { memory_kib, passes, lanes } = self.cost;
+        format!("{LABEL} passphrase {memory_kib} {passes} {lanes} {}", HEXLOWER.encode(&self.salt))
+    }
+}
+
 /// The master key of a state directory. It is made if there is none, and nothing that would be sealed with it:
-/// `sealed` says whether there is.
+/// `sealed` says whether there is. With `born` it is wrapped from the beginning, and its bytes never reach the disk.
 ///
 /// # Errors
 /// [`MasterKeyError`], in words for the user.
-pub fn load_or_make(
+pub(super) fn load_or_make(
     state: &StateDir,
     sealed: bool,
+    born: Option<&Passphrase>,
     entropy: Entropy<'_>,
-) -> Result<MasterKey, MasterKeyError> {
-    let path = state.path().join(MASTER_KEY_FILE);
-    if let Some(text) = state.read_private(MASTER_KEY_FILE, FILE_BYTES_MAX)?.map(Zeroizing::new) {
-        return parse(&text).map_err(|problem| MasterKeyError::Damaged { path, problem });
+) -> Result<MasterKeyFile, MasterKeyError> {
+    if let Some(found) = load(state)? {
+        return Ok(found);
     }
     if sealed {
-        return Err(MasterKeyError::Gone { path });
+        return Err(MasterKeyError::Gone { path: state.path().join(MASTER_KEY_FILE) });
     }
     let key = MasterKey::generate(entropy)?;
-    state.write_private(MASTER_KEY_FILE, render(&key).as_bytes())?;
-    Ok(key)
+    let line = match born {
+        None => open_line(&key),
+        Some(passphrase) => wrapped_line(&key, passphrase, entropy)?,
+    };
+    state.write_private(MASTER_KEY_FILE, line.as_bytes())?;
+    load(state)?.ok_or_else(|| MasterKeyError::Gone { path: state.path().join(MASTER_KEY_FILE) })
 }
 
-fn render(key: &MasterKey) -> Zeroizing<String> {
-    let hex = Zeroizing::new(HEXLOWER.encode(&*key.0));
-    let text = Zeroizing::new(format!("{LABEL} open {}", *hex));
+/// The master key file of a state directory, if there is one.
+///
+/// # Errors
+/// [`MasterKeyError`], in words for the user.
+pub(super) fn load(state: &StateDir) -> Result<Option<MasterKeyFile>, MasterKeyError> {
+    let path = state.path().join(MASTER_KEY_FILE);
+    let Some(text) = state.read_private(MASTER_KEY_FILE, FILE_BYTES_MAX)?.map(Zeroizing::new) else {
+        return Ok(None);
+    };
+    parse(&text).map(Some).map_err(|problem| MasterKeyError::Damaged { path, problem })
+}
+
+/// The file's text for a key without a passphrase.
+pub(super) fn open_line(key: &MasterKey) -> Zeroizing<String> {
+    let text = Zeroizing::new(format!("{LABEL} open {}", *Zeroizing::new(HEXLOWER.encode(&*key.0))));
     Zeroizing::new(format!("{} {}\n", *text, check(&text)))
 }
 
-fn parse(text: &[u8]) -> Result<MasterKey, &'static str> {
+/// The file's text for a key under a passphrase. Takes as long as the passphrase costs, twice.
+///
+/// # Errors
+/// No entropy, no memory.
+pub(super) fn wrapped_line(
+    key: &MasterKey,
+    passphrase: &Passphrase,
+    entropy: Entropy<'_>,
+) -> Result<Zeroizing<String>, MasterKeyError> {
+    let wrapped = WrappedKey::new(key, passphrase, Cost::calibrated()?, entropy)?;
+    let text = format!("{} {}", wrapped.head(), HEXLOWER.encode(&wrapped.sealed));
+    Ok(Zeroizing::new(format!("{text} {}\n", check(&text))))
+}
+
+fn parse(text: &[u8]) -> Result<MasterKeyFile, &'static str> {
     let text = std::str::from_utf8(text).map_err(|_| "it is not text")?;
     let line = text.strip_suffix('\n').ok_or("its end is missing")?;
     let (text, right) = line.rsplit_once(' ').ok_or("it is too short")?;
     if check(text) != right {
         return Err("its checksum is wrong");
     }
-    let mut words = text.split(' ');
-    if words.next() != Some(LABEL) {
-        return Err("it does not begin with meshlink-master-key-1");
-    }
-    match (words.next(), words.next(), words.next()) {
-        (Some("open"), Some(hex), None) => {
-            let bytes = HEXLOWER.decode(hex.as_bytes()).map_err(|_| "its key is not hex")?;
-            let bytes = Zeroizing::new(bytes);
+    let words: Vec<&str> = text.split(' ').collect();
+    match words.as_slice() {
+        [LABEL, "open", hex] => {
+            let bytes = Zeroizing::new(HEXLOWER.decode(hex.as_bytes()).map_err(|_| "its key is not hex")?);
             let key: [u8; 32] = bytes.as_slice().try_into().map_err(|_| "its key is not 32 bytes")?;
-            Ok(MasterKey::from_bytes(key))
+            Ok(MasterKeyFile::Open(MasterKey::from_bytes(key)))
+        }
+        [LABEL, "passphrase", memory, passes, lanes, salt, sealed] => {
+            let number = |word: &str| word.parse::<u32>().map_err(|_| "a number in it is none");
+            let cost = Cost::read(number(memory)?, number(passes)?, number(lanes)?)
+                .ok_or("it asks for more than a passphrase may cost")?;
+            let salt = HEXLOWER.decode(salt.as_bytes()).ok().and_then(|salt| salt.try_into().ok());
+            let salt = salt.ok_or("its salt is not 16 bytes")?;
+            let sealed = HEXLOWER.decode(sealed.as_bytes()).map_err(|_| "its sealed key is not hex")?;
+            Ok(MasterKeyFile::Wrapped(WrappedKey { cost, salt, sealed }))
         }
         _ => Err("it has a form that this version does not know"),
     }
@@ -182,38 +284,90 @@ mod tests {
         (temp, state)
     }
 
+    fn opened(file: MasterKeyFile) -> MasterKey {
+        match file {
+            MasterKeyFile::Open(key) => key,
+            MasterKeyFile::Wrapped(_) => panic!("it has a passphrase"),
+        }
+    }
+
+    fn wrapped(state: &StateDir) -> WrappedKey {
+        match load(state).unwrap().expect("a file") {
+            MasterKeyFile::Wrapped(wrapped) => wrapped,
+            MasterKeyFile::Open(_) => panic!("it has no passphrase"),
+        }
+    }
+
+    #[test]
+    fn k02_under_a_passphrase_the_file_holds_no_key_and_opens_with_that_one_only() {
+        let (temp, state) = state();
+        let key = opened(load_or_make(&state, false, None, &system_entropy).unwrap());
+        let witness = temp.path().join("witness");
+        std::fs::hard_link(temp.path().join(MASTER_KEY_FILE), &witness).unwrap();
+        let passphrase = Passphrase::parse("correct horse").unwrap();
+        let line = wrapped_line(&key, &passphrase, &system_entropy).unwrap();
+        state.replace_secret(MASTER_KEY_FILE, line.as_bytes()).unwrap();
+        let text = std::fs::read_to_string(temp.path().join(MASTER_KEY_FILE)).unwrap();
+        assert!(!text.contains(&HEXLOWER.encode(&*key.0)[..16]));
+        assert!(
+            std::fs::read(&witness).unwrap().iter().all(|byte| *byte == 0),
+            "the open key is still there"
+        );
+        let wrapped = wrapped(&state);
+        assert_eq!(*wrapped.open(&passphrase).unwrap().expect("the right one").0, *key.0);
+        let wrong = Passphrase::parse("correct horsf").unwrap();
+        assert!(wrapped.open(&wrong).unwrap().is_none());
+        // Cheaper parameters are another head, and the seal is bound to it.
+        let cheaper = WrappedKey { cost: Cost { passes: 1, ..wrapped.cost }, ..wrapped.clone() };
+        assert!(cheaper.open(&passphrase).unwrap().is_none());
+        for at in 0..text.len() {
+            let mut bad = text.clone().into_bytes();
+            bad[at] ^= 1;
+            assert!(parse(&bad).is_err(), "a flip at {at} went unseen");
+        }
+    }
+
+    #[test]
+    fn a_key_that_is_born_under_a_passphrase_never_lay_open() {
+        let (_temp, state) = state();
+        let passphrase = Passphrase::parse("correct horse").unwrap();
+        let file = load_or_make(&state, false, Some(&passphrase), &system_entropy).unwrap();
+        assert!(matches!(file, MasterKeyFile::Wrapped(_)));
+        assert!(wrapped(&state).open(&passphrase).unwrap().is_some());
+    }
+
     #[test]
     fn it_is_made_once_and_read_from_then_on() {
         let (_temp, state) = state();
-        let made = load_or_make(&state, false, &system_entropy).unwrap();
-        let read = load_or_make(&state, true, &system_entropy).unwrap();
+        let made = opened(load_or_make(&state, false, None, &system_entropy).unwrap());
+        let read = opened(load_or_make(&state, true, None, &system_entropy).unwrap());
         assert_eq!(*made.0, *read.0);
     }
 
     #[test]
     fn c12_a_file_changed_anywhere_is_refused_and_stays_as_it_is() {
         let (temp, state) = state();
-        load_or_make(&state, false, &system_entropy).unwrap();
+        load_or_make(&state, false, None, &system_entropy).unwrap();
         let path = temp.path().join(MASTER_KEY_FILE);
         let good = std::fs::read(&path).unwrap();
         for at in 0..good.len() {
             let mut bad = good.clone();
             bad[at] ^= 1;
             std::fs::write(&path, &bad).unwrap();
-            let error = load_or_make(&state, false, &system_entropy).expect_err("refused").to_string();
+            let error = load_or_make(&state, false, None, &system_entropy).expect_err("refused").to_string();
             assert!(error.contains("damaged"), "{error}");
             assert_eq!(std::fs::read(&path).unwrap(), bad, "the file was touched");
         }
         for end in 0..good.len() {
             std::fs::write(&path, &good[..end]).unwrap();
-            assert!(load_or_make(&state, false, &system_entropy).is_err(), "cut at {end}");
+            assert!(load_or_make(&state, false, None, &system_entropy).is_err(), "cut at {end}");
         }
     }
 
     #[test]
     fn c12_a_key_that_is_gone_is_not_made_anew() {
         let (temp, state) = state();
-        let error = load_or_make(&state, true, &system_entropy).expect_err("refused").to_string();
+        let error = load_or_make(&state, true, None, &system_entropy).expect_err("refused").to_string();
         assert!(error.contains("is gone"), "{error}");
         assert!(!temp.path().join(MASTER_KEY_FILE).exists());
     }
@@ -222,7 +376,7 @@ mod tests {
     fn c20_without_entropy_nothing_is_made() {
         let (temp, state) = state();
         for broken in [&(|_: &mut [u8]| Err("injected".to_owned())) as Entropy<'_>, &|_: &mut [u8]| Ok(())] {
-            let error = load_or_make(&state, false, broken).expect_err("refused");
+            let error = load_or_make(&state, false, None, broken).expect_err("refused");
             assert!(matches!(error, MasterKeyError::NoEntropy { .. }), "{error}");
             assert!(!temp.path().join(MASTER_KEY_FILE).exists());
         }

@@ -23,10 +23,15 @@
 //!
 //! Destroying the master key destroys all of it at once: that is what a wipe begins with.
 
+mod keyring;
 mod master_key;
+mod passphrase;
 mod record_keys;
+mod tries;
 
-pub use master_key::{MASTER_KEY_FILE, MasterKey, MasterKeyError, load_or_make};
+pub use keyring::{Keyring, KeyringError, Unlocked};
+pub use master_key::{MASTER_KEY_FILE, MasterKey, MasterKeyError};
+pub use passphrase::{Cost, Passphrase, PassphraseError};
 pub use record_keys::{Place, RecordKeys, SealError};
 
 /// Bytes that sealing adds: the nonce and the authenticator.

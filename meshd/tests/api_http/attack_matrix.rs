@@ -18,6 +18,10 @@ fn example(route: &Route, message: &str) -> (String, Option<&'static str>) {
         ("GET", "/v1/status") => ("/v1/status".to_owned(), None),
         ("GET", "/v1/profile") => ("/v1/profile".to_owned(), None),
         ("PUT", "/v1/profile") => ("/v1/profile".to_owned(), Some(r#"{"name":"intruder"}"#)),
+        ("POST", "/v1/unlock") => ("/v1/unlock".to_owned(), Some(r#"{"passphrase":"an intruder's"}"#)),
+        ("POST", "/v1/lock") => ("/v1/lock".to_owned(), None),
+        ("PUT", "/v1/passphrase") => ("/v1/passphrase".to_owned(), Some(r#"{"new":"an intruder's"}"#)),
+        ("POST", "/v1/wipe") => ("/v1/wipe".to_owned(), Some(r#"{"confirm":"wipe"}"#)),
         ("GET", "/v1/messages") => ("/v1/messages?limit=1".to_owned(), None),
         ("POST", "/v1/messages") => ("/v1/messages".to_owned(), Some(r#"{"text":"intruder"}"#)),
         ("GET" | "DELETE", "/v1/messages/{id}") => (format!("/v1/messages/{message}"), None),
@@ -109,7 +113,12 @@ impl Target {
         let client = self.server.client();
         let read = |path: &str| client.get(path).ok();
         let status = read("/v1/status");
-        let shown = [status["cursor"].clone(), status["messages"].clone(), status["name"].clone()];
+        let shown = [
+            status["cursor"].clone(),
+            status["messages"].clone(),
+            status["name"].clone(),
+            status["at_rest"].clone(),
+        ];
         let mut lists = [
             "/v1/messages",
             "/v1/channels",

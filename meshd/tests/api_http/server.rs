@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
@@ -10,18 +11,22 @@ use meshd::config;
 use meshd::control::Control;
 use meshd::driver::Driver;
 use meshd::http::{App, Listener, SecretHash, Settings, serve};
+use meshd::identity_file::IDENTITY_FILE;
 use meshd::sqlite::SqliteStore;
-use meshd::vault::{MasterKey, RecordKeys};
-use meshlink_core::{BridgedPost, Identity, Limits, Node, Now, StoreError};
+use meshd::state_dir::StateDir;
+use meshd::vault::{Keyring, Unlocked};
+use meshlink_core::{BridgedPost, Limits, Node, Now, StoreError};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 
 use crate::client::Client;
 
-/// The keys of the tests' stores.
-fn keys() -> RecordKeys {
-    MasterKey::from_bytes([1; 32]).record_keys()
+/// The same node in every test, in the form of the first release's key file.
+fn identity_text() -> String {
+    let secret = [7; 64];
+    let check = data_encoding::HEXLOWER.encode(&blake3::hash(&secret).as_bytes()[..8]);
+    format!("meshlink-identity-1 {} {check}\n", data_encoding::HEXLOWER.encode(&secret))
 }
 
 /// The token of the file in the state directory.
@@ -60,15 +65,23 @@ impl Server {
         let _ = std::fs::remove_file(&socket);
         let mut limits = Limits::default();
         limits.events_kept = options.events_kept.unwrap_or(limits.events_kept);
-        let store = SqliteStore::open(&dir.path().join("meshd.db"), Some(keys())).expect("a store");
+        let state = Arc::new(StateDir::open(dir.path()).expect("a state directory"));
+        if !state.has(IDENTITY_FILE) {
+            state.write_private(IDENTITY_FILE, identity_text().as_bytes()).expect("room");
+        }
+        let (keyring, unlocked) = Keyring::open(state, "meshd.db", None).expect("keys");
+        let Unlocked { identity, keys } = unlocked.expect("no passphrase");
+        let store = SqliteStore::open(&dir.path().join("meshd.db"), Some(keys)).expect("a store");
         let clock = Clock::new(ClockPolicy::Trust);
-        let node =
-            Node::open(store, Identity::from_bytes(&[7; 64]), [3; 32], limits, clock.now()).expect("a node");
+        let node = Node::open(store, identity, [3; 32], limits, clock.now()).expect("a node");
         let driver = Driver::start(node, clock).expect("a driver");
         let (started, start) = mpsc::channel();
         let (stop, stopped) = oneshot::channel();
         let settings = Settings {
             driver: driver.clone(),
+            keyring: Arc::new(keyring),
+            state_dir: dir.path().to_owned(),
+            wiped: Arc::default(),
             file_token: SecretHash::of(TOKEN),
             store_bytes_max: limits.store_bytes_max,
             control: Control::fixed(&config::Settings {

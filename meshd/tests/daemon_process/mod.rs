@@ -64,30 +64,50 @@ pub struct Daemon {
     flags: Vec<String>,
     /// The network namespace it lives in, if not the tester's.
     namespace: Option<String>,
+    variables: Vec<(String, String)>,
 }
 
 impl Daemon {
     /// Without links over the local network, unless a flag asks for them: tests are to meet nobody else.
     pub fn start(dir: &Path, name: &str, flags: &[&str]) -> Self {
-        Self::start_anywhere(dir, name, None, flags)
+        Self::start_anywhere(dir, name, None, &[], flags)
+    }
+
+    /// With variables in its environment.
+    pub fn start_with(dir: &Path, name: &str, variables: &[(&str, &str)], flags: &[&str]) -> Self {
+        Self::start_anywhere(dir, name, None, variables, flags)
     }
 
     /// In a network namespace, with nothing said about links.
     pub fn start_in(dir: &Path, name: &str, namespace: &str, flags: &[&str]) -> Self {
-        Self::start_anywhere(dir, name, Some(namespace.to_owned()), flags)
+        Self::start_anywhere(dir, name, Some(namespace.to_owned()), &[], flags)
     }
 
-    fn start_anywhere(dir: &Path, name: &str, namespace: Option<String>, flags: &[&str]) -> Self {
+    fn start_anywhere(
+        dir: &Path,
+        name: &str,
+        namespace: Option<String>,
+        variables: &[(&str, &str)],
+        flags: &[&str],
+    ) -> Self {
         let state = dir.join(name);
         let log = dir.join(format!("{name}.log"));
         let flags: Vec<String> = flags.iter().map(|&flag| flag.to_owned()).collect();
-        let child = Self::spawn(&state, &log, namespace.as_deref(), &flags);
-        let mut daemon = Self { child, state, log, flags, namespace };
+        let variables: Vec<(String, String)> =
+            variables.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let child = Self::spawn(&state, &log, namespace.as_deref(), &variables, &flags);
+        let mut daemon = Self { child, state, log, flags, namespace, variables };
         daemon.wait_until_it_answers();
         daemon
     }
 
-    fn spawn(state: &Path, log: &Path, namespace: Option<&str>, flags: &[String]) -> Child {
+    fn spawn(
+        state: &Path,
+        log: &Path,
+        namespace: Option<&str>,
+        variables: &[(String, String)],
+        flags: &[String],
+    ) -> Child {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("log file");
         let args = ["--state-dir", state.to_str().expect("plain path"), "--no-ble"];
         let mut command = match namespace {
@@ -106,6 +126,7 @@ impl Daemon {
         if !flags.iter().any(|flag| flag == "--listen") {
             command.arg("--no-tcp");
         }
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
         command.args(flags).stdout(Stdio::null()).stderr(log).spawn().expect("meshd starts")
     }
 
@@ -154,7 +175,8 @@ impl Daemon {
 
     /// Starts again on the same state.
     pub fn restart(&mut self) {
-        self.child = Self::spawn(&self.state, &self.log, self.namespace.as_deref(), &self.flags);
+        self.child =
+            Self::spawn(&self.state, &self.log, self.namespace.as_deref(), &self.variables, &self.flags);
         self.wait_until_it_answers();
     }
 

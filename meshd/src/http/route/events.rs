@@ -69,7 +69,7 @@ pub(crate) struct StreamQuery {
         ("Last-Event-ID" = Option<String>, Header, description = "Resume after this event; browsers send it by themselves."),
     ),
     responses((
-        status = 200, description = "The stream. It ends when the daemon stops or the token is taken back.",
+        status = 200, description = "The stream. It ends when the daemon stops, the node is locked, or the token is taken back.",
         content((String = "text/event-stream"), (api::Event = "application/x-ndjson")),
     )),
 )]
@@ -86,6 +86,7 @@ pub(crate) async fn stream(
     let feed = Feed {
         newest: app.driver().newest(),
         stopping: app.stopping(),
+        locked: app.locked(),
         reader: Reader { start, types: Arc::new(types), vitals: app.vitals() },
         app,
         caller,
@@ -229,6 +230,7 @@ struct Feed {
     reader: Reader,
     newest: watch::Receiver<Seq>,
     stopping: watch::Receiver<bool>,
+    locked: watch::Receiver<bool>,
     greeted: bool,
     _permit: OwnedSemaphorePermit,
 }
@@ -237,7 +239,10 @@ impl Feed {
     /// The next bytes for the client; `None` when the stream is over.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if *self.stopping.borrow() || !self.app.tokens().still_knows(&self.caller) {
+            if *self.stopping.borrow()
+                || *self.locked.borrow()
+                || !self.app.tokens().still_knows(&self.caller)
+            {
                 return None;
             }
             // Marked as seen before the log is read: what comes later wakes the wait below.
@@ -259,6 +264,7 @@ impl Feed {
             tokio::select! {
                 changed = self.newest.changed() => changed.ok()?,
                 stopping = self.stopping.changed() => stopping.ok()?,
+                locked = self.locked.changed() => locked.ok()?,
                 () = tokio::time::sleep(limits::KEEP_ALIVE) => {
                     return Some(Bytes::from_static(self.format.keep_alive().as_bytes()));
                 }
