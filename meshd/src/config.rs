@@ -130,6 +130,7 @@ struct Layer {
     adapters: Option<Vec<String>>,
     ble_profile: Option<ble::Profile>,
     ble_l2cap: Option<bool>,
+    ble_slots: Option<ble::SlotLimits>,
 }
 
 /// One setting as it came out, and where it came from.
@@ -366,6 +367,7 @@ impl Settings {
                 adapters: pick.value("bluetooth.adapters", |layer| layer.adapters.clone(), defaults.adapters),
                 profile: pick.value("bluetooth.profile", |layer| layer.ble_profile, defaults.profile),
                 l2cap: pick.value("bluetooth.l2cap", |layer| layer.ble_l2cap, defaults.l2cap),
+                slots: pick.slots(defaults.slots),
             },
             lan: LanSettings {
                 enabled: pick.value("lan.enabled", |layer| layer.lan, true),
@@ -398,6 +400,18 @@ impl Pick<'_> {
             self.layers.iter().find_map(|layer| Some((get(layer)?, layer.source.as_str())))?;
         self.say(key, &format!("{value:?}"), source);
         Some(value)
+    }
+
+    /// Both numbers come from one layer, where they were found to fit each other.
+    fn slots(&mut self, default: ble::SlotLimits) -> ble::SlotLimits {
+        let slots = |layer: &Layer| layer.ble_slots;
+        self.value("bluetooth.links", |layer| slots(layer).map(ble::SlotLimits::links), default.links());
+        self.value(
+            "bluetooth.callers",
+            |layer| slots(layer).map(ble::SlotLimits::callers),
+            default.callers(),
+        );
+        self.layers.iter().find_map(slots).unwrap_or(default)
     }
 
     /// The relays of the highest layer that has any, once each. One that a flag or variable names keeps the

@@ -69,13 +69,37 @@ struct Store {
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[serde(try_from = "BluetoothKeys")]
 struct Bluetooth {
+    keys: BluetoothKeys,
+    slots: Option<ble::SlotLimits>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct BluetoothKeys {
     enabled: Option<bool>,
     #[serde(deserialize_with = "adapters")]
     adapters: Option<Vec<String>>,
     profile: Option<ble::Profile>,
     l2cap: Option<bool>,
+    links: Option<u8>,
+    callers: Option<u8>,
+}
+
+impl TryFrom<BluetoothKeys> for Bluetooth {
+    type Error = String;
+
+    fn try_from(keys: BluetoothKeys) -> Result<Self, String> {
+        if keys.links.is_none() && keys.callers.is_none() {
+            return Ok(Self { keys, slots: None });
+        }
+        let usual = ble::SlotLimits::default();
+        let links = keys.links.unwrap_or(usual.links());
+        let callers = keys.callers.unwrap_or(usual.callers().min(links.saturating_sub(1)));
+        let slots = ble::SlotLimits::new(links, callers)?;
+        Ok(Self { keys, slots: Some(slots) })
+    }
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -141,6 +165,7 @@ pub(super) fn parse(text: &str) -> Result<Layer, (usize, String)> {
         let message = error.message().replace("unknown field", "unknown setting").replace('\n', " ");
         (line, message)
     })?;
+    let Bluetooth { keys: bluetooth, slots } = file.bluetooth;
     Ok(Layer {
         source: String::new(),
         state_dir: file.state_dir,
@@ -158,10 +183,11 @@ pub(super) fn parse(text: &str) -> Result<Layer, (usize, String)> {
         bundles_max: file.store.bundles_max,
         events_kept: file.store.events_kept,
         peers_kept: file.store.peers_kept,
-        ble: file.bluetooth.enabled,
-        adapters: file.bluetooth.adapters,
-        ble_profile: file.bluetooth.profile,
-        ble_l2cap: file.bluetooth.l2cap,
+        ble: bluetooth.enabled,
+        adapters: bluetooth.adapters,
+        ble_profile: bluetooth.profile,
+        ble_l2cap: bluetooth.l2cap,
+        ble_slots: slots,
         lan: file.lan.enabled,
         lan_port: file.lan.port,
         lan_interfaces: file.lan.interfaces,

@@ -95,6 +95,9 @@ fn every_mistake_names_file_and_line() {
         ("name = \"\"\n", 1, "1 to 64 bytes"),
         ("[bluetooth]\nadapters = [\"eth0\"]\n", 2, "hci0"),
         ("[bluetooth]\nprofile = \"turbo\"\n", 2, "mains"),
+        ("[bluetooth]\nlinks = 1\n", 1, "from 2 to 20"),
+        ("[bluetooth]\nlinks = 3\ncallers = 3\n", 1, "fewer than bluetooth.links"),
+        ("[bluetooth]\nlnks = 3\n", 2, "unknown setting `lnks`"),
         ("[api]\nallow_origins = [\"*\"]\n", 2, "http://localhost:5173"),
     ] {
         let (_dir, path) = written(text);
@@ -143,6 +146,18 @@ fn asking_for_an_adapter_asks_for_bluetooth() {
     assert_eq!(ble(&[], &[("MESHD_ADAPTER", "hci0,hci1")]).adapters, ["hci0", "hci1"]);
     assert!(!load(&["--no-ble"], &[("MESHD_ADAPTER", "hci0")]).settings.ble.enabled);
     assert!(load(&[], &[]).settings.ble.enabled);
+}
+
+#[test]
+fn the_links_of_an_adapter_fit_each_other() {
+    let slots = |text: &str| {
+        let (_dir, path) = written(text);
+        let slots = load(&["--config", &path], &[]).settings.ble.slots;
+        (slots.links(), slots.callers())
+    };
+    assert_eq!(slots("[bluetooth]\n"), (7, 4));
+    assert_eq!(slots("[bluetooth]\nlinks = 3\n"), (3, 2));
+    assert_eq!(slots("[bluetooth]\ncallers = 6\n"), (7, 6));
 }
 
 #[test]

@@ -25,6 +25,7 @@ mod duty;
 mod holdings;
 #[cfg(any(target_os = "linux", test))]
 mod lane_book;
+mod limits;
 #[cfg(any(target_os = "linux", test))]
 mod offer;
 #[cfg(any(target_os = "linux", test))]
@@ -35,6 +36,7 @@ use meshlink_core::{LinkKind, TransportState, TransportStatus};
 use crate::driver::{Driver, LinkPort};
 use crate::stop::Stopping;
 pub use duty::Profile;
+pub use limits::SlotLimits;
 
 /// How the transport as a whole is called in the status; an adapter is called by its name.
 const NAME: &str = "bluetooth";
@@ -50,11 +52,19 @@ pub struct BleSettings {
     pub profile: Profile,
     /// Whether links go over L2CAP where both sides can, in place of GATT.
     pub l2cap: bool,
+    /// How many links an adapter has at most.
+    pub slots: SlotLimits,
 }
 
 impl Default for BleSettings {
     fn default() -> Self {
-        Self { enabled: true, adapters: Vec::new(), profile: Profile::default(), l2cap: true }
+        Self {
+            enabled: true,
+            adapters: Vec::new(),
+            profile: Profile::default(),
+            l2cap: true,
+            slots: SlotLimits::default(),
+        }
     }
 }
 

@@ -13,19 +13,23 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::super::beacon::{Beacon, EPOCH};
 use super::super::candidates::Ours;
 use super::super::duty::Profile;
+use super::super::limits::SlotLimits;
 use super::super::report;
 use super::air::{Air, Next, Power, dice};
 use super::bus::{ANSWER_TIME_MAX, Bus, Known};
 use super::fault::Fault;
 use super::l2cap::Ear;
 use super::lanes::{self, SERVICE};
-use super::{Held, dial, privacy, rfkill};
+use super::{Friends, Held, dial, privacy, rfkill};
 use crate::driver::LinkPort;
 
 /// For the end of an advertisement to be over.
 const REMOVAL: Duration = Duration::from_millis(500);
 /// The advertisement is renewed this often at most.
 const RENEW_APART: Duration = Duration::from_secs(2);
+/// The first try after a refused one; then twice as long each time, up to [`RENEW_APART`]. A controller that was
+/// just switched on refuses while the kernel is still at it.
+const RETRY_FIRST: Duration = Duration::from_millis(250);
 
 /// What an adapter's task needs to know.
 #[derive(Clone)]
@@ -33,10 +37,12 @@ pub(super) struct Post {
     pub(super) name: String,
     pub(super) profile: Profile,
     pub(super) l2cap: bool,
+    pub(super) slots: SlotLimits,
     pub(super) bus: Arc<Bus>,
     pub(super) port: LinkPort,
     /// `None`: it is not known yet.
     pub(super) held: watch::Receiver<Option<Held>>,
+    pub(super) friends: watch::Receiver<Friends>,
     pub(super) stopping: crate::stop::Stopping,
 }
 
@@ -139,6 +145,7 @@ async fn advertise(air: &Arc<Air>, post: &Post, mut random: [u8; 4]) -> Fault {
     let mut held = post.held.clone();
     let mut epoch_ends = Instant::now() + EPOCH;
     let mut on_air: Option<AdvertisementHandle> = None;
+    let mut retry = RETRY_FIRST;
     loop {
         let Some(now) = known_held(&mut held).await else {
             // The daemon stops.
@@ -151,10 +158,13 @@ async fn advertise(air: &Arc<Air>, post: &Post, mut random: [u8; 4]) -> Fault {
             // Whoever is heard is dialled all the same.
             Err(fault) => say_up(post, Some(&fault)).await,
         }
-        sleep_until(Instant::now() + RENEW_APART).await;
         if on_air.is_none() {
+            sleep_until(Instant::now() + retry).await;
+            retry = (2 * retry).min(RENEW_APART);
             continue;
         }
+        retry = RETRY_FIRST;
+        sleep_until(Instant::now() + RENEW_APART).await;
         tokio::select! {
             changed = held.changed() => if changed.is_err() {
                 // The daemon stops.

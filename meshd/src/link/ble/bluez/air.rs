@@ -1,10 +1,11 @@
 //! What all tasks of one adapter share: who was heard, which slots and lanes are taken.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use bluer::Adapter;
+use meshlink_core::LinkId;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -13,7 +14,8 @@ use super::super::candidates::{Address, Candidates, Ours};
 use super::super::duty::Duty;
 use super::super::lane_book::LaneBook;
 use super::super::offer::{OUR_WINDOW_KIB, Offer};
-use super::super::slots::{Key, Slots};
+use super::super::slots::{Key, Slots, Who};
+use super::Friends;
 use super::adapter::Post;
 use super::bus::{News, Remembered};
 use crate::driver::LinkPort;
@@ -33,6 +35,10 @@ pub(super) struct Air {
     pub(super) power: watch::Sender<Power>,
     /// Where callers may open L2CAP channels, if they may.
     pub(super) psm: OnceLock<u16>,
+    /// Lanes that are offered.
+    pub(super) lanes: u8,
+    /// Which links are to contacts.
+    friends: watch::Receiver<Friends>,
     /// Rings when a device's services are known, or it has come or gone.
     resolved: Notify,
     started: Instant,
@@ -49,6 +55,12 @@ struct State {
     /// Devices that have connected or were connected to, and whether their services are known.
     connected: BTreeMap<Address, bool>,
     cuts: BTreeMap<Key, Arc<Notify>>,
+    /// What the node calls each link, once it was told of it.
+    ids: BTreeMap<Key, LinkId>,
+    /// Who is being dialled.
+    dialling: Option<Address>,
+    /// Callers that have asked for a lane on the connection they have now.
+    visitors: BTreeSet<Address>,
 }
 
 /// How an adapter is.
@@ -72,12 +84,15 @@ impl Air {
     pub(super) fn new(adapter: Adapter, ours: Ours, post: &Post) -> Arc<Self> {
         let state = State {
             candidates: Candidates::default(),
-            slots: Slots::default(),
-            lanes: LaneBook::default(),
+            slots: Slots::new(post.slots),
+            lanes: LaneBook::new(post.slots.callers()),
             ours,
             duty: Duty::new(post.profile, Duration::ZERO),
             connected: BTreeMap::new(),
             cuts: BTreeMap::new(),
+            ids: BTreeMap::new(),
+            dialling: None,
+            visitors: BTreeSet::new(),
         };
         Arc::new(Self {
             adapter,
@@ -86,6 +101,8 @@ impl Air {
             wake: Notify::new(),
             power: watch::Sender::new(Power::On),
             psm: OnceLock::new(),
+            lanes: post.slots.callers(),
+            friends: post.friends.clone(),
             resolved: Notify::new(),
             started: Instant::now(),
             state: Mutex::new(state),
@@ -199,15 +216,26 @@ impl Air {
 
     /// What is next. When somebody is due and no slot is free, a link that had its time is cut.
     pub(super) fn next(&self) -> Next {
-        let (state, now) = (self.lock(), self.now());
+        let (mut state, now) = (self.lock(), self.now());
         match state.candidates.due(now) {
-            Some(address) if state.slots.may_dial() => Next::Dial(address),
+            Some(address) if state.may_dial(now) => Next::Dial(address),
             Some(_) => {
-                state.cut_for(false, now);
+                state.cut_for(false, &self.friends.borrow(), now);
                 Next::Nobody
             }
             None => state.candidates.next_due(now).map_or(Next::Nobody, Next::At),
         }
+    }
+
+    /// Keeps a slot for a dial while the answer is kept, if one is free.
+    pub(super) fn begin_dial(self: &Arc<Self>, address: Address) -> Option<Dialling> {
+        let (mut state, now) = (self.lock(), self.now());
+        if !state.may_dial(now) {
+            return None;
+        }
+        state.dialling = Some(address);
+        drop(state);
+        Some(Dialling(Arc::clone(self)))
     }
 
     /// The answer to a caller that reads.
@@ -215,18 +243,33 @@ impl Air {
         let (mut state, now) = (self.lock(), self.now());
         let welcome = state.candidates.may_call(&address, now) && !state.slots.has(&address);
         let mut lane = None;
-        if welcome && state.slots.may_accept() {
+        if welcome && state.may_accept(&address, now) {
             lane = state.lanes.give(address, now);
         } else if welcome {
-            state.cut_for(true, now);
+            state.cut_for(true, &self.friends.borrow(), now);
         }
         Offer { lane, psm: self.psm.get().copied(), window_kib: OUR_WINDOW_KIB }
     }
 
+    /// Somebody asks for a lane. Returns whether it is the first time on this connection.
+    pub(super) fn visits(&self, address: Address) -> bool {
+        self.lock().visitors.insert(address)
+    }
+
+    /// Whether somebody holds a connection and no link, and is not being dialled: it only takes up room. Its next
+    /// question is one of a new visit.
+    pub(super) fn loiters(&self, address: &Address) -> bool {
+        let mut state = self.lock();
+        state.visitors.remove(address);
+        state.connected.contains_key(address)
+            && !state.slots.has(address)
+            && state.dialling.as_ref() != Some(address)
+    }
+
     /// Whether somebody may have an L2CAP channel; it takes the place of the lane that was offered.
     pub(super) fn takes_channel(&self, address: &Address) -> bool {
-        let mut state = self.lock();
-        let lane = state.lanes.given_to(address).filter(|_| !state.slots.has(address));
+        let (mut state, now) = (self.lock(), self.now());
+        let lane = state.lanes.given_to(address, now).filter(|_| !state.slots.has(address));
         if let Some(lane) = lane {
             state.lanes.free(lane);
         }
@@ -234,7 +277,7 @@ impl Air {
     }
 
     pub(super) fn lane_is_of(&self, lane: u8, address: &Address) -> bool {
-        self.lock().lanes.is_of(lane, address)
+        self.lock().lanes.is_of(lane, address, self.now())
     }
 
     pub(super) fn take_lane(&self, lane: u8, by: Address) {
@@ -275,6 +318,7 @@ impl Air {
         let cut = Arc::new(Notify::new());
         state.slots.add(key, now);
         state.candidates.link_up(key.address);
+        state.dialling = state.dialling.filter(|address| *address != key.address);
         state.cuts.insert(key, Arc::clone(&cut));
         drop(state);
         Slot { air: Arc::clone(self), key, cut, frames: 0 }
@@ -305,10 +349,33 @@ impl Air {
 }
 
 impl State {
-    fn cut_for(&self, caller: bool, now: Duration) {
+    fn may_dial(&self, now: Duration) -> bool {
+        self.slots.may_dial(self.lanes.expected_besides(None, now))
+    }
+
+    fn may_accept(&self, address: &Address, now: Duration) -> bool {
+        let dialling = self.dialling.filter(|other| other != address);
+        self.slots.may_accept(self.lanes.expected_besides(Some(address), now), dialling.iter().count())
+    }
+
+    fn cut_for(&mut self, caller: bool, friends: &Friends, now: Duration) {
+        let ids = &self.ids;
+        self.slots.known(friends.has_contacts, |key| match ids.get(key) {
+            Some(id) if friends.links.contains(id) => Who::Contact,
+            Some(_) | None => Who::Stranger,
+        });
         if let Some(cut) = self.slots.victim(caller, now).and_then(|victim| self.cuts.get(&victim)) {
             cut.notify_one();
         }
+    }
+}
+
+/// A slot that is kept while a neighbour is dialled.
+pub(super) struct Dialling(Arc<Air>);
+
+impl Drop for Dialling {
+    fn drop(&mut self) {
+        self.0.lock().dialling = None;
     }
 }
 
@@ -322,6 +389,11 @@ pub(super) struct Slot {
 }
 
 impl Slot {
+    /// What the node calls the link.
+    pub(super) fn named(&self, link: LinkId) {
+        self.air.lock().ids.insert(self.key, link);
+    }
+
     /// A frame was sent.
     pub(super) fn sent(&self) {
         self.air.lock().slots.moved(&self.key, self.air.now());
@@ -339,6 +411,7 @@ impl Drop for Slot {
         let (mut state, now) = (self.air.lock(), self.air.now());
         state.slots.remove(&self.key);
         state.cuts.remove(&self.key);
+        state.ids.remove(&self.key);
         if state.slots.has(&self.key.address) {
             return;
         }

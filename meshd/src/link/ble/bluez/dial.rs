@@ -51,6 +51,7 @@ struct Taken {
 pub(super) async fn dial(air: &Arc<Air>, address: Address) {
     let started = Instant::now();
     let Ok(device) = air.adapter.device(address) else { return };
+    let Some(_dialling) = air.begin_dial(address.0) else { return };
     let key = Key { address: address.0, dialled: true };
     match reach(air, &device).await {
         Ok(taken) => {
@@ -123,6 +124,7 @@ async fn link(air: Arc<Air>, mut slot: Slot, device: Device, taken: Taken, took:
     let address = device.address();
     let Taken { pipe, window_bytes } = taken;
     let end = air.port.open(LinkKind::Ble, address.to_string(), true);
+    slot.named(end.id());
     end.facts(pipe.facts(air.dbm(&address.0), Some(took)));
     let chunks = Chunks::new(pipe.value_bytes(), window_bytes);
     let why = carry(&mut slot, &end, &pipe, chunks).await;

@@ -96,6 +96,7 @@ async fn link(air: Arc<Air>, channel: SeqPacket, address: Address) {
     }
     let mut slot = air.open(Key { address: address.0, dialled: false });
     let end = air.port.open(LinkKind::Ble, address.to_string(), false);
+    slot.named(end.id());
     let pipe = Pipe::L2cap(channel);
     end.facts(pipe.facts(air.dbm(&address.0), None));
     let chunks = Chunks::new(pipe.value_bytes(), OUR_WINDOW_BYTES);

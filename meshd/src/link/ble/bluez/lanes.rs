@@ -18,11 +18,11 @@ use bluer::{Address, Device, Uuid};
 use futures_util::future::FutureExt;
 use futures_util::stream::StreamExt;
 use meshlink_core::LinkKind;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::super::chunk::Chunks;
 use super::super::offer::OUR_WINDOW_BYTES;
-use super::super::slots::{CALLERS_MAX, Key};
+use super::super::slots::Key;
 use super::air::Air;
 use super::carry::{Pipe, carry};
 
@@ -39,6 +39,10 @@ const FIRST_WORD: Duration = Duration::from_secs(10);
 /// The caller ends the connection within this long after the link, of which BlueZ takes 2 s; else we do.
 const LEAVE: Duration = Duration::from_secs(4);
 
+/// Who has asked for a lane may stay this long without a link: a lane is kept for 10 s, and its first word takes as
+/// long at most.
+const VISIT: Duration = Duration::from_secs(25);
+
 /// The handle of a lane's service.
 pub(super) fn handle(lane: u8) -> u16 {
     FIRST_HANDLE + HANDLES_EACH * u16::from(lane)
@@ -47,7 +51,7 @@ pub(super) fn handle(lane: u8) -> u16 {
 /// Offers the lanes to callers for as long as the answer is kept.
 pub(super) async fn register(air: &Arc<Air>) -> bluer::Result<ApplicationHandle> {
     let mut services = Vec::new();
-    for lane in 0..CALLERS_MAX as u8 {
+    for lane in 0..air.lanes {
         let (control, control_handle) = characteristic_control();
         let readers = Arc::clone(air);
         let characteristic = Characteristic {
@@ -56,6 +60,9 @@ pub(super) async fn register(air: &Arc<Air>) -> bluer::Result<ApplicationHandle>
                 read: true,
                 fun: Box::new(move |request| {
                     let offer = readers.offer_to(request.device_address.0).encode();
+                    if readers.visits(request.device_address.0) {
+                        readers.spawn(show_out(Arc::clone(&readers), request.device_address));
+                    }
                     async move {
                         offer
                             .get(usize::from(request.offset)..)
@@ -112,6 +119,7 @@ async fn serve(air: Arc<Air>, lane: u8, mut control: CharacteristicControl) {
                 let pipe = Pipe::Gatt { reader, writer };
                 let chunks = Chunks::new(pipe.value_bytes(), OUR_WINDOW_BYTES);
                 let end = air.port.open(LinkKind::Ble, device.to_string(), false);
+                slot.named(end.id());
                 end.facts(pipe.facts(air.dbm(&address), None));
                 let foreign = async {
                     while let Some(event) = control.next().await {
@@ -162,6 +170,21 @@ fn refuse(event: CharacteristicControlEvent) {
         CharacteristicControlEvent::Write(request) => request.reject(ReqError::NotAuthorized),
         // Dropped, its socket is closed.
         CharacteristicControlEvent::Notify(_) => {}
+    }
+}
+
+/// Who has asked for a lane and holds none after a while is in the way of others: it is disconnected, and counted
+/// as a waste of time (threat B-03). Who never asks can't be told from the user's own devices.
+async fn show_out(air: Arc<Air>, address: Address) {
+    sleep(VISIT).await;
+    if !air.loiters(&address.0) {
+        return;
+    }
+    tracing::debug!(%address, "a caller stays without a link");
+    air.dial_failed(address.0);
+    let Ok(device) = air.adapter.device(address) else { return };
+    if let Err(error) = device.disconnect().await {
+        tracing::debug!(%error, %address, "the caller stays connected");
     }
 }
 

@@ -15,10 +15,12 @@ mod lanes;
 mod privacy;
 mod rfkill;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meshlink_core::{MessageStatus, TransportState};
+use meshlink_core::private::contact::Standing;
+use meshlink_core::{LinkId, LinkKind, MessageStatus, Node, NodeId, Store, TransportState};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
@@ -47,6 +49,30 @@ struct Held {
     unsettled: bool,
 }
 
+/// What the node knows of who is at the other end of its links.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Friends {
+    /// Whether the user has contacts.
+    has_contacts: bool,
+    /// Links over Bluetooth to them.
+    links: BTreeSet<LinkId>,
+}
+
+impl Friends {
+    fn of(node: &Node<impl Store>) -> Self {
+        let is_contact = |id: &NodeId| {
+            node.contact(id).is_some_and(|contact| contact.standing == Standing::Added)
+                && !node.is_blocked(id)
+        };
+        let links = node.links().filter(|link| link.kind == LinkKind::Ble);
+        let to_contacts = links.filter(|link| link.peer.as_ref().is_some_and(is_contact));
+        Self {
+            has_contacts: node.contacts().any(|(id, _)| is_contact(id)),
+            links: to_contacts.map(|link| LinkId(link.id)).collect(),
+        }
+    }
+}
+
 /// Keeps Bluetooth going until the daemon stops.
 pub(super) async fn run(settings: BleSettings, driver: Driver, stopping: Stopping) {
     let mut ended = stopping.clone();
@@ -62,8 +88,13 @@ pub(super) async fn run(settings: BleSettings, driver: Driver, stopping: Stoppin
 /// For links to say good-bye.
 const GOODBYE: Duration = Duration::from_millis(400);
 
-/// Keeps the fingerprint of what is held true.
-async fn watch_holdings(driver: &Driver, holdings: &mut Holdings, held: &watch::Sender<Option<Held>>) {
+/// Keeps the fingerprint of what is held true, and who is at the other end of the links.
+async fn watch_holdings(
+    driver: &Driver,
+    holdings: &mut Holdings,
+    held: &watch::Sender<Option<Held>>,
+    friends: &watch::Sender<Friends>,
+) {
     let mut newest = driver.newest();
     loop {
         let mut walk = *holdings;
@@ -71,11 +102,16 @@ async fn watch_holdings(driver: &Driver, holdings: &mut Holdings, held: &watch::
             .read(move |node, _| {
                 let outcome = walk.walk(node.store());
                 let pending = node.store().counts().own_with(MessageStatus::Pending);
-                (walk, outcome, pending > 0)
+                (walk, outcome, pending > 0, Friends::of(node))
             })
             .await;
-        let Ok((walk, outcome, unsettled)) = walked else { return };
+        let Ok((walk, outcome, unsettled, known)) = walked else { return };
         *holdings = walk;
+        friends.send_if_modified(|before| {
+            let is_news = *before != known;
+            *before = known;
+            is_news
+        });
         match outcome {
             Ok(Walk::Unfinished | Walk::Stale) => continue,
             Ok(Walk::Whole(fingerprint)) => {
@@ -164,22 +200,25 @@ impl Radio {
         report(&port, NAME, TransportState::Up, &format!("uses {}", chosen.join(", ")), None);
         self.adapters.clone_from(&chosen);
         let (sender, held) = watch::channel(None);
+        let (friends_sender, friends) = watch::channel(Friends::default());
         let mut adapters = JoinSet::new();
         for name in chosen {
             let post = Post {
                 name,
                 profile: self.settings.profile,
                 l2cap: self.settings.l2cap,
+                slots: self.settings.slots,
                 bus: Arc::clone(bus),
                 port: port.clone(),
                 held: held.clone(),
+                friends: friends.clone(),
                 stopping: self.stopping.clone(),
             };
             adapters.spawn(keep(post, Arc::clone(&known), self.settings.adapters.is_empty()));
         }
         tokio::select! {
             fault = first_fault(adapters) => fault,
-            () = watch_holdings(&self.driver, &mut self.holdings, &sender) => Fault::Stopping,
+            () = watch_holdings(&self.driver, &mut self.holdings, &sender, &friends_sender) => Fault::Stopping,
         }
     }
 
