@@ -4,7 +4,7 @@
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8
 # shellcheck source=/dev/null
 source /share/.job
-export testbed bin probe
+export testbed bin probe handles
 
 main() {
   mount -t tmpfs tmpfs /mnt

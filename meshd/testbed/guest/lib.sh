@@ -1,11 +1,11 @@
 # The words scenarios are written in. README.md lists them. Sourced by scenario.sh in the guest.
-# shellcheck shell=bash disable=SC2154  # testbed, bin, probe come from boot.sh
+# shellcheck shell=bash disable=SC2154  # testbed, bin, probe, handles come from boot.sh
 
 # /tmp stays the host's, read-only in effect: a developer's programs may be there.
 export RUN=/run/testbed TMPDIR=/run/testbed
 mkdir -p "$RUN"
 declare -A AIR_PID=() AIR_REPEAT_PID=() AIR_ADAPTERS=() NODE_PID=() NODE_PORT=()
-BLUETOOTHD_PID='' BTMON_PID='' WAITED_MS=0
+BUS_PID='' BLUETOOTHD_PID='' BTMON_PID='' HOG_PID='' WAITED_MS=0
 # Reading from it waits without starting a process.
 mkfifo "$RUN/never" && exec {NEVER}<>"$RUN/never"
 # Subshells only end; the shell that started them reports.
@@ -51,6 +51,9 @@ try_for() {
   WAITED_MS=$(($(now_ms) - start))
 }
 
+# pause SECONDS: lets others have the machine, between two looks that cost something.
+pause() { read -rt "$1" -u "$NEVER" || true; }
+
 # stays COMMAND SECONDS: the command succeeds all the time.
 stays() {
   if try_for "! { $1; }" "$2"; then fail "ended within $2 s: $1"; fi
@@ -84,7 +87,7 @@ air_up() {
 start_btvirt() {
   local air=$1 count=$2 before
   before=$(adapters)
-  btvirt "-l$count" >>"$LOGS/btvirt-$air.log" 2>&1 &
+  LD_PRELOAD=$handles btvirt "-l$count" >>"$LOGS/btvirt-$air.log" 2>&1 &
   AIR_PID[$air]=$!
   wait_for "(( \$(adapters | wc -l) == $(wc -w <<<"$before") + $count ))" "$SETUP_S"
   AIR_ADAPTERS[$air]=$(comm -13 <(sort <<<"$before") <(adapters | sort) | sort -V | paste -sd' ')
@@ -155,11 +158,22 @@ adapter_property() {
 start_bus() {
   mkdir -p /run/dbus
   dbus-daemon --system --nofork --nopidfile >>"$LOGS/dbus.log" 2>&1 &
+  BUS_PID=$!
   wait_for "[[ -S /run/dbus/system_bus_socket ]]" $SETUP_S
+}
+
+# kill_bus: with bluetoothd, which ends when its bus does.
+kill_bus() {
+  kill_and_reap "$BUS_PID" KILL
+  wait "$BLUETOOTHD_PID" 2>/dev/null || true
+  rm -f /run/dbus/system_bus_socket
 }
 
 # bluetoothd_conf TEXT: main.conf for the next start, such as $'[GATT]\nChannels = 1'.
 bluetoothd_conf() { printf '%s\n' "$1" >"$RUN/main.conf"; }
+
+# bluetoothd_is_up: it has not ended by itself, which it does when it crashes.
+bluetoothd_is_up() { kill -0 "$BLUETOOTHD_PID" 2>/dev/null; }
 
 # start_bluetoothd: with the bus if that is not up; waits until it answers and knows every controller.
 start_bluetoothd() {
@@ -221,6 +235,16 @@ btmon_stop() {
 # air_report [NAME]: what a capture holds, as JSON; see probe/src/capture.rs.
 air_report() { "$probe" capture "$LOGS/${1:-air}.btsnoop"; }
 
+# hog hciX advertisements|HANDLE: a program that holds all advertisements, or a service at that handle; unhog ends it.
+hog() {
+  : >"$LOGS/hog.json"
+  "$probe" hog "$@" >"$LOGS/hog.json" 2>>"$LOGS/hog.log" &
+  HOG_PID=$!
+  wait_for "[[ -s $LOGS/hog.json ]]" "$SETUP_S"
+}
+
+unhog() { kill_and_reap "$HOG_PID" KILL; }
+
 # --- nodes ---
 
 # What nodes write into their logs.
@@ -275,6 +299,7 @@ get() {
   printf 'GET %s HTTP/1.0\r\nHost: 127.0.0.1:%s\r\nAuthorization: Bearer %s\r\n\r\n' "$2" "$port" "$token" >&"$node"
   read -r _ status _ <&"$node" || true
   IFS= read -rd '' ANSWER <&"$node" || true
+  ANSWER=${ANSWER#*$'\r\n\r\n'}
   exec {node}>&-
   [[ $status == 200 ]]
 }

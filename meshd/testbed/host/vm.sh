@@ -14,7 +14,18 @@ prepare_vm() {
   kernel_version=$(ls "$cache/kernel/lib/modules")
   initrd=$cache/initrd-$kernel_version-$(cat "$testbed/guest/init" "$testbed/host/vm.sh" | sha256sum | cut -c1-12).gz
   [[ -f $initrd ]] || build_initrd
+  build_handles
   flock -u 8
+}
+
+# What keeps btvirt's connections apart; see guest/handles.c. Later versions have not been tried with it.
+build_handles() {
+  handles=
+  [[ $(btvirt --version) == 5.66 ]] || return 0
+  handles=$cache/handles-$(sha256sum <"$testbed/guest/handles.c" | cut -c1-12).so
+  [[ -f $handles ]] && return
+  cc -shared -fPIC -O1 -Wall -Wextra -Werror -o "$handles.new" "$testbed/guest/handles.c" || die "guest/handles.c does not build"
+  mv "$handles.new" "$handles"
 }
 
 fetch_kernel() {
@@ -78,7 +89,7 @@ run_vm() {
 # The guest's orders, as a shell file in the shared folder.
 write_job() {
   {
-    printf '%s=%q\n' testbed "$testbed" bin "$bin" probe "${probe:-}"
+    printf '%s=%q\n' testbed "$testbed" bin "$bin" probe "${probe:-}" handles "$handles"
     printf 'scenarios=(%s)\n' "$*"
     ((${#settings[@]})) && printf 'export %q\n' "${settings[@]}"
     true
