@@ -16,11 +16,11 @@ const RECORD_BYTES: usize = 24;
 const MONITOR: u32 = 2001;
 
 /// The monitor's packet kinds that matter here.
-mod kind {
-    pub(super) const COMMAND: u16 = 2;
-    pub(super) const EVENT: u16 = 3;
-    pub(super) const ACL_SENT: u16 = 4;
-    pub(super) const ACL_RECEIVED: u16 = 5;
+pub mod kind {
+    pub const COMMAND: u16 = 2;
+    pub const EVENT: u16 = 3;
+    pub const ACL_SENT: u16 = 4;
+    pub const ACL_RECEIVED: u16 = 5;
 }
 
 const LE_META_EVENT: u8 = 0x3e;
@@ -58,24 +58,39 @@ struct Controller {
     adverts: BTreeSet<String>,
 }
 
+/// One packet at one controller.
+pub struct Record<'a> {
+    controller: u16,
+    pub kind: u16,
+    at_us: u64,
+    pub packet: &'a [u8],
+}
+
+/// The packets of a capture, in order. btmon may have been ended in the middle of its last one.
+pub fn records(bytes: &[u8]) -> Result<Vec<Record<'_>>> {
+    ensure!(bytes.starts_with(b"btsnoop\0"), "no btsnoop header");
+    let format = be32(bytes, 12)?;
+    ensure!(format == MONITOR, "format {format}, not btmon's");
+    let (mut records, mut rest) = (Vec::new(), &bytes[HEADER_BYTES..]);
+    while rest.len() >= RECORD_BYTES {
+        let length = be32(rest, 4)? as usize;
+        let flags = be32(rest, 8)?;
+        let at_us = u64::from(be32(rest, 16)?) << 32 | u64::from(be32(rest, 20)?);
+        let Some(packet) = rest.get(RECORD_BYTES..RECORD_BYTES + length) else { break };
+        records.push(Record { controller: (flags >> 16) as u16, kind: flags as u16, at_us, packet });
+        rest = &rest[RECORD_BYTES + length..];
+    }
+    Ok(records)
+}
+
 impl Air {
     fn read(bytes: &[u8]) -> Result<Self> {
-        ensure!(bytes.starts_with(b"btsnoop\0"), "no btsnoop header");
-        let format = be32(bytes, 12)?;
-        ensure!(format == MONITOR, "format {format}, not btmon's");
         let mut air = Self::default();
-        let mut rest = &bytes[HEADER_BYTES..];
-        let mut start_us = None;
-        // btmon may have been ended in the middle of its last record.
-        while rest.len() >= RECORD_BYTES {
-            let length = be32(rest, 4)? as usize;
-            let flags = be32(rest, 8)?;
-            let at_us = u64::from(be32(rest, 16)?) << 32 | u64::from(be32(rest, 20)?);
-            let Some(packet) = rest.get(RECORD_BYTES..RECORD_BYTES + length) else { break };
-            let since_ms = (at_us - *start_us.get_or_insert(at_us)) / 1000;
-            let [controller, kind] = [(flags >> 16) as u16, flags as u16];
-            air.0.entry(controller).or_default().take(kind, packet, since_ms);
-            rest = &rest[RECORD_BYTES + length..];
+        let records = records(bytes)?;
+        let start_us = records.first().map_or(0, |record| record.at_us);
+        for record in records {
+            let since_ms = record.at_us.saturating_sub(start_us) / 1000;
+            air.0.entry(record.controller).or_default().take(record.kind, record.packet, since_ms);
         }
         air.0.retain(|number, _| *number != u16::MAX);
         Ok(air)

@@ -2,22 +2,31 @@
 //!
 //! `serve` and `measure` are the raw yardstick: the two ends of a bluer connection that does nothing but move
 //! bytes, so that what the daemon adds can be told from what BlueZ and the emulated air cost. They are two
-//! processes because two daemons are. `capture` reads a btmon capture, so that scenarios judge the air by
-//! parsed packets and not by grep.
+//! processes because two daemons are. `hog` takes what an adapter has, `attack` is a hostile client. `capture` and
+//! `compare` read btmon captures, so that scenarios judge the air by parsed packets and not by grep.
 //!
 //! It is no part of MeshLink: it shares no code with the daemon, or it could not disagree with it.
 
+mod attack;
 mod capture;
+mod compare;
+mod hog;
 mod measure;
 mod serve;
 mod wire;
+
+use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
 const USAGE: &str = "usage:
   radio-probe serve ADAPTER
   radio-probe measure ADAPTER [--bytes N] [--only meet]
-  radio-probe capture FILE.btsnoop";
+  radio-probe hog ADAPTER advertisements | HANDLE
+  radio-probe attack ADAPTER ADDRESS SERVICE SECONDS
+  radio-probe capture FILE.btsnoop
+  radio-probe compare FIRST.btsnoop SECOND.btsnoop OTHER.btsnoop...";
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -29,6 +38,21 @@ fn main() -> Result<()> {
         ["measure", adapter, "--bytes", bytes] => {
             let bytes = bytes.parse().with_context(|| format!("--bytes takes a number, not '{bytes}'"))?;
             radio(measure::run(adapter, bytes))
+        }
+        ["hog", adapter, "advertisements"] => radio(hog::advertisements(adapter)),
+        ["hog", adapter, handle] => {
+            let handle = handle.parse().with_context(|| format!("'{handle}' is no handle"))?;
+            radio(hog::handle(adapter, handle))
+        }
+        ["attack", adapter, victim, service, seconds] => {
+            let victim = victim.parse().with_context(|| format!("'{victim}' is no address"))?;
+            let service = service.parse().with_context(|| format!("'{service}' is no UUID"))?;
+            let seconds = seconds.parse().with_context(|| format!("'{seconds}' are no seconds"))?;
+            radio(attack::run(adapter, victim, service, Duration::from_secs(seconds)))
+        }
+        ["compare", first, second, others @ ..] if !others.is_empty() => {
+            let others: Vec<&Path> = others.iter().map(Path::new).collect();
+            compare::run(first.as_ref(), second.as_ref(), &others)
         }
         ["capture", file] => capture::run(file.as_ref()),
         _ => bail!("{USAGE}"),

@@ -132,6 +132,7 @@ impl Air {
                     state.candidates.measured(&address.0, dbm);
                 }
                 if is_new {
+                    tracing::trace!(%address, "heard with news");
                     state.duty.something_new(now);
                     self.wake.notify_one();
                 }

@@ -12,7 +12,7 @@ use tokio::time::sleep;
 use super::super::chunk::Chunks;
 use super::super::offer::OUR_WINDOW_BYTES;
 use super::super::slots::Key;
-use super::air::Air;
+use super::air::{Air, Slot};
 use super::carry::{Pipe, carry};
 use super::lanes::see_off;
 
@@ -56,7 +56,9 @@ impl Ear {
         loop {
             match self.listener.accept().await {
                 Ok((channel, peer)) if air.takes_channel(&peer.addr.0) => {
-                    air.spawn(link(Arc::clone(&air), channel, peer.addr));
+                    // At once: the lane is free again, and nobody else may take the slot.
+                    let slot = air.open(Key { address: peer.addr.0, dialled: false });
+                    air.spawn(link(Arc::clone(&air), slot, channel, peer.addr));
                 }
                 Ok((_, peer)) => {
                     tracing::debug!(address = %peer.addr, "a channel from whom was offered none")
@@ -90,11 +92,10 @@ async fn socket(air: &Air) -> bluer::Result<Socket<SeqPacket>> {
     Ok(socket)
 }
 
-async fn link(air: Arc<Air>, channel: SeqPacket, address: Address) {
+async fn link(air: Arc<Air>, mut slot: Slot, channel: SeqPacket, address: Address) {
     if let Err(error) = channel.as_ref().set_recv_buffer(SOCKET_BYTES) {
         tracing::debug!(%error, "a channel's buffer");
     }
-    let mut slot = air.open(Key { address: address.0, dialled: false });
     let end = air.port.open(LinkKind::Ble, address.to_string(), false);
     slot.named(end.id());
     let pipe = Pipe::L2cap(channel);

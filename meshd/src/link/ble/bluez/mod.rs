@@ -266,6 +266,23 @@ async fn until_worth_a_try(fault: &Fault, world: &mut watch::Receiver<World>) {
     }
 }
 
+/// Waits until an adapter's rfkill switch is off, or BlueZ tells of a change. BlueZ does not tell of the switch alone, and
+/// looking at it costs less than trying.
+async fn until_unblocked(adapter: &str, world: &mut watch::Receiver<World>) {
+    let looks = async {
+        // First, for a switch that can't be seen.
+        sleep(rfkill::LOOK_APART).await;
+        while rfkill::is_blocked(adapter).await {
+            sleep(rfkill::LOOK_APART).await;
+        }
+    };
+    tokio::select! {
+        () = looks => {}
+        // An error means that the bus is gone, which the next call finds.
+        _ = world.changed() => {}
+    }
+}
+
 /// Keeps one adapter going. One that nobody named gives up when it is gone: there may be another.
 async fn keep(post: Post, mut known: Arc<Known>, any: bool) -> Option<Fault> {
     let mut was_on = false;
@@ -294,7 +311,11 @@ async fn keep(post: Post, mut known: Arc<Known>, any: bool) -> Option<Fault> {
         if any && fault == Fault::Absent {
             return Some(fault);
         }
-        until_worth_a_try(&fault, &mut world).await;
+        if fault == Fault::Blocked {
+            until_unblocked(&post.name, &mut world).await;
+        } else {
+            until_worth_a_try(&fault, &mut world).await;
+        }
         match post.bus.known().await {
             Ok(now) => known = Arc::new(now),
             Err(fault) => return Some(fault),

@@ -2,8 +2,11 @@
 //! such an adapter has no power. (Documentation/ABI/stable/sysfs-class-rfkill)
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 const CLASS: &str = "/sys/class/bluetooth";
+/// Between two looks at a switch that is on.
+pub(super) const LOOK_APART: Duration = Duration::from_millis(250);
 
 /// Whether a switch of that adapter is on. Where it can't be seen, it is not.
 pub(super) async fn is_blocked(adapter: &str) -> bool {
