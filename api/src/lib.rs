@@ -27,8 +27,9 @@ pub use message::{
     Trace,
 };
 pub use node::{
-    ApiAddress, AtRest, AtRestState, Channel, ClockState, Health, Link, LinkKind, MessageCounts, NewChannel,
-    NewPassphrase, Peer, Profile, Status, StoreUse, TransportState, TransportStatus, Unlock, Wipe,
+    ApiAddress, AtRest, AtRestState, BackupMade, Channel, ClockState, Health, Link, LinkKind, MessageCounts,
+    NewBackup, NewChannel, NewPassphrase, NewRestore, Peer, Profile, Restored, Status, StoreUse,
+    TransportState, TransportStatus, Unlock, Wipe,
 };
 pub use problem::Problem;
 pub use token::{Cursor, NewCursor, NewToken, Scope, Ticket, Token, TokenCreated};

@@ -125,6 +125,55 @@ pub struct Wipe {
     pub confirm: String,
 }
 
+/// The body of `POST /v1/backup`.
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewBackup {
+    /// What the backup is sealed with, 8 characters or more. Need not be the node's own passphrase.
+    pub passphrase: String,
+}
+
+/// A backup of a node's identity and contacts.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct BackupMade {
+    /// Whose it is.
+    pub node_id: String,
+    /// How many contacts are in it.
+    pub contacts: u64,
+    /// The file, in base64.
+    pub backup: String,
+}
+
+/// The body of `POST /v1/restore`.
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct NewRestore {
+    /// The backup file, in base64.
+    pub backup: String,
+    /// What it was sealed with.
+    pub passphrase: String,
+    /// The passphrase of the node that is to become the one of the backup, if it has one.
+    #[serde(default)]
+    pub node_passphrase: Option<String>,
+}
+
+/// What a node became by a backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Restored {
+    /// Its id from now on.
+    pub node_id: String,
+    /// Its name, if it has one.
+    pub name: Option<String>,
+    /// How many contacts it has.
+    pub contacts: u64,
+    /// When the backup was made, if that node knew the time.
+    pub made_at: Option<String>,
+}
+
 /// How full the store is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]

@@ -7,7 +7,7 @@ mod at_rest;
 mod contact;
 mod word;
 
-pub(crate) use at_rest::{PassphraseAction, PassphraseSource};
+pub(crate) use at_rest::{BackupAction, PassphraseAction, PassphraseSource};
 pub(crate) use contact::{ContactAction, NewContactArgs, ShownCode};
 pub(crate) use word::{PriorityArg, ScopeArg, StatusArg};
 
@@ -201,6 +201,12 @@ Examples:
         /// What to do.
         #[command(subcommand)]
         action: PassphraseAction,
+    },
+    /// Make a backup of the node's identity and contacts, or restore one
+    Backup {
+        /// What to do.
+        #[command(subcommand)]
+        action: BackupAction,
     },
     /// Destroy the node: its keys at once, then its messages and everything else it keeps
     #[command(after_help = "There is no way back. The daemon ends; started again it is a new node.")]

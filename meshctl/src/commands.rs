@@ -1,6 +1,7 @@
 //! The commands. Each asks the daemon and shows the answer; none keeps anything.
 
 mod at_rest;
+mod backup;
 mod contact;
 mod manual;
 mod messages;
@@ -62,6 +63,7 @@ pub(crate) async fn run(args: Args, screen: &mut Screen) -> Result<(), Failure> 
         Command::Unlock(source) => at_rest::unlock(console, &source).await,
         Command::Lock => at_rest::lock(console).await,
         Command::Passphrase { action } => at_rest::passphrase(console, &action).await,
+        Command::Backup { action } => backup::backup(console, &action).await,
         Command::Wipe { yes: _ } => at_rest::wipe(console).await,
         Command::Completions { shell } => manual::completions(console.screen, shell),
         Command::Man { dir } => manual::man(console.screen, dir.as_deref()),

@@ -1,7 +1,7 @@
 //! Where a passphrase is read from: the terminal, without showing it, or a file. Never an argument or the
 //! environment, which other users and children can see (threat E-05).
 
-use crate::failure::Failure;
+use crate::failure::{Failure, cause};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead as _, BufReader, Read, Write as _};
@@ -42,7 +42,7 @@ impl Source {
         let line = match &mut self.lines {
             Lines::Terminal => ask_terminal(prompt).map_err(|error| {
                 Failure::usage(
-                    format!("there is no terminal to ask for the passphrase ({error})"),
+                    format!("there is no terminal to ask for the passphrase ({})", cause(&error)),
                     "give it in a file: --passphrase-file FILE, or - for standard input",
                 )
             })?,
@@ -67,8 +67,8 @@ impl Source {
     ///
     /// # Errors
     /// The same, and that the two differ.
-    pub(crate) fn ask_new(&mut self) -> Result<Zeroizing<String>, Failure> {
-        let first = self.ask("New passphrase: ")?;
+    pub(crate) fn ask_new(&mut self, prompt: &str) -> Result<Zeroizing<String>, Failure> {
+        let first = self.ask(prompt)?;
         if matches!(self.lines, Lines::Terminal) && self.ask("Once more: ")? != first {
             return Err(Failure::usage("the two passphrases differ".to_owned(), "try again"));
         }
@@ -118,7 +118,7 @@ mod tests {
     fn a_file_gives_its_lines_one_after_the_other() {
         let (_dir, mut source) = file("first one\r\nsecond one\n");
         assert_eq!(source.ask("").unwrap().as_str(), "first one");
-        assert_eq!(source.ask_new().unwrap().as_str(), "second one");
+        assert_eq!(source.ask_new("").unwrap().as_str(), "second one");
         assert!(source.ask("").is_err(), "there is no third");
     }
 

@@ -235,15 +235,18 @@ pub(crate) fn open_node(
     clock: Clock,
 ) -> anyhow::Result<(Driver, Keyring)> {
     let (keyring, unlocked) = Keyring::open(Arc::clone(state), DATABASE, passphrase)?;
-    let (identity, keys) = match unlocked {
-        Some(Unlocked { identity, keys }) => (identity, Some(keys)),
+    let database = state.path().join(DATABASE);
+    let (store, identity) = match unlocked {
+        Some(Unlocked { identity, keys, restored }) => {
+            let store = SqliteStore::open(&database, Some(keys))?;
+            let identity = locking::choose(&keyring, &store, identity, restored, state.path())?;
+            (store, identity)
+        }
         None => {
             tracing::warn!("locked: this node carries for others until it is unlocked with `meshctl unlock`");
-            (identity_file::generate(&system_entropy)?, None)
+            (SqliteStore::open(&database, None)?, identity_file::generate(&system_entropy)?)
         }
     };
-    let store = SqliteStore::open(&state.path().join(DATABASE), keys)?;
-    locking::check_owner(&store, &identity.node_id(), state.path())?;
     let mut seed = [0; 32];
     system_entropy(&mut seed)
         .map_err(|detail| anyhow::anyhow!("the system gives no random bytes ({detail})"))?;

@@ -99,6 +99,37 @@ pub fn load_or_make(
     Ok(identity)
 }
 
+/// Puts keys from a backup beside the node's own, until its store is theirs.
+///
+/// # Errors
+/// [`IdentityError`], in words for the user.
+pub fn put_restored(state: &StateDir, identity: &Identity, master: &MasterKey) -> Result<(), IdentityError> {
+    Ok(state.write_private(RESTORED_IDENTITY_FILE, render(identity, master)?.as_bytes())?)
+}
+
+/// The keys from a backup, if some lie there.
+///
+/// # Errors
+/// [`IdentityError`], in words for the user.
+pub fn restored(state: &StateDir, master: &MasterKey) -> Result<Option<Identity>, IdentityError> {
+    let path = state.path().join(RESTORED_IDENTITY_FILE);
+    let text = state.read_private(RESTORED_IDENTITY_FILE, FILE_BYTES_MAX)?.map(Zeroizing::new);
+    let parse = |text: Zeroizing<Vec<u8>>| parse(&text, master).map(|(identity, _)| identity);
+    text.map(parse).transpose().map_err(|problem| IdentityError::Damaged { path, problem })
+}
+
+/// Makes the keys from a backup the node's own, or removes them.
+///
+/// # Errors
+/// [`PrivateFileError::Io`].
+pub fn settle_restored(state: &StateDir, are_adopted: bool) -> Result<(), PrivateFileError> {
+    if are_adopted {
+        return state.rename(RESTORED_IDENTITY_FILE, IDENTITY_FILE);
+    }
+    state.overwrite(RESTORED_IDENTITY_FILE, b"")?;
+    state.remove(RESTORED_IDENTITY_FILE)
+}
+
 /// New keys, not written anywhere.
 ///
 /// # Errors

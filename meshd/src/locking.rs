@@ -7,11 +7,11 @@
 
 use std::path::Path;
 
-use meshlink_core::{Node, Now, Store, StoreError};
+use meshlink_core::{Identity, Node, Now, Store, StoreError};
 
 use crate::identity_file::{self, IdentityError, system_entropy};
 use crate::sqlite::SqliteStore;
-use crate::vault::Unlocked;
+use crate::vault::{Keyring, Unlocked};
 
 /// Where the store notes whose it is: a tag that says nothing without the keys.
 const OWNER_MARK: &str = "owner";
@@ -35,19 +35,23 @@ pub enum UnlockError {
 /// [`UnlockError`]; the node then stays locked.
 pub fn unlock(
     node: &mut Node<SqliteStore>,
+    keyring: &Keyring,
     unlocked: Unlocked,
     dir: &Path,
     now: Now,
 ) -> Result<(), UnlockError> {
-    let Unlocked { identity, keys } = unlocked;
+    let Unlocked { identity, keys, restored } = unlocked;
     if !node.store().is_locked() {
         return Ok(());
     }
     node.store_mut().unlock(keys);
-    if let Err(error) = check_owner(node.store(), &identity.node_id(), dir) {
-        node.store_mut().lock();
-        return Err(error);
-    }
+    let identity = match choose(keyring, node.store(), identity, restored, dir) {
+        Ok(identity) => identity,
+        Err(error) => {
+            node.store_mut().lock();
+            return Err(error);
+        }
+    };
     // From here on it is unlocked; what a disk that fails does not take now comes with the first write it takes.
     node.assume(identity)?;
     node.catch_up(now)?;
@@ -68,6 +72,33 @@ pub fn lock(node: &mut Node<SqliteStore>) -> Result<(), IdentityError> {
         tracing::debug!(%error, "the store is read again with the next write");
     }
     Ok(())
+}
+
+/// Whose the store is: the node's own keys', or those from a backup that lie beside them because a restore was
+/// interrupted. The store was made theirs in one transaction, so it knows.
+///
+/// # Errors
+/// [`UnlockError`].
+pub fn choose(
+    keyring: &Keyring,
+    store: &SqliteStore,
+    identity: Identity,
+    restored: Option<Identity>,
+    dir: &Path,
+) -> Result<Identity, UnlockError> {
+    let Some(restored) = restored else {
+        check_owner(store, &identity.node_id(), dir)?;
+        return Ok(identity);
+    };
+    let are_adopted = store.mark(OWNER_MARK)? == store.owner_tag(&restored.node_id());
+    if let Err(error) = keyring.settle_restored(are_adopted) {
+        tracing::warn!(%error, "an interrupted restore is settled with the next start");
+    }
+    if are_adopted {
+        return Ok(restored);
+    }
+    check_owner(store, &identity.node_id(), dir)?;
+    Ok(identity)
 }
 
 /// A store knows whose it is: with another node's keys its own messages would be a stranger's.

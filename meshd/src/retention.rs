@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use meshlink_core::channel::is_channel;
-use meshlink_core::{BundleId, MessageStatus, Node, NodeId, Now, Seq, StoreError};
+use meshlink_core::{BundleId, MessageStatus, Node, NodeId, Now, Seq, Store, StoreError};
 
 use crate::driver::Driver;
 use crate::sqlite::{MessageFilter, Order, SqliteStore};
@@ -111,6 +111,10 @@ fn forget_page(
     after: Option<Seq>,
     now: Now,
 ) -> Result<Option<Seq>, StoreError> {
+    // A locked store does not say which conversation a message is of.
+    if node.store().is_locked() {
+        return Ok(None);
+    }
     let filter = MessageFilter { after, order: Order::OldestFirst, limit: PAGE, ..MessageFilter::default() };
     let page = node.store().messages(&filter)?;
     let now_tl_ms = node.timeline_ms(now);

@@ -11,6 +11,8 @@ use meshlink_api::{AtRest, NewPassphrase, Unlock, Wipe};
 use zeroize::Zeroizing;
 
 const PASSPHRASE: &str = "/v1/passphrase";
+/// How a new one is asked for.
+const NEW: &str = "New passphrase: ";
 
 /// `meshctl unlock`.
 pub(super) async fn unlock(console: &mut Console<'_>, source: &PassphraseSource) -> Result<(), Failure> {
@@ -26,13 +28,13 @@ pub(super) async fn lock(console: &mut Console<'_>) -> Result<(), Failure> {
 /// `meshctl passphrase`.
 pub(super) async fn passphrase(console: &mut Console<'_>, action: &PassphraseAction) -> Result<(), Failure> {
     let (current, new) = match action {
-        PassphraseAction::Set(source) => (None, Some(from(source).ask_new()?)),
+        PassphraseAction::Set(source) => (None, Some(from(source).ask_new(NEW)?)),
         PassphraseAction::Change { current, new_passphrase_file } => {
             let mut current = from(current);
             let before = current.ask("Current passphrase: ")?;
             let new = match new_passphrase_file {
-                Some(path) => Source::file(path).ask_new()?,
-                None => current.ask_new()?,
+                Some(path) => Source::file(path).ask_new(NEW)?,
+                None => current.ask_new(NEW)?,
             };
             (Some(before), Some(new))
         }
@@ -50,7 +52,7 @@ pub(super) async fn wipe(console: &mut Console<'_>) -> Result<(), Failure> {
     console.report(&[("done", "wiped")], line)
 }
 
-fn from(source: &PassphraseSource) -> Source {
+pub(super) fn from(source: &PassphraseSource) -> Source {
     match &source.passphrase_file {
         Some(path) => Source::file(path),
         None => passphrase::terminal(),

@@ -182,6 +182,25 @@ impl Extensions {
     pub fn count(&self) -> u64 {
         self.count
     }
+
+    /// One entry with a byte string.
+    pub(crate) fn of_bytes(key: u64, value: &[u8]) -> Self {
+        let mut writer = Writer::default();
+        writer.uint(key).bytes(value);
+        Self { count: 1, bytes: writer.finish() }
+    }
+
+    /// The byte string of an entry, if there is such a one.
+    pub(crate) fn bytes_of(&self, key: u64) -> Option<&[u8]> {
+        let mut reader = Reader::new(&self.bytes);
+        while let Ok(found) = reader.uint() {
+            if found == key {
+                return reader.bytes().ok();
+            }
+            reader.skip().ok()?;
+        }
+        None
+    }
 }
 
 impl Writer {

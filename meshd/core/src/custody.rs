@@ -9,6 +9,7 @@ mod contacts;
 mod due;
 mod eviction;
 mod expiry;
+mod export;
 mod later;
 mod mail;
 mod opening;
@@ -20,6 +21,7 @@ mod receive;
 mod shown;
 
 pub(crate) use channels::SecretChannel;
+pub use export::Export;
 pub(crate) use peers::Dealings;
 pub(crate) use receive::{Arrival, Verdict};
 
@@ -80,6 +82,8 @@ pub(crate) struct Custody<S> {
     next_due_tl_ms: Option<u64>,
     /// Whether bundles came while the store was locked that were not looked into yet.
     has_put_by: bool,
+    /// Who this node was when the open transaction began, if it made it another one.
+    identity_before: Option<Identity>,
 }
 
 impl<S: Store> Custody<S> {
@@ -119,6 +123,7 @@ impl<S: Store> Custody<S> {
             intros: Bucket::new(limits::INTROS_PER_HOUR_MAX, now),
             next_due_tl_ms: None,
             has_put_by: false,
+            identity_before: None,
         };
         custody.reload()?;
         Ok(custody)
@@ -309,6 +314,11 @@ impl<S: Store> Custody<S> {
         Ok(())
     }
 
+    /// What a transaction had made of this node is what it is.
+    pub(crate) fn committed(&mut self) {
+        self.identity_before = None;
+    }
+
     fn save_clock(&mut self, now: Now) -> Result<(), StoreError> {
         self.store.save_clock(self.timeline.save(now))?;
         self.clock_saved_mono_ms = Some(now.mono_ms);
@@ -317,6 +327,9 @@ impl<S: Store> Custody<S> {
 
     /// Forgets what a transaction that failed had put into memory.
     pub(crate) fn forget_transaction(&mut self) {
+        if let Some(before) = self.identity_before.take() {
+            self.identity = before;
+        }
         self.events.clear();
         self.summary = None;
         self.clock_saved_mono_ms = None;

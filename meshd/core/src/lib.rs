@@ -50,6 +50,7 @@ mod wants;
 pub mod wire;
 
 pub use clock::Now;
+pub use custody::Export;
 pub use event::{
     Event, LinkFacts, LinkKind, LinkPhase, LinkStatus, MessageStatus, TransportState, TransportStatus,
 };

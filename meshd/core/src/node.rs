@@ -11,6 +11,7 @@
 //! Whatever fails on the disk rolls the whole transaction back, drops the sessions and makes the next commit
 //! fail, so that nobody is told that something is stored which is not.
 
+mod at_rest;
 mod channels;
 mod contacts;
 mod links;
@@ -221,29 +222,6 @@ impl<S: Store> Node<S> {
     /// Its store, and the end of the node. What was not committed is still in the store's transaction.
     pub fn into_store(self) -> S {
         self.custody.store
-    }
-
-    /// Goes on as another identity, after the store was locked or unlocked. All links are closed: nobody is to see
-    /// that the one node is the other.
-    ///
-    /// # Errors
-    /// The store can't be read.
-    pub fn assume(&mut self, identity: Identity) -> Result<(), StoreError> {
-        self.drop_links(CloseReason::OtherIdentity);
-        self.custody.identity = identity;
-        self.is_unsettled = true;
-        let reloaded = self.custody.reload();
-        self.is_stale = reloaded.is_err();
-        reloaded
-    }
-
-    /// Shows what came in while the store was locked: posts, and the first of the private mail. The rest comes with the
-    /// next timeouts, as all of it would without this call.
-    ///
-    /// # Errors
-    /// The store failed.
-    pub fn catch_up(&mut self, now: Now) -> Result<(), StoreError> {
-        self.write(now, |node| node.custody.try_put_by(now))
     }
 
     /// Where `now` is on the store's timeline, in milliseconds.
@@ -468,7 +446,9 @@ impl<S: Store> Node<S> {
         self.note_handed_out(now)?;
         self.save_dealings(now)?;
         self.custody.before_commit(now)?;
-        self.custody.store.commit()
+        self.custody.store.commit()?;
+        self.custody.committed();
+        Ok(())
     }
 
     /// Does something that writes, and that somebody waits for.

@@ -5,12 +5,19 @@
 //! half when the last message sealed to it must have come or expired: that is the forward secrecy. Two
 //! bundles of one node are ordered by their revision; the higher counts.
 //!
+//! A node that was restored from a backup has lost the secret halves of what it gave out before. It says so by another
+//! **lineage**, a random name of the store its keys are made in.
+//!
 //! Only one key is published. One-time keys without a server that hands them out would be taken by two
 //! senders at once, and the message of the second, a week under way, would find its key deleted; they travel
 //! inside sealed messages instead, each to one contact.
 
 use crate::canonical::{Extensions, Malformed, Reader, Writer};
+use crate::private::contact::Lineage;
 use crate::profile::REVISION_MAX;
+
+/// The extension with the lineage: a byte string of eight.
+const LINEAGE_KEY: u64 = 16;
 
 const ID_CONTEXT: &str = "MeshLink v1 prekey id";
 
@@ -68,6 +75,16 @@ impl Prekeys {
         Ok(Self { revision, key, extensions })
     }
 
+    /// Prekeys of a lineage.
+    pub(crate) fn new(revision: u64, key: [u8; 32], lineage: Lineage) -> Self {
+        Self { revision, key, extensions: Extensions::of_bytes(LINEAGE_KEY, &lineage.0) }
+    }
+
+    /// The lineage they name, if any.
+    pub(crate) fn lineage(&self) -> Option<Lineage> {
+        self.extensions.bytes_of(LINEAGE_KEY)?.try_into().ok().map(Lineage)
+    }
+
     /// Writes the prekeys.
     pub fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::with_capacity(48);
@@ -98,6 +115,18 @@ mod tests {
         assert_eq!(Prekeys::decode(&bytes), Ok(prekeys()));
         let beyond = Prekeys { revision: REVISION_MAX + 1, ..prekeys() };
         assert!(Prekeys::decode(&beyond.encode()).is_err());
+    }
+
+    #[test]
+    fn a_lineage_is_an_extension_that_older_versions_pass_over() {
+        assert_eq!(prekeys().lineage(), None);
+        let made = Prekeys::new(7, [9; 32], Lineage([3; 8]));
+        let read = Prekeys::decode(&made.encode()).unwrap();
+        assert_eq!((read.lineage(), read.extensions.count()), (Some(Lineage([3; 8])), 1));
+        let odd = Prekeys { extensions: Extensions::of_bytes(LINEAGE_KEY, &[3; 7]), ..prekeys() };
+        assert_eq!(odd.lineage(), None);
+        let other = Prekeys { extensions: Extensions::of_bytes(17, &[3; 8]), ..prekeys() };
+        assert_eq!(other.lineage(), None);
     }
 
     proptest! {

@@ -25,8 +25,20 @@ pub enum Takes {
     Nothing,
     /// `application/json`.
     Json,
+    /// `application/json`, longer than elsewhere.
+    LongJson,
     /// `application/json` or `text/plain`.
     JsonOrText,
+}
+
+impl Takes {
+    /// Longest body, in bytes.
+    pub fn bytes_max(self) -> usize {
+        match self {
+            Self::Nothing | Self::Json | Self::JsonOrText => limits::BODY_BYTES_MAX,
+            Self::LongJson => limits::LONG_BODY_BYTES_MAX,
+        }
+    }
 }
 
 /// The media types that bodies have.
@@ -63,7 +75,7 @@ pub(super) async fn take_in(takes: Takes, request: Request) -> Result<Request, F
     if !is_empty {
         check_media_type(takes, &parts.headers)?;
     }
-    let bytes = if is_empty { Bytes::new() } else { read(&parts.headers, body).await? };
+    let bytes = if is_empty { Bytes::new() } else { read(&parts.headers, body, takes.bytes_max()).await? };
     if takes == Takes::Nothing && !matches!(bytes.trim_ascii(), b"" | b"{}") {
         return Err(Code::InvalidBody.because("this route takes no body"));
     }
@@ -73,7 +85,7 @@ pub(super) async fn take_in(takes: Takes, request: Request) -> Result<Request, F
 fn check_media_type(takes: Takes, headers: &HeaderMap) -> Result<(), Failure> {
     let (accepted, names) = match takes {
         Takes::Nothing => (&[MediaType::Json][..], "no body"),
-        Takes::Json => (&[MediaType::Json][..], "application/json"),
+        Takes::Json | Takes::LongJson => (&[MediaType::Json][..], "application/json"),
         Takes::JsonOrText => (&[MediaType::Json, MediaType::Text][..], "application/json or text/plain"),
     };
     if MediaType::of(headers).is_some_and(|found| accepted.contains(&found)) {
@@ -87,13 +99,13 @@ fn check_media_type(takes: Takes, headers: &HeaderMap) -> Result<(), Failure> {
 }
 
 /// Reads a body as a whole.
-async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Failure> {
+async fn read(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Bytes, Failure> {
     let too_large =
-        || Code::BodyTooLarge.because(format!("a body has at most {} bytes", limits::BODY_BYTES_MAX)).close();
+        || Code::BodyTooLarge.because(format!("this route's body has at most {bytes_max} bytes")).close();
     let declared = axum::body::HttpBody::size_hint(&body).lower();
     // Whoever asks first is told before it sends anything; others are heard out for a while, since few programs
     // read an answer before they have sent their request.
-    if declared > limits::BODY_BYTES_MAX as u64 && headers.contains_key(header::EXPECT) {
+    if declared > bytes_max as u64 && headers.contains_key(header::EXPECT) {
         return Err(too_large());
     }
     let mut collected = Vec::new();
@@ -105,13 +117,13 @@ async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes, Failure> {
                 Code::BadRequest.because("the body broke off, or its chunks are not well-formed").close()
             })?;
             received = received.saturating_add(chunk.len());
-            if received <= limits::BODY_BYTES_MAX {
+            if received <= bytes_max {
                 collected.extend_from_slice(&chunk);
-            } else if received > limits::BODY_BYTES_MAX + limits::BODY_BYTES_DISCARDED_MAX {
+            } else if received > bytes_max + limits::BODY_BYTES_DISCARDED_MAX {
                 break;
             }
         }
-        if received > limits::BODY_BYTES_MAX { Err(too_large()) } else { Ok(()) }
+        if received > bytes_max { Err(too_large()) } else { Ok(()) }
     };
     tokio::time::timeout(limits::BODY_READ, reading).await.unwrap_or_else(|_| {
         let seconds = limits::BODY_READ.as_secs();

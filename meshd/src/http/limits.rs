@@ -4,6 +4,8 @@ use std::time::Duration;
 
 /// Largest request body. A text of 16 KiB written as `\u00xx` escapes has 96 KiB.
 pub const BODY_BYTES_MAX: usize = 128 * 1024;
+/// Largest body of the one route that takes a backup: a backup at its limit in base64, and the words around it.
+pub const LONG_BODY_BYTES_MAX: usize = 1536 * 1024;
 /// Bytes read past that limit and thrown away, so that the sender gets to read the answer.
 pub(super) const BODY_BYTES_DISCARDED_MAX: usize = 1024 * 1024;
 /// Largest request head (threat Y-02's limit is four times this).

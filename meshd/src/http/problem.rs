@@ -57,6 +57,7 @@ codes! {
     WrongSafetyNumber 409 "wrong_safety_number" "That is not the safety number";
     NotVerified 409 "not_verified" "The contact is not verified";
     LimitReached 409 "limit_reached" "There are as many as there can be";
+    NodeInUse 409 "node_in_use" "The node was used already";
     NoPassphrase 409 "no_passphrase" "The node has no passphrase";
     MessageForgotten 410 "message_forgotten" "The message of this key was forgotten here";
     BodyTooLarge 413 "body_too_large" "The body is too large";
@@ -67,6 +68,7 @@ codes! {
     InvalidCursor 422 "invalid_cursor" "This is no position in this node's event log";
     InvalidId 422 "invalid_id" "This is no id";
     InvalidName 422 "invalid_name" "This is no valid name";
+    InvalidBackup 422 "invalid_backup" "The backup can't be used";
     InvalidPassphrase 422 "invalid_passphrase" "The passphrase can't be used";
     InvalidProfile 422 "invalid_profile" "The profile can't be published like this";
     EmptyText 422 "empty_text" "The message has no text";

@@ -4,6 +4,7 @@
 //! that a route can't be in one and miss in another.
 
 pub(in crate::http) mod at_rest;
+pub(in crate::http) mod backup;
 pub(in crate::http) mod channels;
 pub(in crate::http) mod contacts;
 pub(in crate::http) mod conversations;
@@ -98,6 +99,8 @@ table! {
     POST   "/v1/lock"                 ADMIN Nothing    at_rest::lock;
     PUT    "/v1/passphrase"           ADMIN Json       at_rest::change_passphrase;
     POST   "/v1/wipe"                 ADMIN Json       at_rest::wipe;
+    POST   "/v1/backup"               ADMIN Json       backup::create;
+    POST   "/v1/restore"              ADMIN LongJson   backup::restore;
     GET    "/v1/messages"             READ  Nothing    messages::list;
     POST   "/v1/messages"             SEND  JsonOrText send::send;
     GET    "/v1/messages/{id}"        READ  Nothing    messages::show;

@@ -24,6 +24,8 @@ pub struct Unlocked {
     pub identity: Identity,
     /// The keys of the store.
     pub keys: RecordKeys,
+    /// Keys from a backup: they are the node's if the store says so.
+    pub restored: Option<Identity>,
 }
 
 /// Why something can't be done with the keys.
@@ -157,6 +159,28 @@ impl Keyring {
         Ok(())
     }
 
+    /// Puts keys from a backup beside the node's own, sealed like those.
+    ///
+    /// # Errors
+    /// As for [`Keyring::change`].
+    pub fn put_restored(
+        &self,
+        identity: &Identity,
+        current: Option<&Passphrase>,
+    ) -> Result<(), KeyringError> {
+        let mut tries = self.turn()?;
+        let master = self.master(current, &mut tries)?;
+        Ok(identity_file::put_restored(&self.state, identity, &master)?)
+    }
+
+    /// Makes the keys from a backup the node's own, or removes them.
+    ///
+    /// # Errors
+    /// [`KeyringError::File`]; the next start settles it.
+    pub fn settle_restored(&self, are_adopted: bool) -> Result<(), KeyringError> {
+        Ok(identity_file::settle_restored(&self.state, are_adopted)?)
+    }
+
     /// Destroys the keys: nothing that was sealed with them opens ever again. Needs no room on the disk, waits for no
     /// passphrase that is being tried, and leaves a mark that lets the next start do the rest.
     ///
@@ -196,7 +220,8 @@ impl Keyring {
 
     fn with(&self, master: &MasterKey) -> Result<Unlocked, KeyringError> {
         let identity = identity_file::load_or_make(&self.state, self.database, master, &system_entropy)?;
-        Ok(Unlocked { identity, keys: master.record_keys() })
+        let restored = identity_file::restored(&self.state, master)?;
+        Ok(Unlocked { identity, keys: master.record_keys(), restored })
     }
 }
 

@@ -23,12 +23,14 @@
 //!
 //! Destroying the master key destroys all of it at once: that is what a wipe begins with.
 
+mod backup;
 mod keyring;
 mod master_key;
 mod passphrase;
 mod record_keys;
 mod tries;
 
+pub use backup::{BACKUP_BYTES_MAX, Backup, BackupError};
 pub use keyring::{Keyring, KeyringError, Unlocked};
 pub use master_key::{MASTER_KEY_FILE, MasterKey, MasterKeyError};
 pub use passphrase::{Cost, Passphrase, PassphraseError};

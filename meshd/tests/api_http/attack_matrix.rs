@@ -21,6 +21,10 @@ fn example(route: &Route, message: &str) -> (String, Option<&'static str>) {
         ("POST", "/v1/unlock") => ("/v1/unlock".to_owned(), Some(r#"{"passphrase":"an intruder's"}"#)),
         ("POST", "/v1/lock") => ("/v1/lock".to_owned(), None),
         ("PUT", "/v1/passphrase") => ("/v1/passphrase".to_owned(), Some(r#"{"new":"an intruder's"}"#)),
+        ("POST", "/v1/backup") => ("/v1/backup".to_owned(), Some(r#"{"passphrase":"an intruder's"}"#)),
+        ("POST", "/v1/restore") => {
+            ("/v1/restore".to_owned(), Some(r#"{"backup":"bm8=","passphrase":"an intruder's"}"#))
+        }
         ("POST", "/v1/wipe") => ("/v1/wipe".to_owned(), Some(r#"{"confirm":"wipe"}"#)),
         ("GET", "/v1/messages") => ("/v1/messages?limit=1".to_owned(), None),
         ("POST", "/v1/messages") => ("/v1/messages".to_owned(), Some(r#"{"text":"intruder"}"#)),
@@ -395,13 +399,13 @@ fn a08_the_socket_is_guarded_like_the_port_but_for_the_token() {
 fn a09_every_route_bounds_what_it_reads() {
     let target = Target::new();
     let deep = [b"[".repeat(50_000), b"]".repeat(50_000)].concat();
-    let huge = vec![b' '; meshd::http::limits::BODY_BYTES_MAX + 1];
     target.attack("a body out of bounds", |row| {
         let admin = row.admin();
         let method = row.route.method.as_str();
         if method == "GET" {
             return;
         }
+        let huge = vec![b' '; row.route.takes.bytes_max() + 1];
         let answer = |body: &[u8]| admin.send(method, &row.target, Some(("application/json", body)));
         row.expect(&answer(&huge), &["body_too_large"]);
         // A gigabyte is announced: the answer does not wait for it.

@@ -70,7 +70,7 @@ impl Server {
             state.write_private(IDENTITY_FILE, identity_text().as_bytes()).expect("room");
         }
         let (keyring, unlocked) = Keyring::open(state, "meshd.db", None).expect("keys");
-        let Unlocked { identity, keys } = unlocked.expect("no passphrase");
+        let Unlocked { identity, keys, restored: _ } = unlocked.expect("no passphrase");
         let store = SqliteStore::open(&dir.path().join("meshd.db"), Some(keys)).expect("a store");
         let clock = Clock::new(ClockPolicy::Trust);
         let node = Node::open(store, identity, [3; 32], limits, clock.now()).expect("a node");

@@ -217,6 +217,12 @@ impl<S: Store> Custody<S> {
         Ok(())
     }
 
+    /// Shows what is held of all channels joined, after they became others.
+    pub(super) fn try_channels_again(&mut self, now: Now) -> Result<(), StoreError> {
+        self.set_tried_row(0)?;
+        self.catch_up(now)
+    }
+
     /// Tries posts that nothing opened when they came in; says how many.
     fn try_unopened(&mut self, limit: usize, now: Now) -> Result<usize, StoreError> {
         let unopened = self.store.unshown(UNOPENED, self.tried_row()?, limit)?;

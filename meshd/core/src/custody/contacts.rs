@@ -117,7 +117,7 @@ impl<S: Store> Custody<S> {
             return Ok(());
         };
         if prekeys.revision >= contact.epoch_revision {
-            self.learn_prekeys(contact, &keys, &prekeys, &stored);
+            let _ = self.learn_prekeys(contact, &keys, &prekeys, &stored);
         }
         if contact.own_name.is_none() {
             contact.own_name =

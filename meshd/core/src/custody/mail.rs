@@ -230,6 +230,27 @@ impl<S: Store> Custody<S> {
         }
     }
 
+    /// Seals again what a contact has not confirmed: it can't open what was sealed to keys it has lost. It knows what
+    /// comes twice by the secret inside.
+    pub(super) fn seal_again(&mut self, to: &NodeId, now: Now) -> Result<(), StoreError> {
+        let until_tl_ms = self.timeline.at(now).saturating_add(PRIVATE_LIFETIME_MS_MAX + DROPPED_MS);
+        for (key, bytes) in self.store.records(Shelf::Outbound, &[], usize::MAX)? {
+            let outbound: Outbound = decoded(&bytes)?;
+            let (Some(bundle), Ok(id)) = (outbound.bundle, <[u8; BundleId::BYTES]>::try_from(key)) else {
+                continue;
+            };
+            let id = BundleId(id);
+            let is_open = self.store.message(&id)?.is_some_and(|message| {
+                matches!(message.status, MessageStatus::Pending | MessageStatus::Synced)
+            });
+            if outbound.to == *to && is_open {
+                self.drop_and_remember(&bundle, until_tl_ms)?;
+                self.store.put_record(Shelf::Waiting, &waiting_key(to, &id), &[])?;
+            }
+        }
+        Ok(())
+    }
+
     /// Seals a message that is stored, if there are keys for it.
     fn try_seal(&mut self, id: &BundleId, now: Now) -> Result<bool, SubmitError> {
         let (Some(message), Some(bytes)) =

@@ -146,6 +146,25 @@ impl<S: Store> Custody<S> {
         Ok(as_draft(&self.own_profile()?))
     }
 
+    pub(super) fn profile_revision(&self) -> Result<u64, StoreError> {
+        Ok(self.own_profile()?.revision)
+    }
+
+    /// Says anew what a backup says, beyond its revision. One that never said anything goes on saying nothing.
+    pub(super) fn restore_profile(
+        &mut self,
+        profile: ProfileDraft,
+        beyond: u64,
+        now: Now,
+    ) -> Result<(), SubmitError> {
+        let ProfileDraft { name, about, avatar } = profile;
+        let own = OwnProfile { revision: beyond, name, about, avatar, bundle: None };
+        if as_draft(&own) == ProfileDraft::default() {
+            return Ok(self.save_profile(&own)?);
+        }
+        self.publish_profile(own, now)
+    }
+
     /// Publishes the profile again when its bundle has expired.
     pub(super) fn renew_profile(&mut self, now: Now) -> Result<(), StoreError> {
         if self.store.is_locked() {

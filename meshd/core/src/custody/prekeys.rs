@@ -12,7 +12,6 @@
 use minicbor::{CborLen, Decode, Encode};
 
 use crate::bundle::NewBundle;
-use crate::canonical::Extensions;
 use crate::clock::Now;
 use crate::draft::SubmitError;
 use crate::header::Kind;
@@ -22,7 +21,7 @@ use crate::limits::{
     PREKEY_OUTGROW_MS, PREKEY_RENEW_MS, PRIVATE_LIFETIME_MS_MAX, PUBLISHED_MAX,
 };
 use crate::prekeys::{PrekeyId, Prekeys};
-use crate::private::contact::{Key, TheirPrekey};
+use crate::private::contact::{Key, Lineage, TheirPrekey};
 use crate::private::seal::PrekeySecret;
 use crate::profile::REVISION_MAX;
 use crate::store::{Class, Known, Priority, Shelf, Slot, Store, StoreError, StoredBundle};
@@ -46,6 +45,9 @@ struct OwnPrekeys {
     /// Newer ones came from elsewhere: the same keys are, or were, in use on another disk.
     #[n(3)]
     is_outgrown: Option<bool>,
+    /// Drawn when the first ones are made in a store.
+    #[n(4)]
+    lineage: Option<Lineage>,
 }
 
 /// The secret half of a prekey, on the disk.
@@ -95,7 +97,8 @@ impl<S: Store> Custody<S> {
         let secret = PrekeySecret::from_bytes(&self.entropy.draw());
         let today_s = now.unix_ms.map_or(0, |ms| ms / 1000);
         let revision = own.revision.saturating_add(1).max(today_s).min(REVISION_MAX);
-        let prekeys = Prekeys { revision, key: secret.public, extensions: Extensions::default() };
+        let lineage = own.lineage.unwrap_or_else(|| Lineage(self.entropy.draw()));
+        let prekeys = Prekeys::new(revision, secret.public, lineage);
         let header = self.new_header(Kind::Prekeys, LIFETIME_S_DEFAULT as u32, Priority::Normal, now);
         let bundle = NewBundle::sign(header, prekeys.encode(), &self.identity);
         self.keep(&bundle, Class::Own, now)?;
@@ -106,7 +109,13 @@ impl<S: Store> Custody<S> {
         let kept = Kept { secret: Key(*secret.bytes()), used: false, made_tl_ms: now_tl_ms };
         self.keep_prekey(&published_key(secret.id()), &kept)?;
         self.published.push(secret);
-        let own = OwnPrekeys { revision, bundle: Some(bundle.id), made_tl_ms: now_tl_ms, is_outgrown: None };
+        let own = OwnPrekeys {
+            revision,
+            bundle: Some(bundle.id),
+            made_tl_ms: now_tl_ms,
+            is_outgrown: None,
+            lineage: Some(lineage),
+        };
         self.store.set_slot(Slot::Prekeys, &encoded(&own))?;
         self.schedule(now_tl_ms.saturating_add(PREKEY_RENEW_MS), Task::RenewPrekeys, &[])?;
         Ok(())
@@ -114,6 +123,16 @@ impl<S: Store> Custody<S> {
 
     fn own_prekeys(&self) -> Result<OwnPrekeys, StoreError> {
         self.store.slot(Slot::Prekeys)?.map_or(Ok(OwnPrekeys::default()), |bytes| decoded(&bytes))
+    }
+
+    pub(super) fn prekeys_revision(&self) -> Result<u64, StoreError> {
+        Ok(self.own_prekeys()?.revision)
+    }
+
+    /// Begins anew, beyond a revision: with keys that nobody has, of another lineage (threat K-04).
+    pub(super) fn restore_prekeys(&mut self, beyond: u64) -> Result<(), StoreError> {
+        self.store
+            .set_slot(Slot::Prekeys, &encoded(&OwnPrekeys { revision: beyond, ..OwnPrekeys::default() }))
     }
 
     /// Makes the next own revision higher than one that came from elsewhere, and soon: nobody has to have the secret
@@ -234,21 +253,25 @@ impl<S: Store> Custody<S> {
         self.insert(stored)?;
         self.hear_of(&of, now)?;
         if let Some(mut contact) = self.contacts.get(&of).cloned() {
-            self.learn_prekeys(&mut contact, &keys, prekeys, stored);
+            let is_set_back = self.learn_prekeys(&mut contact, &keys, prekeys, stored);
             self.save_contact(&of, contact)?;
+            if is_set_back {
+                self.seal_again(&of, now)?;
+            }
             self.seal_waiting(&of, now)?;
         }
         Ok(())
     }
 
-    /// Notes prekeys of a contact, and how long they may be used: until its bundle expires.
+    /// Notes prekeys of a contact, and how long they may be used: until its bundle expires. Says whether the contact
+    /// has lost what it gave out before.
     pub(super) fn learn_prekeys(
         &self,
         contact: &mut crate::private::contact::Contact,
         keys: &crate::identity::PublicKeys,
         prekeys: &Prekeys,
         stored: &StoredBundle,
-    ) {
+    ) -> bool {
         let until_tl_ms = stored
             .received_tl_ms
             .saturating_add(PREKEY_MS.saturating_sub(stored.age_ms))
@@ -256,6 +279,7 @@ impl<S: Store> Custody<S> {
         contact.set_keys(keys);
         contact.epoch = Some(TheirPrekey { key: Key(prekeys.key), until_tl_ms });
         contact.epoch_revision = prekeys.revision;
+        contact.note_lineage(prekeys.lineage())
     }
 }
 

@@ -62,6 +62,15 @@ pub(crate) struct TheirPrekey {
     pub(crate) until_tl_ms: u64,
 }
 
+/// Names the store that prekeys were made in: another one has not the secret halves of those made before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, CborLen)]
+#[cbor(transparent)]
+pub(crate) struct Lineage(#[cbor(with = "minicbor::bytes")] pub(crate) [u8; Lineage::BYTES]);
+
+impl Lineage {
+    pub(crate) const BYTES: usize = 8;
+}
+
 /// See the module's text.
 #[derive(Clone, PartialEq, Eq, Encode, Decode, CborLen)]
 pub struct Contact {
@@ -123,6 +132,9 @@ pub struct Contact {
     /// When the last private message came from it or went to it, on the timeline.
     #[n(18)]
     pub(crate) used_tl_ms: u64,
+    /// The lineage of its prekeys, if it ever said one.
+    #[n(20)]
+    pub(crate) lineage: Option<Lineage>,
 }
 
 impl Contact {
@@ -148,7 +160,35 @@ impl Contact {
             epoch_revision: 0,
             one_time: Vec::new(),
             used_tl_ms: now_tl_ms,
+            lineage: None,
         }
+    }
+
+    /// As it goes into a backup: without what counts on a store's timeline, and without what is to be used once.
+    pub(crate) fn for_backup(&self) -> Self {
+        Self {
+            is_in_person: false,
+            token: None,
+            code_psk: None,
+            code_prekey: None,
+            epoch: None,
+            // Older ones are refused, but the same one is to be taken again.
+            epoch_revision: self.epoch_revision.saturating_sub(1),
+            one_time: Vec::new(),
+            used_tl_ms: 0,
+            ..self.clone()
+        }
+    }
+
+    /// Notes the lineage of its prekeys. Says whether it is another one than before: then the keys it gave for one
+    /// message each are of no use any more.
+    pub(crate) fn note_lineage(&mut self, lineage: Option<Lineage>) -> bool {
+        let is_other = lineage.is_some() && self.lineage.is_some() && lineage != self.lineage;
+        if is_other {
+            self.one_time.clear();
+        }
+        self.lineage = lineage.or(self.lineage);
+        is_other
     }
 
     /// Its identity keys, once they are known.

@@ -9,7 +9,7 @@ use axum::extract::State;
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, RETRY_AFTER};
 use meshlink_api::{AtRest, NewPassphrase, Unlock, Wipe};
-use meshlink_core::Store;
+use meshlink_core::{Node, Store};
 use zeroize::Zeroizing;
 
 use crate::http::app::App;
@@ -17,6 +17,7 @@ use crate::http::intake;
 use crate::http::problem::{Code, Failure};
 use crate::http::render;
 use crate::locking::{self, UnlockError};
+use crate::sqlite::SqliteStore;
 use crate::vault::{Keyring, KeyringError, Passphrase};
 
 /// Unlocks the node: its messages can be read and written again, and it is met under its own name.
@@ -30,9 +31,11 @@ pub(crate) async fn unlock(State(app): State<App>, body: Bytes) -> Result<Json<A
     let Unlock { passphrase } = intake::from_json(&body)?;
     let passphrase = passphrase_of(Zeroizing::new(passphrase))?;
     let unlocked = with_keyring(&app, move |keyring| keyring.unlock(&passphrase)).await?;
-    let dir = app.state_dir().to_owned();
-    let done =
-        app.write(move |node, now| locking::unlock(node, unlocked, &dir, now).map_err(unlock_failure)).await;
+    let (keyring, dir) = (Arc::clone(app.keyring()), app.state_dir().to_owned());
+    let unlock = move |node: &mut Node<SqliteStore>, now| {
+        locking::unlock(node, &keyring, unlocked, &dir, now).map_err(unlock_failure)
+    };
+    let done = app.write(unlock).await;
     // It may be unlocked although the disk did not take what came of it.
     let is_locked = app.read(|node, _| Ok::<_, Failure>(node.store().is_locked())).await?;
     app.set_locked(is_locked);
@@ -109,12 +112,12 @@ fn shown(app: &App) -> AtRest {
     render::at_rest(app.is_locked(), app.keyring().has_passphrase())
 }
 
-fn passphrase_of(text: Zeroizing<String>) -> Result<Passphrase, Failure> {
+pub(super) fn passphrase_of(text: Zeroizing<String>) -> Result<Passphrase, Failure> {
     Passphrase::parse(&text).map_err(|error| Code::InvalidPassphrase.because(error.to_string()))
 }
 
 /// Uses the keyring away from the thread that answers everybody.
-async fn with_keyring<T: Send + 'static>(
+pub(super) async fn with_keyring<T: Send + 'static>(
     app: &App,
     work: impl FnOnce(&Keyring) -> Result<T, KeyringError> + Send + 'static,
 ) -> Result<T, Failure> {
@@ -131,7 +134,7 @@ fn unlock_failure(error: UnlockError) -> Failure {
     }
 }
 
-fn keyring_failure(error: KeyringError) -> Failure {
+pub(super) fn keyring_failure(error: KeyringError) -> Failure {
     let code = match &error {
         KeyringError::Wrong | KeyringError::CurrentNeeded => Code::WrongPassphrase,
         KeyringError::TooSoon { .. } => Code::TooManyTries,

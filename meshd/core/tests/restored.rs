@@ -1,0 +1,154 @@
+//! A node made of a backup: who it is, whom it knows, and what it must not have.
+
+#![allow(clippy::unwrap_used, reason = "a net whose parts fail is a failed test")]
+
+mod net;
+
+use meshlink_core::private::contact::Trust;
+use meshlink_core::store::{Shelf, Store, StoreError};
+use meshlink_core::{Export, Identity, Limits, MessageStatus, ProfileDraft, SubmitError};
+use net::people::{exchange_code, people, send};
+use net::{At, DAY_MS, Net};
+
+const MINUTE_MS: u64 = 60_000;
+
+/// Two people who wrote to each other, so that each has keys of the other for one message, and verified.
+fn acquainted() -> Net {
+    let mut net = people(2);
+    let (now, name) = (net.now(1), Some("Bea".to_owned()));
+    net.node(1).set_profile(ProfileDraft { name, ..ProfileDraft::default() }, now).unwrap();
+    exchange_code(&mut net, 0, 1, true);
+    net.join(0, 1);
+    net.settle();
+    for (from, to) in [(1, 0), (0, 1), (1, 0)] {
+        send(&mut net, from, to, "hello");
+        net.settle();
+    }
+    net.pass(MINUTE_MS);
+    net.cut_all();
+    net
+}
+
+fn export(net: &mut Net, at: At) -> Export {
+    Export::from_bytes(&net.node(at).export().unwrap().to_bytes()).unwrap()
+}
+
+/// A new machine that becomes the node of a backup; it was reachable as somebody else for a moment.
+fn restore(net: &mut Net, secret: u8, export: Export) -> At {
+    let at = net.add(secret + 9, Limits::default());
+    net.node(at).set_reachable();
+    net.pass(1);
+    let now = net.now(at);
+    net.node(at).restore(Identity::from_bytes(&[secret; 64]), export, now).unwrap();
+    net.settle();
+    at
+}
+
+#[test]
+fn k04_a_restored_node_is_the_same_person_with_new_keys_and_nothing_said_meanwhile_is_lost() {
+    let mut net = acquainted();
+    let kept = export(&mut net, 1);
+    // Written to keys that go with the old disk.
+    let meanwhile = send(&mut net, 0, 1, "are you there?");
+    let at = restore(&mut net, 2, kept);
+    let (me, other) = (net.id(1), net.id(0));
+    assert_eq!(net.node(at).id(), me);
+    assert_eq!(net.node(at).profile().unwrap().name.as_deref(), Some("Bea"));
+    let contact = net.node(at).contact(&other).unwrap().clone();
+    assert_eq!((contact.trust, contact.keys().is_some()), (Trust::Verified, true));
+    assert_eq!(net.store(at).records(Shelf::Prekey, &[], 100).unwrap().len(), 1, "the new published one");
+    for shelf in [Shelf::Opened, Shelf::Outbound, Shelf::Invite] {
+        assert_eq!(net.store(at).records(shelf, &[], 1), Ok(Vec::new()), "{shelf:?}");
+    }
+    assert!(net.messages(at).is_empty());
+
+    net.join(0, at);
+    net.settle();
+    assert_eq!(net.texts(at), ["are you there?"], "sealed again to keys that are there");
+    net.pass(MINUTE_MS);
+    assert_eq!(net.status(0, &meanwhile), MessageStatus::Delivered);
+    let now = net.now(at);
+    let draft = meshlink_core::node::PrivateDraft {
+        to: other,
+        text: "I am".to_owned(),
+        lifetime_s: None,
+        priority: meshlink_core::Priority::Normal,
+        reply_to: None,
+    };
+    let back = net.node(at).submit_private(draft, now).unwrap();
+    net.settle();
+    assert_eq!(net.texts(0).last().map(String::as_str), Some("I am"));
+    net.pass(MINUTE_MS);
+    assert_eq!(net.status(at, &back), MessageStatus::Delivered);
+    assert_eq!(net.store(0).peer(&me).unwrap().unwrap().profile.unwrap().name.as_deref(), Some("Bea"));
+}
+
+#[test]
+fn k04_the_new_keys_count_although_the_restored_node_has_no_clock_and_an_old_backup() {
+    let mut net = acquainted();
+    let kept = export(&mut net, 1);
+    // It goes on for weeks and publishes keys of higher revisions.
+    net.join(0, 1);
+    net.pass(9 * DAY_MS);
+    net.cut_all();
+    let meanwhile = send(&mut net, 0, 1, "are you there?");
+    let at = net.add(11, Limits::default());
+    net.set_wall(at, None);
+    net.node(at).set_reachable();
+    net.pass(1);
+    let now = net.now(at);
+    net.node(at).restore(Identity::from_bytes(&[2; 64]), kept, now).unwrap();
+    net.join(0, at);
+    net.pass(2 * 3600 * 1000);
+    assert_eq!(net.texts(at), ["are you there?"]);
+    assert_eq!(net.status(0, &meanwhile), MessageStatus::Delivered);
+}
+
+#[test]
+fn r02_what_was_shown_before_the_backup_comes_back_as_no_new_message() {
+    let mut net = acquainted();
+    let old = export(&mut net, 1);
+    // A carrier kept everything that was ever under way.
+    let carrier = net.add(7, Limits::default());
+    send(&mut net, 0, 1, "said once");
+    net.join(carrier, 0);
+    net.settle();
+    net.cut_all();
+    net.join(carrier, 1);
+    net.settle();
+    net.cut_all();
+    assert_eq!(net.texts(1).last().map(String::as_str), Some("said once"));
+    let at = restore(&mut net, 2, old);
+    net.join(carrier, at);
+    net.pass(MINUTE_MS);
+    assert_eq!(net.texts(at), Vec::<String>::new(), "its key went with the old disk");
+}
+
+#[test]
+fn a_restore_that_fails_leaves_the_node_as_it_was() {
+    let mut net = acquainted();
+    let kept = export(&mut net, 1);
+    let at = net.add(9, Limits::default());
+    let (before, now) = (net.node(at).id(), net.now(at));
+    net.node(at).store_mut().fail_writes(Some(StoreError::Full));
+    let failed = net.node(at).restore(Identity::from_bytes(&[2; 64]), kept.clone(), now);
+    let lost = net.node(at).commit(now).map(|_| ()).is_err() || failed.is_err();
+    assert!(lost, "the disk is full");
+    assert_eq!(net.node(at).id(), before);
+    net.node(at).store_mut().fail_writes(None);
+    assert_eq!(net.node(at).contacts().count(), 0);
+    net.node(at).store_mut().set_locked(true);
+    let refused = net.node(at).restore(Identity::from_bytes(&[2; 64]), kept, now);
+    assert_eq!(refused, Err(SubmitError::Store(StoreError::Locked)));
+    assert!(net.node(at).export().is_err());
+}
+
+#[test]
+fn k03_bytes_that_are_no_export_are_refused() {
+    let mut net = acquainted();
+    let good = net.node(1).export().unwrap().to_bytes();
+    for end in 0..good.len() {
+        assert!(Export::from_bytes(&good[..end]).is_err(), "cut at {end}");
+    }
+    assert!(Export::from_bytes(&[&good[..], &[0]].concat()).is_err());
+}
