@@ -182,6 +182,7 @@ fn what_became_of_own_private_mail_while_locked_is_known_afterwards() {
     let link = net.join(2, 0);
     net.settle();
     net.cut(link);
+    assert_eq!(net.status(0, &taken), MessageStatus::Pending);
     unlock(&mut net, 0, 1);
     assert_eq!(net.status(0, &taken), MessageStatus::Synced);
     let read = send(&mut net, 0, 1, "confirmed");

@@ -135,6 +135,20 @@ fn a_message_by_id_waits_for_keys_and_leaves_when_they_come() {
 }
 
 #[test]
+fn a_message_that_waits_for_keys_or_that_a_neighbour_lacks_is_not_taken_for_elsewhere() {
+    let mut net = people(3);
+    let waiting = send(&mut net, 0, 2, "nobody has its keys");
+    net.join(0, 1);
+    net.settle();
+    net.pass(MINUTE_MS);
+    assert_eq!(net.status(0, &waiting), MessageStatus::Pending, "it was not even sealed");
+    net.join(1, 2);
+    net.settle();
+    net.pass(MINUTE_MS);
+    assert_eq!(net.texts(2), ["nobody has its keys"]);
+}
+
+#[test]
 fn a_message_that_no_keys_come_for_expires_with_the_reason() {
     let mut net = people(1);
     let stranger = NodeId([9; NodeId::BYTES]);

@@ -25,7 +25,9 @@ use crate::private::contact::{Contact, Key, ReceiptChoice, Standing, TheirPrekey
 use crate::private::envelope::{Envelope, Introduced};
 use crate::private::seal::{Address, PairKey, Psk, seal};
 use crate::receipt::Commitment;
-use crate::store::{Class, MessageRecord, Priority, Protection, Shelf, Store, StoreError, StoredBundle};
+use crate::store::{
+    Class, Known, MessageRecord, Priority, Protection, Shelf, Store, StoreError, StoredBundle,
+};
 
 use super::Custody;
 use super::due::Task;
@@ -413,6 +415,15 @@ impl<S: Store> Custody<S> {
     pub(crate) fn carrier_of(&self, id: &BundleId) -> Result<Option<BundleId>, StoreError> {
         let Some(bytes) = self.store.record(Shelf::Outbound, &id.0)? else { return Ok(None) };
         Ok(decoded::<Outbound>(&bytes)?.bundle)
+    }
+
+    /// The bundle held that carries an own message: of the same id for a post, another one for a private message, and none
+    /// for one that was not sealed yet. A locked node knows only posts.
+    pub(crate) fn bundle_of(&self, message: &BundleId) -> Result<Option<BundleId>, StoreError> {
+        if self.store.known(&message.prefix())? == Known::Held(*message) {
+            return Ok(Some(*message));
+        }
+        if self.store.is_locked() { Ok(None) } else { self.carrier_of(message) }
     }
 
     /// For whom an own private message is.

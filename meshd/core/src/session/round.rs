@@ -376,8 +376,9 @@ impl Session {
         around: &mut Around<'_, S>,
     ) -> Result<(), StoreError> {
         for id in around.custody.store.pending(until, PENDING_MAX)? {
-            if lacked.binary_search(&id).is_err() {
-                around.custody.held_by(&id, &self.peer, self.via, around.now)?;
+            let Some(bundle) = around.custody.bundle_of(&id)? else { continue };
+            if lacked.binary_search(&bundle).is_err() {
+                around.custody.held_by(&bundle, &self.peer, self.via, around.now)?;
             }
         }
         Ok(())
