@@ -136,12 +136,13 @@ impl<S: Store> Custody<S> {
     }
 
     /// Makes the next own revision higher than one that came from elsewhere, and soon: nobody has to have the secret
-    /// half of those keys, so what others seal to them may never be opened (threat K-04).
+    /// half of those keys, so what others seal to them may never be opened (threat K-04). This store may be an old copy,
+    /// so the lineage is another one, too.
     fn outgrow_prekeys(&mut self, prekeys: &Prekeys, now: Now) -> Result<(), StoreError> {
         let own = self.own_prekeys()?;
         let due_tl_ms = own.made_tl_ms.saturating_add(PREKEY_OUTGROW_MS).max(self.timeline.at(now));
         let revision = own.revision.max(prekeys.revision);
-        let own = OwnPrekeys { revision, is_outgrown: Some(true), ..own };
+        let own = OwnPrekeys { revision, is_outgrown: Some(true), lineage: None, ..own };
         self.store.set_slot(Slot::Prekeys, &encoded(&own))?;
         self.schedule(due_tl_ms, Task::RenewPrekeys, &[])
     }
@@ -222,7 +223,10 @@ impl<S: Store> Custody<S> {
     ) -> Result<(bool, Option<BundleId>), StoreError> {
         let is_newer_than = |revision| prekeys.revision > revision;
         if *of == self.id() {
-            return Ok((is_newer_than(self.own_prekeys()?.revision), None));
+            // Those this store made are known. Of its lineage and not known means that it is an old copy.
+            let own = self.own_prekeys()?;
+            let is_forgotten = own.lineage.is_some() && own.lineage == prekeys.lineage();
+            return Ok((is_forgotten || is_newer_than(own.revision), None));
         }
         let remembered = self.contacts.get(of).map_or(0, |contact| contact.epoch_revision);
         let Some(held) = self.store.newest_of_kind(of, Kind::Prekeys.number())? else {
