@@ -90,6 +90,18 @@ fn the_core_does_no_io() {
     }
 }
 
+/// What can be small on the air and huge in memory is best not understood at all.
+#[test]
+fn w02_nothing_that_comes_from_others_is_decompressed() {
+    let compressors = ["brotli", "flate2", "lz4_flex", "miniz_oxide", "ruzstd", "snap", "zstd"];
+    for manifest in ["meshd/core/Cargo.toml", "meshd/Cargo.toml", "relay/Cargo.toml", "meshctl/Cargo.toml"] {
+        let names = dependencies(manifest);
+        for name in compressors {
+            assert!(!names.contains(name), "{manifest} must not depend on {name}");
+        }
+    }
+}
+
 #[test]
 fn the_api_is_data_only() {
     let allowed = BTreeSet::from(["serde", "serde_json", "utoipa"].map(String::from));

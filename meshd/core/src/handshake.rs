@@ -390,6 +390,19 @@ mod tests {
     }
 
     #[test]
+    fn b07_a_recorded_handshake_opens_no_other_link() {
+        let mut recorded = Vec::new();
+        run(|_, frame| recorded.push(frame.clone())).unwrap();
+        // To the node that answered, as if by the one that dialled.
+        let mut answered = Handshake::answer([5; 32]);
+        assert!(matches!(answered.read(&recorded[0], &bob()), Ok(Step::Reply(_))));
+        assert!(answered.read(&recorded[2], &bob()).is_err());
+        // To the node that dialled, as if by the one that answered.
+        let (mut dialled, _) = Handshake::dial(&alice(), [6; 32]);
+        assert!(dialled.read(&recorded[1], &alice()).is_err());
+    }
+
+    #[test]
     fn r01_a_frame_played_back_is_refused() {
         let (mut one, mut other) = run(|_, _| {}).unwrap();
         let frame = one.seal(b"hello");
