@@ -226,6 +226,10 @@ pub struct Status {
     pub uptime_s: u64,
     /// Whether it knows the time.
     pub clock: ClockState,
+    /// Whether another machine was met since the start that runs with this node's keys: a copied disk, or a
+    /// backup beside its original. One of the two has to go.
+    #[serde(default)]
+    pub has_twin: bool,
     /// How what is private lies on the disk.
     pub at_rest: AtRest,
     /// How full the store is.

@@ -78,6 +78,10 @@ fn status_facts(status: &Status, verbose: bool) -> Vec<(&'static str, Line)> {
         ("received", Line::of(format!("{}, {} unread", counts.received, counts.unread))),
         ("links", Line::of(status.links)),
     ];
+    if status.has_twin {
+        let what = ": another machine runs with this node's keys; `meshctl doctor` says what to do";
+        facts.push(("twin", Line::new().styled(BAD, "met").text(what)));
+    }
     if verbose {
         facts.push(("cursor", Line::of(&status.cursor)));
     }

@@ -15,6 +15,7 @@ const FREE_BYTES_WARN: u64 = 64 * 1024 * 1024;
 /// Everything that its status and its store's report tell.
 pub(crate) fn findings(status: &Status, store: Option<&StoreReport>) -> Vec<Finding> {
     let mut findings = vec![version(&status.version, env!("CARGO_PKG_VERSION")), clock(status)];
+    findings.push(keys(status));
     findings.push(at_rest(&status.at_rest));
     findings.push(room(status));
     if let Some(store) = store {
@@ -52,6 +53,18 @@ fn clock(status: &Status) -> Finding {
         "this machine has not heard the time yet: what is sent carries no date",
         "wait for a time server, set the time with `timedatectl`, or say `clock = \"trust\"` in the configuration if it \
          is right",
+    )
+}
+
+fn keys(status: &Status) -> Finding {
+    if !status.has_twin {
+        return Finding::ok("keys", "no other machine with this node's keys was met");
+    }
+    Finding::fail(
+        "keys",
+        "another machine runs with this node's keys: a copied disk image, or a backup put back beside its original; \
+         messages reach one or the other",
+        "run `meshctl wipe` on the one that is the copy; it then makes keys of its own",
     )
 }
 

@@ -109,6 +109,16 @@ impl Handshake {
         Ok((last, Tunnel { transport, sent_frames: 0, received_frames: 0, hash, frame_bytes_max }))
     }
 
+    /// What both sides have said so far, hashed: the same on both once the second frame was read.
+    pub(crate) fn hash(&self) -> Option<[u8; 32]> {
+        match &self.stage {
+            Stage::Await { noise, .. } | Stage::Met { noise, .. } => {
+                noise.get_handshake_hash().try_into().ok()
+            }
+            Stage::AwaitFirst { .. } | Stage::Broken => None,
+        }
+    }
+
     fn read_first(&mut self, frame: &[u8], seed: [u8; 32], identity: &Identity) -> Result<Step, CloseReason> {
         let malformed = CloseReason::HandshakeFailed("the first frame is malformed");
         let count = usize::from(*frame.first().ok_or(malformed)?);

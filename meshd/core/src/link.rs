@@ -86,6 +86,14 @@ impl Link {
         }
     }
 
+    /// What both ends of a handshake under way share, once they have heard each other.
+    pub(crate) fn handshake_hash(&self) -> Option<[u8; 32]> {
+        match &self.stage {
+            Stage::Handshake { handshake, .. } => handshake.hash(),
+            Stage::Open(_) => None,
+        }
+    }
+
     /// Whether it is in a handshake that the other side began.
     pub(crate) fn is_half_open(&self) -> bool {
         matches!(self.stage, Stage::Handshake { .. }) && !self.dialled

@@ -95,6 +95,9 @@ pub enum CloseReason {
     /// The other end is this node.
     #[error("the other end is this node itself")]
     SelfLink,
+    /// The other end has this node's keys and is another machine.
+    #[error("another machine runs with this node's keys")]
+    Twin,
     /// The user blocked the neighbour.
     #[error("the neighbour is blocked")]
     Blocked,
@@ -165,6 +168,8 @@ pub struct Node<S> {
     is_unsettled: bool,
     /// Whether what is in memory may differ from the store, because that could not be read.
     is_stale: bool,
+    /// Whether another machine with this node's keys was met.
+    has_met_twin: bool,
 }
 
 impl<S: Store> Node<S> {
@@ -196,12 +201,19 @@ impl<S: Store> Node<S> {
             probe_mono_ms: None,
             is_unsettled: true,
             is_stale: false,
+            has_met_twin: false,
         })
     }
 
     /// Its id.
     pub fn id(&self) -> NodeId {
         self.custody.id()
+    }
+
+    /// Whether it has met another machine with its keys since it started: a copied disk image, or a backup put
+    /// back beside its original (threat C-13). What is for one of them reaches either.
+    pub fn has_met_twin(&self) -> bool {
+        self.has_met_twin
     }
 
     /// Its keys.

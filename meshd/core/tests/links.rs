@@ -2,7 +2,7 @@
 
 mod net;
 
-use meshlink_core::{CloseReason, Event, LinkKind, LinkPhase, Store};
+use meshlink_core::{CloseReason, Event, Limits, LinkKind, LinkPhase, Store};
 use net::Net;
 
 fn count(log: &[Event], is: impl Fn(&Event) -> bool) -> usize {
@@ -108,6 +108,25 @@ fn a_link_to_oneself_is_closed() {
     assert!(net.closes.contains(&(0, CloseReason::SelfLink)));
     assert_eq!(net.phases(0), []);
     assert_eq!(count(&net.log(0), |event| matches!(event, Event::LinkUp { .. })), 0);
+}
+
+#[test]
+fn c13_a_copy_of_this_node_is_told_from_a_link_to_itself() {
+    let mut net = Net::new(1);
+    net.join(0, 0);
+    net.settle();
+    assert!(!net.node(0).has_met_twin());
+    // The same keys on another machine.
+    let mut net = Net::new(0);
+    let (one, copy) = (net.add(9, Limits::default()), net.add(9, Limits::default()));
+    net.join(one, copy);
+    net.settle();
+    assert!(net.closes.contains(&(one, CloseReason::Twin)));
+    assert!(net.node(one).has_met_twin());
+    net.join(copy, one);
+    net.settle();
+    assert!(net.node(copy).has_met_twin());
+    assert_eq!(net.phases(one), []);
 }
 
 #[test]

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
-use meshlink_core::{Event, Input, LinkId, Node, Now, Output, Seq, Store, StoreError, TransportState};
+use meshlink_core::{
+    CloseReason, Event, Input, LinkId, Node, Now, Output, Seq, Store, StoreError, TransportState,
+};
 use tokio::sync::{oneshot, watch};
 
 use super::lane::{Lane, LinkCommand};
@@ -268,6 +270,9 @@ impl<S: Store> Engine<S> {
                 }
                 Output::Close { link, why } => {
                     self.tally.closed(&why);
+                    if why == CloseReason::Twin {
+                        tracing::warn!(%link, "another machine runs with this node's keys; one of the two has to go");
+                    }
                     tracing::debug!(%link, reason = %why, "link closed by this node");
                     if let Some(lane) = self.lanes.remove(&link) {
                         lane.close(Some(why));

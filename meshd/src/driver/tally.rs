@@ -133,6 +133,7 @@ impl Tally {
 fn label(why: &CloseReason) -> &'static str {
     match why {
         CloseReason::SelfLink => "self_link",
+        CloseReason::Twin => "twin",
         CloseReason::Blocked => "blocked",
         CloseReason::Duplicate => "duplicate",
         CloseReason::Replaced => "replaced",

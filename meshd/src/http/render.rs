@@ -284,6 +284,7 @@ impl<'a> Renderer<'a> {
                 trusted: self.now.unix_ms.is_some(),
                 now_at: self.now.unix_ms.and_then(time),
             },
+            has_twin: self.node.has_met_twin(),
             at_rest: at_rest(store.is_locked(), vitals.has_passphrase),
             store: api::StoreUse {
                 bundles,

@@ -251,7 +251,7 @@ impl<S: Store> Node<S> {
     fn meet(&mut self, link: &mut Link, keys: PublicKeys, now: Now) -> Result<(), Stop> {
         let peer = keys.node_id();
         if peer == self.custody.id() {
-            return Err(Stop::Close(CloseReason::SelfLink));
+            return Err(Stop::Close(self.met_oneself(link)));
         }
         if self.custody.is_blocked(&peer) {
             return Err(Stop::Close(CloseReason::Blocked));
@@ -277,6 +277,16 @@ impl<S: Store> Node<S> {
             self.retire(worse, now)?;
         }
         Ok(())
+    }
+
+    /// Who has this node's keys: itself, if it holds the other end of this handshake, else a copy of it.
+    fn met_oneself(&mut self, link: &Link) -> CloseReason {
+        let hash = link.handshake_hash();
+        if hash.is_some() && self.links.values().any(|other| other.handshake_hash() == hash) {
+            return CloseReason::SelfLink;
+        }
+        self.has_met_twin = true;
+        CloseReason::Twin
     }
 
     /// Takes the work from a link: another one to the same neighbour is better. A BLE link is too dear to
