@@ -1,5 +1,7 @@
 //! A real daemon, its keys and its disk: locked, unlocked, wiped.
 
+#![allow(clippy::print_stdout, reason = "the part in a namespace says that it came to its end")]
+
 mod daemon_process;
 
 use std::collections::BTreeSet;
@@ -287,6 +289,58 @@ fn k05_k06_a_wipe_in_mid_work_leaves_nothing_and_the_next_node_is_another() {
     assert!(next.texts().is_empty());
     assert_eq!(next.get("/v1/status")["name"], Value::Null);
     assert!(next.get("/v1/peers")["items"].as_array().expect("a list").is_empty());
+}
+
+const FULL_DISK: &str = "MESHD_TEST_FULL_DISK";
+
+fn mount(args: &[&str], at: &Path) {
+    let done = std::process::Command::new("mount").args(args).arg(at).status().expect("mount runs");
+    assert!(done.success(), "mount {args:?}");
+}
+
+/// Runs a part of this file in a mount namespace of its own; ordinary users get one with a user namespace.
+fn in_mount_namespace(part: &str, dir: &Path) {
+    let this = std::env::current_exe().expect("this binary");
+    let is_root = rustix::process::geteuid().is_root();
+    let mut child = std::process::Command::new("unshare");
+    child.arg(if is_root { "-m" } else { "-Urm" }).arg(this).args(["--exact", part, "--nocapture"]);
+    let output = child.env(FULL_DISK, dir).output().expect("unshare runs");
+    let words = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && words.contains("all of it was tried"), "{words}");
+}
+
+/// The part in the namespace; does nothing in a run of the tests.
+#[test]
+fn the_disk_is_full_and_then_read_only() {
+    let Some(dir) = std::env::var_os(FULL_DISK).map(PathBuf::from) else { return };
+    mount(&["-t", "tmpfs", "-o", "size=3m", "tmpfs"], &dir);
+    let mut daemon = Daemon::start(&dir, "state", &[]);
+    daemon.post("canary-text");
+    let mut filler = std::fs::File::create(dir.join("filler")).expect("room for a name");
+    while std::io::Write::write_all(&mut filler, &[0; 512]).is_ok() {}
+    let (status, _) = ask(&daemon, "POST", "/v1/messages", &json!({ "text": "x".repeat(16_000) }));
+    assert_eq!(status, 507, "there is room yet");
+    assert!(wipe(&daemon) < Duration::from_secs(1));
+    wait_until_gone(&daemon);
+    assert_eq!(names(&daemon.state), BTreeSet::new());
+
+    drop(filler);
+    std::fs::remove_file(dir.join("filler")).expect("own file");
+    daemon.restart();
+    daemon.signal("TERM");
+    let before = std::fs::read(daemon.state.join("master-key")).expect("a new key");
+    mount(&["-o", "remount,ro"], &dir);
+    let state = daemon.state.to_str().expect("a plain path");
+    let refused = daemon_process::run(&["--wipe", "--state-dir", state]);
+    assert_eq!(refused.status.code(), Some(1), "nothing was destroyed, and it says so: {refused:?}");
+    assert_eq!(std::fs::read(daemon.state.join("master-key")).expect("readable"), before);
+    println!("all of it was tried");
+}
+
+#[test]
+fn k05_a_full_disk_is_wiped_and_a_read_only_one_says_that_it_was_not() {
+    let dir = tempfile::tempdir().expect("a directory");
+    in_mount_namespace("the_disk_is_full_and_then_read_only", dir.path());
 }
 
 #[test]
