@@ -49,8 +49,6 @@ const PASSPHRASE_CREDENTIAL: &str = "meshd.passphrase";
 const HTTP_TIME_MAX: Duration = Duration::from_millis(1000);
 /// For links to say good-bye.
 const LINKS_TIME_MAX: Duration = Duration::from_millis(600);
-/// Where the store notes whose it is.
-pub(crate) const OWNER_MARK: &str = "owner";
 
 /// How the process ends if not well.
 enum Failure {

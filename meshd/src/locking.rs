@@ -14,7 +14,7 @@ use crate::sqlite::SqliteStore;
 use crate::vault::{Keyring, Unlocked};
 
 /// Where the store notes whose it is: a tag that says nothing without the keys.
-const OWNER_MARK: &str = "owner";
+pub(crate) const OWNER_MARK: &str = "owner";
 
 /// Why a node is not unlocked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -12,8 +12,8 @@ use meshlink_core::store::Class;
 use meshlink_core::{LinkKind, Node, Store, StoreError, TransportState};
 use sd_notify::NotifyState;
 
-use crate::daemon::OWNER_MARK;
 use crate::driver::Driver;
+use crate::locking::OWNER_MARK;
 use crate::sqlite::SqliteStore;
 use crate::stop::Stopping;
 
@@ -136,7 +136,8 @@ fn status_line(node: &Node<SqliteStore>) -> Result<String, StoreError> {
     // Totals are in memory; this is what shows that the file can be read.
     store.mark(OWNER_MARK)?;
     let links = node.links().count();
-    let mut line = format!("{links} links, {bundles} bundles in {} KiB", bytes / 1024);
+    let locked = if store.is_locked() { "locked: " } else { "" };
+    let mut line = format!("{locked}{links} links, {bundles} bundles in {} KiB", bytes / 1024);
     for transport in node.transports() {
         let state = match transport.state {
             TransportState::Off => continue,
