@@ -3,6 +3,7 @@
 //! The daemon is [`fake::Fake`], a small HTTP server in this process that answers what a test tells it to, also
 //! what no real daemon would. `tests/end_to_end.rs` has the real ones.
 
+mod at_rest;
 mod ending;
 mod fake;
 mod finding;

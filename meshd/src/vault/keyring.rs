@@ -131,10 +131,10 @@ impl Keyring {
     /// # Errors
     /// [`KeyringError::Wrong`], [`KeyringError::None`] and others.
     pub fn unlock(&self, passphrase: &Passphrase) -> Result<Unlocked, KeyringError> {
+        let mut tries = self.turn()?;
         if !self.has_passphrase() {
             return Err(KeyringError::None);
         }
-        let mut tries = self.turn()?;
         let master = self.master(Some(passphrase), &mut tries)?;
         self.with(&master)
     }
