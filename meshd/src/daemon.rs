@@ -41,7 +41,7 @@ use crate::sqlite::SqliteStore;
 use crate::state_dir::{LOCK_FILE, StateDir};
 use crate::state_files::{self, DATABASE};
 use crate::stop::{Stopper, Stopping, stopper};
-use crate::vault::{Keyring, Passphrase, Unlocked};
+use crate::vault::{self, Keyring, Passphrase, Unlocked};
 
 /// The systemd credential with the passphrase.
 const PASSPHRASE_CREDENTIAL: &str = "meshd.passphrase";
@@ -232,7 +232,7 @@ pub(crate) fn open_node(
     passphrase: Option<&Passphrase>,
     clock: Clock,
 ) -> anyhow::Result<(Driver, Keyring)> {
-    let (keyring, unlocked) = Keyring::open(Arc::clone(state), DATABASE, passphrase)?;
+    let (keyring, unlocked) = vault::apart(|| Keyring::open(Arc::clone(state), DATABASE, passphrase))?;
     let database = state.path().join(DATABASE);
     let (store, identity) = match unlocked {
         Some(Unlocked { identity, keys, restored }) => {

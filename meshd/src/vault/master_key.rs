@@ -73,13 +73,23 @@ pub enum MasterKeyError {
     Passphrase(#[from] PassphraseError),
 }
 
-/// The key all others come from. Wiped from memory when dropped.
-pub struct MasterKey(Zeroizing<[u8; 32]>);
+/// The key all others come from. Wiped from memory when dropped, and on the heap, so that it is never moved.
+pub struct MasterKey(Box<Zeroizing<[u8; 32]>>);
 
 impl MasterKey {
     /// A key of these bytes.
     pub fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(Zeroizing::new(bytes))
+        Self(Box::new(Zeroizing::new(bytes)))
+    }
+
+    /// A key of these bytes, if they are 32.
+    fn from_slice(bytes: &[u8]) -> Option<Self> {
+        let mut key = Self::from_bytes([0; 32]);
+        if bytes.len() != key.0.len() {
+            return None;
+        }
+        key.0.copy_from_slice(bytes);
+        Some(key)
     }
 
     /// A new key.
@@ -87,12 +97,16 @@ impl MasterKey {
     /// # Errors
     /// The system gives no randomness (threat C-20).
     pub fn generate(entropy: Entropy<'_>) -> Result<Self, MasterKeyError> {
-        let mut bytes = Zeroizing::new([0; 32]);
-        entropy(&mut *bytes).map_err(|detail| MasterKeyError::NoEntropy { detail })?;
-        if *bytes == [0; 32] {
+        let mut key = Self::from_bytes([0; 32]);
+        entropy(&mut key.0[..]).map_err(|detail| MasterKeyError::NoEntropy { detail })?;
+        if *key.bytes() == [0; 32] {
             return Err(MasterKeyError::NoEntropy { detail: "only zeros".to_owned() });
         }
-        Ok(Self(bytes))
+        Ok(key)
+    }
+
+    fn bytes(&self) -> &[u8; 32] {
+        &self.0
     }
 
     /// The keys of the store's private columns.
@@ -115,7 +129,7 @@ impl MasterKey {
     }
 
     fn derive(&self, context: &str) -> Zeroizing<[u8; 32]> {
-        Zeroizing::new(blake3::derive_key(context, &*self.0))
+        Zeroizing::new(blake3::derive_key(context, self.bytes()))
     }
 }
 
@@ -157,7 +171,7 @@ impl WrappedKey {
         entropy(&mut salt).map_err(|detail| MasterKeyError::NoEntropy { detail })?;
         let mut wrapped = Self { cost, salt, sealed: Vec::new() };
         let cipher = wrapped.cipher(passphrase)?;
-        wrapped.sealed = record_keys::seal(&cipher, wrapped.head().as_bytes(), &*key.0)
+        wrapped.sealed = record_keys::seal(&cipher, wrapped.head().as_bytes(), key.bytes())
             .map_err(|error| MasterKeyError::NoEntropy { detail: error.to_string() })?;
         Ok(wrapped)
     }
@@ -169,8 +183,7 @@ impl WrappedKey {
     pub(super) fn open(&self, passphrase: &Passphrase) -> Result<Option<MasterKey>, PassphraseError> {
         let cipher = self.cipher(passphrase)?;
         let plain = record_keys::open(&cipher, self.head().as_bytes(), &self.sealed);
-        let bytes = plain.and_then(|plain| plain.as_slice().try_into().ok());
-        Ok(bytes.map(MasterKey::from_bytes))
+        Ok(plain.and_then(|plain| MasterKey::from_slice(&plain)))
     }
 
     fn cipher(&self, passphrase: &Passphrase) -> Result<XChaCha20Poly1305, PassphraseError> {
@@ -224,7 +237,7 @@ pub(super) fn load(state: &StateDir) -> Result<Option<MasterKeyFile>, MasterKeyE
 
 /// The file's text for a key without a passphrase.
 pub(super) fn open_line(key: &MasterKey) -> Zeroizing<String> {
-    let text = Zeroizing::new(format!("{LABEL} open {}", *Zeroizing::new(HEXLOWER.encode(&*key.0))));
+    let text = Zeroizing::new(format!("{LABEL} open {}", *Zeroizing::new(HEXLOWER.encode(key.bytes()))));
     Zeroizing::new(format!("{} {}\n", *text, check(&text)))
 }
 
@@ -253,8 +266,8 @@ fn parse(text: &[u8]) -> Result<MasterKeyFile, &'static str> {
     match words.as_slice() {
         [LABEL, "open", hex] => {
             let bytes = Zeroizing::new(HEXLOWER.decode(hex.as_bytes()).map_err(|_| "its key is not hex")?);
-            let key: [u8; 32] = bytes.as_slice().try_into().map_err(|_| "its key is not 32 bytes")?;
-            Ok(MasterKeyFile::Open(MasterKey::from_bytes(key)))
+            let key = MasterKey::from_slice(&bytes).ok_or("its key is not 32 bytes")?;
+            Ok(MasterKeyFile::Open(key))
         }
         [LABEL, "passphrase", memory, passes, lanes, salt, sealed] => {
             let number = |word: &str| word.parse::<u32>().map_err(|_| "a number in it is none");
@@ -308,13 +321,13 @@ mod tests {
         let line = wrapped_line(&key, &passphrase, &system_entropy).unwrap();
         state.replace_secret(MASTER_KEY_FILE, line.as_bytes()).unwrap();
         let text = std::fs::read_to_string(temp.path().join(MASTER_KEY_FILE)).unwrap();
-        assert!(!text.contains(&HEXLOWER.encode(&*key.0)[..16]));
+        assert!(!text.contains(&HEXLOWER.encode(key.bytes())[..16]));
         assert!(
             std::fs::read(&witness).unwrap().iter().all(|byte| *byte == 0),
             "the open key is still there"
         );
         let wrapped = wrapped(&state);
-        assert_eq!(*wrapped.open(&passphrase).unwrap().expect("the right one").0, *key.0);
+        assert_eq!(wrapped.open(&passphrase).unwrap().expect("the right one").bytes(), key.bytes());
         let wrong = Passphrase::parse("correct horsf").unwrap();
         assert!(wrapped.open(&wrong).unwrap().is_none());
         // Cheaper parameters are another head, and the seal is bound to it.
@@ -341,7 +354,7 @@ mod tests {
         let (_temp, state) = state();
         let made = opened(load_or_make(&state, false, None, &system_entropy).unwrap());
         let read = opened(load_or_make(&state, true, None, &system_entropy).unwrap());
-        assert_eq!(*made.0, *read.0);
+        assert_eq!(made.bytes(), read.bytes());
     }
 
     #[test]
@@ -387,7 +400,7 @@ mod tests {
         let key = MasterKey::from_bytes([7; 32]);
         let derived = [IDENTITY_CONTEXT, RECORD_CONTEXT, TAG_CONTEXT].map(|context| *key.derive(context));
         let mut distinct = derived.to_vec();
-        distinct.push(*key.0);
+        distinct.push(*key.bytes());
         distinct.sort();
         distinct.dedup();
         assert_eq!(distinct.len(), 4);

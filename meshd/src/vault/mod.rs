@@ -28,6 +28,7 @@ mod keyring;
 mod master_key;
 mod passphrase;
 mod record_keys;
+mod stack;
 mod tries;
 
 pub use backup::{BACKUP_BYTES_MAX, Backup, BackupError};
@@ -35,6 +36,7 @@ pub use keyring::{Keyring, KeyringError, Unlocked};
 pub use master_key::{MASTER_KEY_FILE, MasterKey, MasterKeyError};
 pub use passphrase::{Cost, Passphrase, PassphraseError};
 pub use record_keys::{Place, RecordKeys, SealError};
+pub use stack::apart;
 
 /// Bytes that sealing adds: the nonce and the authenticator.
 pub const SEAL_BYTES: usize = 24 + 16;

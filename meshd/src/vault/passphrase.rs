@@ -61,7 +61,9 @@ impl Passphrase {
     /// # Errors
     /// [`PassphraseError`].
     pub fn parse(typed: &str) -> Result<Self, PassphraseError> {
-        let text = Zeroizing::new(typed.nfc().collect::<String>());
+        // With room for all of it: what grows leaves copies behind.
+        let mut text = Zeroizing::new(String::with_capacity(4 * typed.len()));
+        text.extend(typed.nfc());
         if text.len() > PASSPHRASE_BYTES_MAX || text.contains(char::is_control) {
             return Err(PassphraseError::Unusable);
         }

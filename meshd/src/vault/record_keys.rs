@@ -41,9 +41,13 @@ impl Place<'_> {
     }
 }
 
-/// Seals and opens private columns, and names private records.
+/// Seals and opens private columns, and names private records. On the heap: who is given them is given a pointer, and no
+/// copy of a key stays where they were.
 #[derive(Clone)]
-pub struct RecordKeys {
+pub struct RecordKeys(Box<Keys>);
+
+#[derive(Clone)]
+struct Keys {
     seal: XChaCha20Poly1305,
     tag: TagKey,
 }
@@ -56,7 +60,7 @@ impl RecordKeys {
     pub const TAG_BYTES: usize = 16;
 
     pub(super) fn new(seal: &[u8; 32], tag: &[u8; 32]) -> Self {
-        Self { seal: XChaCha20Poly1305::new(Key::from_slice(seal)), tag: TagKey(*tag) }
+        Self(Box::new(Keys { seal: XChaCha20Poly1305::new(Key::from_slice(seal)), tag: TagKey(*tag) }))
     }
 
     /// Seals `plain` for a place; adds [`SEAL_BYTES`](super::SEAL_BYTES).
@@ -64,7 +68,7 @@ impl RecordKeys {
     /// # Errors
     /// [`SealError::NoEntropy`].
     pub fn seal(&self, place: Place<'_>, plain: &[u8]) -> Result<Vec<u8>, SealError> {
-        seal(&self.seal, &place.bytes(), plain)
+        seal(&self.0.seal, &place.bytes(), plain)
     }
 
     /// Opens what was sealed for that place.
@@ -72,13 +76,13 @@ impl RecordKeys {
     /// # Errors
     /// [`SealError::Unreadable`], whatever is wrong with it.
     pub fn open(&self, place: Place<'_>, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, SealError> {
-        open(&self.seal, &place.bytes(), sealed).ok_or(SealError::Unreadable(place.column))
+        open(&self.0.seal, &place.bytes(), sealed).ok_or(SealError::Unreadable(place.column))
     }
 
     /// A name for something private: the same for the same `what` and `bytes`, and without the key unrelated to
     /// both. A column of tags can be looked up and indexed.
     pub fn tag(&self, what: &'static str, bytes: &[u8]) -> [u8; Self::TAG_BYTES] {
-        let mut hasher = blake3::Hasher::new_keyed(&self.tag.0);
+        let mut hasher = blake3::Hasher::new_keyed(&self.0.tag.0);
         hasher.update(&[u8::try_from(what.len()).expect("a kind's name is short")]);
         hasher.update(what.as_bytes()).update(bytes);
         let mut tag = [0; Self::TAG_BYTES];

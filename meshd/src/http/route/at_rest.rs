@@ -10,7 +10,8 @@ use hyper::StatusCode;
 use hyper::header::{HeaderValue, RETRY_AFTER};
 use meshlink_api::{AtRest, NewPassphrase, Unlock, Wipe};
 use meshlink_core::{Node, Store};
-use zeroize::Zeroizing;
+use serde::de::DeserializeOwned;
+use zeroize::{Zeroize as _, Zeroizing};
 
 use crate::http::app::App;
 use crate::http::intake;
@@ -18,7 +19,7 @@ use crate::http::problem::{Code, Failure};
 use crate::http::render;
 use crate::locking::{self, UnlockError};
 use crate::sqlite::SqliteStore;
-use crate::vault::{Keyring, KeyringError, Passphrase};
+use crate::vault::{self, Keyring, KeyringError, Passphrase};
 
 /// Unlocks the node: its messages can be read and written again, and it is met under its own name.
 ///
@@ -28,7 +29,7 @@ use crate::vault::{Keyring, KeyringError, Passphrase};
     responses((status = 200, description = "Unlocked, or it was already.", body = AtRest)),
 )]
 pub(crate) async fn unlock(State(app): State<App>, body: Bytes) -> Result<Json<AtRest>, Failure> {
-    let Unlock { passphrase } = intake::from_json(&body)?;
+    let Unlock { passphrase } = secret_from_json(body)?;
     let passphrase = passphrase_of(Zeroizing::new(passphrase))?;
     let unlocked = with_keyring(&app, move |keyring| keyring.unlock(&passphrase)).await?;
     let (keyring, dir) = (Arc::clone(app.keyring()), app.state_dir().to_owned());
@@ -65,7 +66,7 @@ pub(crate) async fn lock(State(app): State<App>) -> Result<Json<AtRest>, Failure
     responses((status = 200, description = "From now on.", body = AtRest)),
 )]
 pub(crate) async fn change_passphrase(State(app): State<App>, body: Bytes) -> Result<Json<AtRest>, Failure> {
-    let NewPassphrase { current, new } = intake::from_json(&body)?;
+    let NewPassphrase { current, new } = secret_from_json(body)?;
     // The one there is may be shorter than new ones have to be; then it is wrong, which is all there is to say.
     let current = current.map(Zeroizing::new).map(passphrase_of).transpose()?;
     let new = new.map(Zeroizing::new).map(passphrase_of).transpose()?;
@@ -112,6 +113,15 @@ fn shown(app: &App) -> AtRest {
     render::at_rest(app.is_locked(), app.keyring().has_passphrase())
 }
 
+/// Reads a body with a passphrase in it, and wipes the body.
+pub(super) fn secret_from_json<T: DeserializeOwned>(body: Bytes) -> Result<T, Failure> {
+    let read = intake::from_json(&body);
+    if let Ok(mut body) = body.try_into_mut() {
+        body.as_mut().zeroize();
+    }
+    read
+}
+
 pub(super) fn passphrase_of(text: Zeroizing<String>) -> Result<Passphrase, Failure> {
     Passphrase::parse(&text).map_err(|error| Code::InvalidPassphrase.because(error.to_string()))
 }
@@ -123,7 +133,7 @@ pub(super) async fn with_keyring<T: Send + 'static>(
 ) -> Result<T, Failure> {
     let _turn = app.keyring_turn().await;
     let keyring = Arc::clone(app.keyring());
-    let done = tokio::task::spawn_blocking(move || work(&keyring)).await;
+    let done = tokio::task::spawn_blocking(move || vault::apart(|| work(&keyring))).await;
     done.map_err(|_| Code::Stopping.because("the daemon is stopping"))?.map_err(keyring_failure)
 }
 

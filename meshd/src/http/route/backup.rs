@@ -9,16 +9,15 @@ use meshlink_core::channel::MESH;
 use meshlink_core::{Identity, Node, Store};
 use zeroize::Zeroizing;
 
-use super::at_rest::{passphrase_of, with_keyring};
+use super::at_rest::{passphrase_of, secret_from_json, with_keyring};
 use super::submit_failure;
 use crate::http::app::App;
-use crate::http::intake;
 use crate::http::problem::{Code, Failure};
 use crate::http::render;
 use crate::identity_file::system_entropy;
 use crate::locking;
 use crate::sqlite::SqliteStore;
-use crate::vault::{BACKUP_BYTES_MAX, Backup, BackupError, Passphrase};
+use crate::vault::{self, BACKUP_BYTES_MAX, Backup, BackupError, Passphrase};
 
 /// Makes a backup of who this node is and whom it knows, sealed with a passphrase.
 ///
@@ -29,7 +28,7 @@ use crate::vault::{BACKUP_BYTES_MAX, Backup, BackupError, Passphrase};
     responses((status = 200, description = "The backup.", body = BackupMade)),
 )]
 pub(crate) async fn create(State(app): State<App>, body: Bytes) -> Result<Json<BackupMade>, Failure> {
-    let NewBackup { passphrase } = intake::from_json(&body)?;
+    let NewBackup { passphrase } = secret_from_json(body)?;
     let passphrase = passphrase_of(Zeroizing::new(passphrase))?;
     let backup = app
         .read(|node, now| {
@@ -52,7 +51,7 @@ pub(crate) async fn create(State(app): State<App>, body: Bytes) -> Result<Json<B
     responses((status = 200, description = "Who this node is from now on.", body = Restored)),
 )]
 pub(crate) async fn restore(State(app): State<App>, body: Bytes) -> Result<Json<Restored>, Failure> {
-    let NewRestore { backup, passphrase, node_passphrase } = intake::from_json(&body)?;
+    let NewRestore { backup, passphrase, node_passphrase } = secret_from_json(body)?;
     let passphrase = passphrase_of(Zeroizing::new(passphrase))?;
     let current = node_passphrase.map(Zeroizing::new).map(passphrase_of).transpose()?;
     let bytes = BASE64.decode(backup.as_bytes());
@@ -112,7 +111,7 @@ async fn apart<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, BackupError> + Send + 'static,
 ) -> Result<T, Failure> {
     let _turn = app.keyring_turn().await;
-    let done = tokio::task::spawn_blocking(work).await;
+    let done = tokio::task::spawn_blocking(|| vault::apart(work)).await;
     done.map_err(|_| Code::Stopping.because("the daemon is stopping"))?.map_err(failure)
 }
 
