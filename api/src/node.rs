@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Protection;
+
 /// What carries a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -339,15 +341,49 @@ pub struct Channel {
     pub name: String,
     /// When it was joined; `None` for `#mesh`, or where the clock was not trusted.
     pub joined_at: Option<String>,
+    /// `public`: everybody can read it. `channel`: whoever has the password can.
+    #[serde(default = "public")]
+    #[cfg_attr(feature = "openapi", schema(inline))]
+    pub protection: Protection,
+    /// With a password: eight characters that are the same for everybody with the same one. Compare them if nothing
+    /// arrives: another password is another channel.
+    #[serde(default)]
+    pub check: Option<String>,
+    /// Nodes whose posts are kept here, this one's not counted.
+    #[serde(default)]
+    pub members_heard: u64,
+    /// Messages kept.
+    #[serde(default)]
+    pub messages: u64,
+    /// Received messages not marked read.
+    #[serde(default)]
+    pub unread: u64,
+    /// What is wrong with it, such as a password that can be guessed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warning: Option<String>,
+}
+
+fn public() -> Protection {
+    Protection::Public
 }
 
 /// The body of `POST /v1/channels`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct NewChannel {
     /// `#name`: after the `#` 1 to 63 bytes of lower-case letters, digits, `-`, `_` and `.`.
     pub name: String,
+    /// For a channel with a password: that, 8 characters or more. Another password is another channel.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<String>,
+}
+
+/// Shows no password.
+impl std::fmt::Debug for NewChannel {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("NewChannel").field("name", &self.name).finish_non_exhaustive()
+    }
 }
 
 /// `<state-dir>/api.json`: where the daemon listens.

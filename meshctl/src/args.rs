@@ -4,10 +4,12 @@
 //! help tree come from them.
 
 mod at_rest;
+mod channel;
 mod contact;
 mod word;
 
 pub(crate) use at_rest::{BackupAction, PassphraseAction, PassphraseSource};
+pub(crate) use channel::{ChannelAction, Joining};
 pub(crate) use contact::{ContactAction, NewContactArgs, ShownCode};
 pub(crate) use word::{PriorityArg, ScopeArg, StatusArg};
 
@@ -410,24 +412,6 @@ pub(crate) enum PeersAction {
 pub(crate) struct OnePeer {
     /// The node's id, or its beginning (4 characters or more)
     pub(crate) id: String,
-}
-
-/// What to do about channels.
-#[derive(Debug, Subcommand)]
-pub(crate) enum ChannelAction {
-    /// List the channels this node shows
-    List,
-    /// Show a channel's messages from now on
-    Join(OneChannel),
-    /// No longer show a channel
-    Leave(OneChannel),
-}
-
-/// A channel.
-#[derive(Debug, ArgGroup)]
-pub(crate) struct OneChannel {
-    /// Its name, with or without #
-    pub(crate) name: String,
 }
 
 /// What to do about tokens.

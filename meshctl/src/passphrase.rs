@@ -1,5 +1,5 @@
-//! Where a passphrase is read from: the terminal, without showing it, or a file. Never an argument or the
-//! environment, which other users and children can see (threat E-05).
+//! Where a passphrase, or a channel's password, is read from: the terminal, without showing it, or a file. Never an
+//! argument or the environment, which other users and children can see (threat E-05).
 
 use crate::failure::{Failure, cause};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
@@ -14,6 +14,8 @@ const LINE_BYTES_MAX: u64 = 4096;
 /// A place passphrases are read from, line by line.
 pub(crate) struct Source {
     lines: Lines,
+    /// What is read there, in words and in the name of the option.
+    what: &'static str,
 }
 
 enum Lines {
@@ -25,13 +27,18 @@ enum Lines {
 
 /// The terminal of this process.
 pub(crate) fn terminal() -> Source {
-    Source { lines: Lines::Terminal }
+    Source { lines: Lines::Terminal, what: "passphrase" }
 }
 
 impl Source {
     /// A file, or standard input for `-`.
     pub(crate) fn file(path: &Path) -> Self {
-        Self { lines: Lines::File { path: path.to_owned(), open: None } }
+        Self { lines: Lines::File { path: path.to_owned(), open: None }, what: "passphrase" }
+    }
+
+    /// The same for what is called otherwise.
+    pub(crate) fn of(self, what: &'static str) -> Self {
+        Self { what, ..self }
     }
 
     /// The next passphrase.
@@ -39,11 +46,12 @@ impl Source {
     /// # Errors
     /// There is none, or no terminal to ask.
     pub(crate) fn ask(&mut self, prompt: &str) -> Result<Zeroizing<String>, Failure> {
+        let what = self.what;
         let line = match &mut self.lines {
             Lines::Terminal => ask_terminal(prompt).map_err(|error| {
                 Failure::usage(
-                    format!("there is no terminal to ask for the passphrase ({})", cause(&error)),
-                    "give it in a file: --passphrase-file FILE, or - for standard input",
+                    format!("there is no terminal to ask for the {what} ({})", cause(&error)),
+                    format!("give it in a file: --{what}-file FILE, or - for standard input"),
                 )
             })?,
             Lines::File { path, open } => {
@@ -58,7 +66,7 @@ impl Source {
             }
         };
         if line.is_empty() {
-            return Err(Failure::usage("no passphrase was given".to_owned(), "it has at least 8 characters"));
+            return Err(Failure::usage(format!("no {what} was given"), "it has at least 8 characters"));
         }
         Ok(line)
     }
@@ -70,7 +78,7 @@ impl Source {
     pub(crate) fn ask_new(&mut self, prompt: &str) -> Result<Zeroizing<String>, Failure> {
         let first = self.ask(prompt)?;
         if matches!(self.lines, Lines::Terminal) && self.ask("Once more: ")? != first {
-            return Err(Failure::usage("the two passphrases differ".to_owned(), "try again"));
+            return Err(Failure::usage(format!("the two {}s differ", self.what), "try again"));
         }
         Ok(first)
     }

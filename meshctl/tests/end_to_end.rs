@@ -8,7 +8,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use machine::{Events, Node, PATIENCE, Relay, free_port, wait_for};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 fn status_of(node: &Node, id: &str) -> String {
     node.get(&format!("/v1/messages/{id}"))["status"].as_str().expect("a status").to_owned()
@@ -276,6 +276,81 @@ fn c18_a_carrier_and_the_logs_hold_nothing_of_a_private_message() {
         let log = node.process.log();
         assert!(!log.contains("CANARY"), "a log holds what was written");
         assert!(!log.contains(code.trim()), "a log holds a code");
+    }
+}
+
+/// Joins a password channel, with the password on standard input.
+fn join_with_password(node: &Node, channel: &str, password: &str) -> std::process::Output {
+    use std::io::Write as _;
+    let mut command = node.meshctl(&["channel", "join", channel, "--password-file", "-", "--json"]);
+    let mut child = command
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .expect("meshctl runs");
+    let mut stdin = child.stdin.take().expect("piped");
+    writeln!(stdin, "{password}").expect("meshctl reads");
+    drop(stdin);
+    child.wait_with_output().expect("meshctl ends")
+}
+
+#[test]
+fn c16_c18_a_carrier_s_disk_and_all_logs_hold_nothing_of_a_password_channel() {
+    const PASSWORD: &str = "CANARY-pw four words by chance";
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let port = free_port();
+    let _relay = Relay::start(dir.path(), port);
+    let url = Relay::url(port);
+    let args = ["--relay", &url, "--log", "trace"];
+    let ana = Node::start(dir.path(), "ana", &args);
+    let mut mule = Node::start(dir.path(), "mule", &args);
+    let mut bob = Node::start(dir.path(), "bob", &args);
+    let id_of = |node: &Node| node.get("/v1/status")["node_id"].as_str().expect("an id").to_owned();
+    let (ana_id, mule_id) = (id_of(&ana), id_of(&mule));
+    let checks = [&ana, &bob].map(|node| {
+        let joined = join_with_password(node, "#canary-ops", PASSWORD);
+        assert!(joined.status.success(), "{}", String::from_utf8_lossy(&joined.stderr));
+        let joined: Value = serde_json::from_slice(&joined.stdout).expect("JSON");
+        joined["check"].as_str().expect("a check").to_owned()
+    });
+    assert_eq!(checks[0], checks[1], "members see the same");
+    // Bob is away while Ana writes, so that only the mule has it.
+    bob.process.kill();
+    let sent = ana.run(&["send", "--to", "#canary-ops", "--wait", "synced", "CANARY-51e7 at noon", "--json"]);
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    let sent: Value = serde_json::from_slice(&sent.stdout).expect("JSON");
+    assert_eq!((&sent["protection"], &sent["to"]), (&json!("channel"), &json!("#canary-ops")));
+    let trace = ana.get(&format!("/v1/messages/{}/trace", sent["id"].as_str().expect("an id")));
+    assert!(trace["steps"].as_array().expect("steps").iter().any(|s| s["peer"] == *mule_id), "{trace}");
+    assert!(mule.texts().is_empty(), "{:?}", mule.texts());
+    assert_eq!(mule.get("/v1/status")["messages"]["unread"], 0);
+    // The mule joins under the name with another password: nothing appears, nothing says why.
+    assert!(join_with_password(&mule, "#canary-ops", "another password altogether").status.success());
+    assert!(mule.texts().is_empty(), "{:?}", mule.texts());
+    assert_eq!(mule.run(&["channel", "leave", "canary-ops"]).status.code(), Some(0));
+    // Ana leaves the stage: what Bob gets, he gets from the mule.
+    drop(ana);
+    bob.restart();
+    let listed = wait_for("the post to come by the mule", PATIENCE, || {
+        let page = bob.get("/v1/messages?conversation=%23canary-ops");
+        page["items"].as_array().expect("a list").first().cloned()
+    });
+    assert_eq!((&listed["text"], &listed["from"]["id"]), (&json!("CANARY-51e7 at noon"), &json!(ana_id)));
+    assert_eq!((&listed["protection"], &listed["read"]), (&json!("channel"), &json!(false)));
+    let found = json_of(&bob, &["search", "noon", "--json"]);
+    assert_eq!(found.as_array().expect("a list").len(), 1);
+    let channels = json_of(&bob, &["channel", "--json"]);
+    let channel = &channels.as_array().expect("a list")[0];
+    assert_eq!((&channel["unread"], &channel["members_heard"]), (&json!(1), &json!(1)), "{channel}");
+    assert_eq!(mule.process.stop(), Some(0));
+    for node in [&mule, &bob] {
+        for needle in ["CANARY", "canary-ops"] {
+            assert!(!holds(&node.state, needle.as_bytes()), "{needle} lies in {}", node.state.display());
+        }
+        let log = node.process.log();
+        assert!(!log.contains("CANARY"), "a log holds what was written, or a password");
+        assert!(!log.contains("canary-ops"), "a log holds the name of a channel");
     }
 }
 

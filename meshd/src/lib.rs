@@ -7,6 +7,7 @@
 pub mod activation;
 pub mod args;
 mod banner;
+pub mod channel_password;
 pub mod clock;
 pub mod config;
 pub mod control;

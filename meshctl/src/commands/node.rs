@@ -1,11 +1,11 @@
-//! `status`, `channel`, `token`, `profile`: the node itself and what it allows.
+//! `status`, `token`, `profile`: the node itself and what it allows.
 
 use super::Console;
 use crate::amount;
-use crate::args::{ChannelAction, ProfileAction, ProfileChange, TokenAction};
+use crate::args::{ProfileAction, ProfileChange, TokenAction};
 use crate::failure::Failure;
-use crate::limits::{AVATAR_BYTES_MAX, NAME_COLUMNS_MAX};
-use crate::line::{BAD, Column, FAINT, GOOD, Line, PLACE, STRONG, Table, WARN};
+use crate::limits::AVATAR_BYTES_MAX;
+use crate::line::{BAD, Column, FAINT, GOOD, Line, STRONG, Table, WARN};
 use crate::message_view::kind_word;
 use crate::moment;
 use crate::request::Request;
@@ -14,15 +14,14 @@ use data_encoding::BASE64;
 use hyper::Method;
 use jiff::Timestamp;
 use meshlink_api::{
-    AtRest, AtRestState, Channel, NewChannel, NewToken, Profile, Scope, Status, Token, TokenCreated,
-    TransportState, TransportStatus,
+    AtRest, AtRestState, NewToken, Profile, Scope, Status, Token, TokenCreated, TransportState,
+    TransportStatus,
 };
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
-const CHANNELS: &str = "/v1/channels";
 const TOKENS: &str = "/v1/tokens";
 const PROFILE: &str = "/v1/profile";
 
@@ -137,43 +136,6 @@ fn state_word(state: TransportState) -> (&'static str, Style) {
         TransportState::Degraded => ("degraded", WARN),
         TransportState::Down => ("down", BAD),
     }
-}
-
-/// `meshctl channel`.
-pub(super) async fn channels(
-    console: &mut Console<'_>,
-    action: Option<ChannelAction>,
-) -> Result<(), Failure> {
-    match action.unwrap_or(ChannelAction::List) {
-        ChannelAction::List => {
-            let pages = console.daemon.list(Request::get(CHANNELS), None);
-            console.show_list(pages, channel_table, channel_row, "no channels").await
-        }
-        ChannelAction::Join(channel) => {
-            let name = with_mark(&channel.name);
-            console.daemon.tell(&Request::post(CHANNELS).json(&NewChannel { name: name.clone() })).await?;
-            console.report(&[("name", &name), ("done", "joined")], Line::of(format!("{name} joined")))
-        }
-        ChannelAction::Leave(channel) => {
-            let name = with_mark(&channel.name);
-            console.daemon.tell(&Request::new(Method::DELETE, CHANNELS).id(&name)).await?;
-            console.report(&[("name", &name), ("done", "left")], Line::of(format!("{name} left")))
-        }
-    }
-}
-
-/// A shell takes an unquoted `#name` for a comment, so the mark may be left out.
-fn with_mark(name: &str) -> String {
-    if name.starts_with('#') { name.to_owned() } else { format!("#{name}") }
-}
-
-fn channel_table() -> Table<2> {
-    Table::new([Column::left("CHANNEL").at_least(NAME_COLUMNS_MAX), Column::left("JOINED")])
-}
-
-fn channel_row(channel: &Channel, now: Timestamp) -> [Line; 2] {
-    let joined = channel.joined_at.as_deref().map_or_else(String::new, |at| moment::ago(at, now));
-    [Line::new().styled(PLACE, &channel.name), Line::of(joined)]
 }
 
 /// `meshctl token`.

@@ -197,6 +197,7 @@ fn commands_that_change_something_say_what_they_did() {
         Fake::on_socket(&home.socket(), |asked| match (asked.method.as_str(), asked.target.as_str()) {
             ("DELETE", _) => Reply::Bytes(b"HTTP/1.1 204 No Content\r\n\r\n".to_vec()),
             ("GET", "/v1/peers?limit=100") => Reply::json(&page(&[peer("ana7", None)])),
+            ("POST", "/v1/channels") => Reply::json(&json!({"name": "#medics", "joined_at": null})),
             (_, target) if target.starts_with("/v1/messages/") => {
                 Reply::json(&message(target.split('/').nth(3).unwrap().trim_end_matches('a'), "hi"))
             }

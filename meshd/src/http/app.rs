@@ -82,6 +82,7 @@ struct Inner {
     tickets: TicketBox,
     failures: Failures,
     streams: Arc<Semaphore>,
+    derivations: Semaphore,
     stopping: watch::Sender<bool>,
     requests: RequestCounts,
 }
@@ -115,6 +116,7 @@ impl App {
             tickets: TicketBox::default(),
             failures: Failures::new(now),
             streams: Arc::new(Semaphore::new(limits::STREAMS_MAX)),
+            derivations: Semaphore::new(1),
             stopping: watch::channel(false).0,
             requests: RequestCounts::default(),
         })))
@@ -237,6 +239,11 @@ impl App {
 
     pub(super) fn failures(&self) -> &Failures {
         &self.0.failures
+    }
+
+    /// Whose turn it is to make a key of a password, which takes a lot of memory.
+    pub(super) fn derivations(&self) -> &Semaphore {
+        &self.0.derivations
     }
 
     pub(super) fn streams(&self) -> &Arc<Semaphore> {

@@ -75,6 +75,7 @@ codes! {
     TextTooLong 422 "text_too_long" "The text is too long for one message";
     InvalidLifetime 422 "invalid_lifetime" "The lifetime is too short or too long";
     ChannelNotJoined 422 "channel_not_joined" "This node does not show that channel";
+    InvalidPassword 422 "invalid_password" "The password can't be used";
     InvalidCode 422 "invalid_code" "The code can't be used";
     UnknownRecipient 422 "unknown_recipient" "Nobody here is called that";
     RecipientUnsupported 422 "recipient_unsupported" "This version has no groups";
@@ -90,6 +91,7 @@ codes! {
     NoEntropy 500 "no_entropy" "The system gave no random bytes";
     StoreFailed 500 "store_failed" "The store failed";
     KeysFailed 500 "keys_failed" "The key files can't be read or written";
+    NoMemory 503 "no_memory" "There is no memory for it now";
     Stopping 503 "stopping" "The daemon is stopping";
     TooManyStreams 503 "too_many_streams" "Too many event streams are open";
     QuotaUsed 507 "quota_used" "Own messages under way fill their share of the store";

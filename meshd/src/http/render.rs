@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use meshlink_api as api;
-use meshlink_core::node::Node;
+use meshlink_core::node::{JoinedChannel, Node};
 use meshlink_core::private::contact::{Contact, ReceiptChoice, Standing, Trust};
 use meshlink_core::store::{HandOver, MessageRecord, PeerRecord, Protection};
 use meshlink_core::{
@@ -214,6 +214,24 @@ impl<'a> Renderer<'a> {
             );
         }
         (ContactState::Ready, "messages are sealed and sent", None)
+    }
+
+    /// A channel that is joined, with what is kept of it.
+    pub(super) fn channel(&self, channel: JoinedChannel) -> Result<api::Channel, StoreError> {
+        let kept = self.node.store().kept_of(&channel.name)?;
+        Ok(api::Channel {
+            joined_at: channel.since_unix_ms.and_then(time),
+            protection: match channel.check {
+                None => api::Protection::Public,
+                Some(_) => api::Protection::Channel,
+            },
+            check: channel.check,
+            members_heard: kept.authors,
+            messages: kept.messages,
+            unread: kept.unread,
+            warning: None,
+            name: channel.name,
+        })
     }
 
     pub(super) fn link(&mut self, link: &LinkStatus) -> Result<api::Link, StoreError> {

@@ -94,6 +94,17 @@ pub struct ConversationRow {
     pub last: MessageRecord,
 }
 
+/// What is kept of a conversation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KeptOf {
+    /// Messages.
+    pub messages: u64,
+    /// Received ones not marked read.
+    pub unread: u64,
+    /// Other nodes that wrote some of them.
+    pub authors: u64,
+}
+
 impl SqliteStore {
     /// A page of messages.
     ///
@@ -199,6 +210,22 @@ impl SqliteStore {
             }
         }
         Ok(conversations)
+    }
+
+    /// What is kept of one conversation.
+    ///
+    /// # Errors
+    /// The disk failed, or the store is locked.
+    pub fn kept_of(&self, conversation: &str) -> Result<KeptOf, StoreError> {
+        let tag = words::conversation_tag(self.keys()?, conversation);
+        let counts = "SELECT n, messages, unread FROM conversation WHERE tag = ?1";
+        let counts =
+            self.db.one(counts, [tag], |row| Ok((row.get::<_, i64>(0)?, get(row, 1)?, get(row, 2)?)))?;
+        let Some((n, messages, unread)) = counts else { return Ok(KeptOf::default()) };
+        let authors = "SELECT count(DISTINCT author) FROM message INDEXED BY message_by_conversation
+                       WHERE conversation = ?1 AND own = 0";
+        let authors = self.db.one(authors, [n], |row| get(row, 0))?.unwrap_or(0);
+        Ok(KeptOf { messages, unread, authors })
     }
 
     /// The walk with the fewest candidates; `None` if no message can match.

@@ -63,7 +63,7 @@ use meshlink_core::store::{
 pub use check::{CheckPart, CheckParts, Checked};
 pub use cursors::{CURSORS_MAX, CursorRow};
 pub use idempotent::IdempotentRow;
-pub use listing::{ConversationRow, MessageFilter, MessagePage, Order};
+pub use listing::{ConversationRow, KeptOf, MessageFilter, MessagePage, Order};
 pub use open::{OpenError, Opened};
 pub use tables::{Shows, TABLES};
 pub use tokens::{Inserted, TOKENS_MAX, TokenRow};

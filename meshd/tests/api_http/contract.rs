@@ -88,6 +88,55 @@ fn a_profile_is_replaced_as_a_whole() {
 }
 
 #[test]
+fn a_channel_with_a_password_is_joined_used_and_left() {
+    let server = Server::start();
+    let client = server.client();
+    let join = |body: Value| client.post("/v1/channels", &body);
+    let password = "four words taken at random";
+    let joined = join(json!({"name": "#ops", "password": password})).created();
+    assert_eq!((&joined["name"], &joined["protection"]), (&json!("#ops"), &json!("channel")));
+    assert_eq!((joined["check"].as_str().map(str::len), &joined["warning"]), (Some(9), &Value::Null));
+    assert_eq!(join(json!({"name": "#ops", "password": password})).ok()["check"], joined["check"]);
+    let sent = client.post("/v1/messages", &json!({"to": "#ops", "text": "Boats to the mill"})).created();
+    assert_eq!((&sent["protection"], &sent["conversation"]), (&json!("channel"), &json!("#ops")));
+    assert_eq!(sent["from"]["me"], true);
+    let found = client.get("/v1/messages?conversation=%23ops&q=boats").ok();
+    assert_eq!(found["items"][0]["id"], sent["id"]);
+    let trace = client.get(&format!("/v1/messages/{}/trace", sent["id"].as_str().unwrap())).ok();
+    assert_eq!((&trace["carried"], &trace["status"]), (&json!(true), &json!("pending")));
+    let listed = client.get("/v1/channels").ok();
+    let ops = &listed["items"][1];
+    assert_eq!((&ops["name"], &ops["messages"], &ops["unread"]), (&json!("#ops"), &json!(1), &json!(0)));
+    assert_eq!(
+        (&listed["items"][0]["protection"], &listed["items"][0]["check"]),
+        (&json!("public"), &Value::Null)
+    );
+
+    let weak = join(json!({"name": "#weak", "password": "password"})).created();
+    assert!(weak["warning"].as_str().unwrap().contains("guessed"));
+    let refused = join(json!({"name": "#ops", "password": "another one altogether"}));
+    assert_eq!((refused.status, refused.problem().as_str()), (409, "channel_conflict"));
+    assert_eq!(join(json!({"name": "#ops"})).problem(), "channel_conflict");
+    client.post("/v1/channels", &json!({"name": "#camp"})).created();
+    assert_eq!(join(json!({"name": "#camp", "password": password})).problem(), "channel_conflict");
+    assert_eq!(join(json!({"name": "#mesh", "password": password})).problem(), "permanent_channel");
+    assert_eq!(join(json!({"name": "ops", "password": password})).problem(), "invalid_name");
+    for odd in ["", "short", "with\na line end", &"x".repeat(1025)] {
+        assert_eq!(join(json!({"name": "#odd", "password": odd})).problem(), "invalid_password", "{odd:?}");
+    }
+    let long = json!({"to": "#ops", "text": "x", "ttl_s": 604_801});
+    assert_eq!(client.post("/v1/messages", &long).problem(), "invalid_lifetime");
+
+    assert_eq!(client.delete("/v1/channels/ops").status, 204);
+    assert_eq!(
+        client.post("/v1/messages", &json!({"to": "#ops", "text": "x"})).problem(),
+        "channel_not_joined"
+    );
+    assert_eq!(client.get("/v1/messages?conversation=%23ops").ok()["items"][0]["protection"], "channel");
+    assert_eq!(join(json!({"name": "#ops"})).created()["protection"], "public");
+}
+
+#[test]
 fn channels_are_joined_and_left() {
     let server = Server::start();
     let client = server.client();

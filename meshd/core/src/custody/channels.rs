@@ -80,6 +80,21 @@ impl<S: Store> Custody<S> {
         Ok(is_new)
     }
 
+    /// Whether a password channel of that name may be joined, as far as that can be told without its key.
+    pub(crate) fn may_join_secret(&self, name: &str) -> Result<(), SubmitError> {
+        check_channel(name)?;
+        if name == MESH {
+            return Err(SubmitError::AlwaysPublic { channel: name.to_owned() });
+        }
+        if self.store.is_joined(name)? {
+            return Err(taken(name, "as a public channel"));
+        }
+        if !self.secret_channels.contains_key(name) && self.secret_channels.len() >= SECRET_CHANNELS_MAX {
+            return Err(SubmitError::TooManyChannels { max: SECRET_CHANNELS_MAX });
+        }
+        Ok(())
+    }
+
     /// Joins a password channel; says whether it was not joined before.
     pub(crate) fn join_secret(
         &mut self,
@@ -87,10 +102,7 @@ impl<S: Store> Custody<S> {
         secret: &ChannelSecret,
         now: Now,
     ) -> Result<bool, SubmitError> {
-        check_channel(name)?;
-        if name == MESH {
-            return Err(SubmitError::AlwaysPublic { channel: name.to_owned() });
-        }
+        self.may_join_secret(name)?;
         let keys = ChannelKeys::new(secret);
         if let Some(joined) = self.secret_channels.get(name) {
             return if joined.keys.is_same(&keys) {
@@ -98,12 +110,6 @@ impl<S: Store> Custody<S> {
             } else {
                 Err(taken(name, "with another password"))
             };
-        }
-        if self.store.is_joined(name)? {
-            return Err(taken(name, "as a public channel"));
-        }
-        if self.secret_channels.len() >= SECRET_CHANNELS_MAX {
-            return Err(SubmitError::TooManyChannels { max: SECRET_CHANNELS_MAX });
         }
         let since_unix_ms = now.unix_ms;
         let membership = Membership { secret: secret.to_record(), since_unix_ms };

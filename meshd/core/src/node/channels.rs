@@ -28,6 +28,15 @@ impl<S: Store> Node<S> {
         self.write_private(now, |node| node.custody.join(channel, now))
     }
 
+    /// Whether a channel with a password may be joined under that name, as far as that can be told without the key: so
+    /// that nobody waits for it in vain.
+    ///
+    /// # Errors
+    /// As [`Node::join_secret`].
+    pub fn may_join_secret(&self, channel: &str) -> Result<(), SubmitError> {
+        self.custody.may_join_secret(channel)
+    }
+
     /// The same for a channel with a password. What Argon2id makes of the password is made elsewhere: it takes longer
     /// than a node's neighbours should wait.
     ///
