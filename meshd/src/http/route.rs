@@ -319,7 +319,8 @@ fn submit_failure(error: SubmitError) -> Failure {
     let failure = code.because(error.to_string());
     match error {
         SubmitError::NotJoined { channel } => {
-            failure.hint(format!("join it first: POST /v1/channels with {{\"name\": \"{channel}\"}}"))
+            let body = format!("{{\"name\": \"{channel}\"}}");
+            failure.hint(format!("join it first: meshctl channel join '{channel}', or POST /v1/channels with {body}"))
         }
         SubmitError::StoreFull => {
             failure.hint("messages make room as other nodes take them or their lifetimes end")
@@ -333,7 +334,7 @@ fn submit_failure(error: SubmitError) -> Failure {
         SubmitError::TooManyContacts { .. } => failure.hint("remove a contact"),
         SubmitError::TooManyChannels { .. } => failure.hint("leave a channel"),
         SubmitError::OtherChannel { channel, .. } => failure.hint(format!(
-            "leave it first: DELETE /v1/channels/{}; messages that were shown stay",
+            "leave it first: meshctl channel leave '{channel}', or DELETE /v1/channels/{}; messages that were shown stay",
             channel.trim_start_matches('#')
         )),
         SubmitError::AlwaysPublic { .. } => failure.hint("take another name for the channel with a password"),

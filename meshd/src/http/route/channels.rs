@@ -109,5 +109,5 @@ fn joined(node: &Node<SqliteStore>, name: &str, now: Now) -> Result<Channel, Fai
 fn not_shown(name: &str) -> Failure {
     Code::NotFound
         .because(format!("channel {name} is not shown here"))
-        .hint("GET /v1/channels lists those that are")
+        .hint("those that are: meshctl channel list, or GET /v1/channels")
 }
