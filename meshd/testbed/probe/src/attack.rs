@@ -1,5 +1,5 @@
-//! A hostile GATT client: a stranger without a key does to a service's characteristics what it likes, in turns,
-//! until its time is up. Says in JSON how much of each it got done, so that a scenario can tell an attack that was
+//! A hostile GATT client: a stranger without a key does to a service's characteristics what it likes, one way
+//! after the other. Says in JSON how much of each it got done, so that a scenario can tell an attack that was
 //! withstood from one that never happened.
 
 use std::time::{Duration, Instant};
@@ -22,6 +22,10 @@ const HOLD: Duration = Duration::from_secs(40);
 /// A listener that is left without an advertisement hears the next one when it begins anew.
 const SCAN: Duration = Duration::from_secs(2);
 
+/// Visits for one way of attack, and the time between two.
+const TRIES: u32 = 6;
+const TRY_APART: Duration = Duration::from_secs(3);
+
 /// What was done, by attack.
 #[derive(Default)]
 struct Done {
@@ -32,7 +36,20 @@ struct Done {
     flood_writes: u32,
     flood_ends: u32,
     stalls: u32,
+    holds: u32,
     held_s: Vec<u64>,
+}
+
+impl Done {
+    fn has(&self, way: Way) -> bool {
+        match way {
+            Way::Garbage => self.garbage_writes > 0,
+            Way::Oversize => self.oversize_writes + self.oversize_refused > 0,
+            Way::Flood => self.flood_writes > 0,
+            Way::Stall => self.stalls > 0,
+            Way::Hold => self.holds > 0,
+        }
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -46,24 +63,28 @@ enum Way {
 
 const WAYS: [Way; 5] = [Way::Garbage, Way::Oversize, Way::Flood, Way::Stall, Way::Hold];
 
-/// Attacks a neighbour for that long.
+/// Attacks a neighbour in every way once, for that long at most.
 pub async fn run(adapter: &str, victim: Address, service: Uuid, time: Duration) -> Result<()> {
     let session = bluer::Session::new().await?;
     let adapter = session.adapter(adapter)?;
     adapter.set_powered(true).await?;
     let (mut done, ends) = (Done::default(), Instant::now() + time);
-    for way in WAYS.into_iter().cycle() {
-        let left = ends.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            break;
+    for way in WAYS {
+        // A visit may come to nothing: the victim is busy, or has had enough of us.
+        for _ in 0..TRIES {
+            let left = ends.saturating_duration_since(Instant::now());
+            match timeout(left, visit(&adapter, victim, service, way, &mut done)).await {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => eprintln!("{error:#}"),
+                Err(_) => eprintln!("out of time"),
+            }
+            // The next attack comes on a connection of its own.
+            let _ = timeout(REACH_MAX, adapter.device(victim)?.disconnect()).await;
+            if done.has(way) {
+                break;
+            }
+            tokio::time::sleep(TRY_APART.min(left)).await;
         }
-        match timeout(left, visit(&adapter, victim, service, way, &mut done)).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => eprintln!("{error:#}"),
-            Err(_) => break,
-        }
-        // The next attack comes on a connection of its own.
-        let _ = timeout(REACH_MAX, adapter.device(victim)?.disconnect()).await;
     }
     println!(
         "{}",
@@ -75,6 +96,7 @@ pub async fn run(adapter: &str, victim: Address, service: Uuid, time: Duration) 
             "flood_writes": done.flood_writes,
             "flood_ends": done.flood_ends,
             "stalls": done.stalls,
+            "holds": done.holds,
             "held_s": done.held_s,
         })
     );
@@ -94,7 +116,9 @@ async fn visit(adapter: &Adapter, victim: Address, service: Uuid, way: Way, done
             Way::Flood => flood(lane, done).await,
             Way::Stall => stall(lane, done).await,
             Way::Hold => {
-                let _ = timeout(STEP_MAX, lane.read()).await;
+                if matches!(timeout(STEP_MAX, lane.read()).await, Ok(Ok(_))) {
+                    done.holds += 1;
+                }
             }
         }
     }

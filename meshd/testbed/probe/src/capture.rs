@@ -60,7 +60,7 @@ struct Controller {
 
 /// One packet at one controller.
 pub struct Record<'a> {
-    controller: u16,
+    pub controller: u16,
     pub kind: u16,
     at_us: u64,
     pub packet: &'a [u8],
