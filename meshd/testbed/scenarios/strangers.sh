@@ -1,5 +1,5 @@
 # Two people who never met write to each other over Bluetooth, by the text of a code alone: the README's lines.
-# limit: 120
+# limit: 300
 # needs: meshd meshctl
 air_up one
 start_bluetoothd
