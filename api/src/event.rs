@@ -36,11 +36,14 @@ pub enum EventType {
     /// A contact changed: a `Contact`.
     #[serde(rename = "contact.changed")]
     ContactChanged,
+    /// A group was founded, changed or left, or an invitation came: a `Group`.
+    #[serde(rename = "group.changed")]
+    GroupChanged,
 }
 
 impl EventType {
     /// Every type, in the order of the documentation.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Status,
         Self::Gap,
         Self::MessageNew,
@@ -51,6 +54,7 @@ impl EventType {
         Self::LinkDown,
         Self::TransportState,
         Self::ContactChanged,
+        Self::GroupChanged,
     ];
 
     /// The name on the wire.
@@ -66,6 +70,7 @@ impl EventType {
             Self::LinkDown => "link.down",
             Self::TransportState => "transport.state",
             Self::ContactChanged => "contact.changed",
+            Self::GroupChanged => "group.changed",
         }
     }
 

@@ -9,6 +9,7 @@
 
 pub mod contact;
 pub mod event;
+pub mod group;
 pub mod maintenance;
 pub mod message;
 pub mod node;
@@ -21,6 +22,7 @@ pub use contact::{
     Resolution, Trust, Verification,
 };
 pub use event::{Event, EventType};
+pub use group::{Group, GroupChange, Member, Membership, NewGroup, NewMember, Recipient};
 pub use maintenance::{LogSetting, Reloaded, Setting, Settings, StoreCompacted, StoreReport, StoreVerified};
 pub use message::{
     Conversation, HandOver, HandOverStep, Message, MessageStatus, NewMessage, Priority, Protection, Sender,

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::group::Recipient;
+
 /// How urgent a message is; a more urgent one overtakes on every link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -44,9 +46,9 @@ pub enum Protection {
     Public,
     /// Encrypted with a channel's key.
     Channel,
-    /// Encrypted to one recipient whose key was not compared in person.
+    /// Encrypted to one recipient, or a group, whose keys were not all compared in person.
     Sealed,
-    /// Encrypted to one recipient whose key was verified.
+    /// Encrypted to one recipient whose key was verified; in a group, by a member or to members whose keys all were.
     SealedVerified,
 }
 
@@ -99,6 +101,9 @@ pub struct Message {
     pub attachments: Vec<String>,
     /// The message it answers.
     pub reply_to: Option<String>,
+    /// For an own message to a group: its members when it was sent, and who has it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub recipients: Vec<Recipient>,
     /// Position in the event log: pass it as `?since=` to get what came after.
     pub cursor: String,
 }

@@ -5,6 +5,7 @@
 """
 
 import base64
+import hmac
 import json
 import math
 import pathlib
@@ -18,6 +19,12 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_encrypt as xchacha_encrypt
+from cryptography.hazmat.primitives.ciphers import Cipher
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.ciphers.algorithms import AES
+from cryptography.hazmat.primitives.ciphers.modes import CBC
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from noise.connection import Keypair, NoiseConnection
 
 HERE = pathlib.Path(__file__).parent
@@ -205,6 +212,73 @@ def keyed(key, data):
     return blake3(data, key=key).digest()
 
 
+def group_entry(case):
+    body, signature = unhex(case["entry"])[:-64], unhex(case["entry"])[-64:]
+    digest = derive("group entry", body)
+    assert digest.hex() == case["hash"]
+    author = cbor2.loads(body)[1]
+    assert blake3(author, derive_key_context="MeshLink v1 node id").digest()[:20].hex() == case["author"]
+    Ed25519PublicKey.from_public_bytes(author[:32]).verify(
+        signature, b"MeshLink v1 group entry signature" + digest
+    )
+    return digest, cbor2.loads(body)
+
+
+def megolm_open(session_key, message):
+    """Olm's megolm.md: session-sharing and message formats, for fewer than 256 messages."""
+    assert session_key[0] == 1 and message[0] == 3
+    first = int.from_bytes(session_key[1:5])
+    ratchet, public = session_key[5:133], session_key[133:]
+    body, mac, signature = message[:-72], message[-72:-64], message[-64:]
+    Ed25519PublicKey.from_public_bytes(public).verify(signature, message[:-64])
+    assert body[1] == 0x08 and body[2] < 128 and body[3] == 0x12
+    index, at, length, shift = body[2], 4, 0, 0
+    while True:
+        length |= (body[at] & 0x7F) << shift
+        shift, at = shift + 7, at + 1
+        if body[at - 1] < 128:
+            break
+    assert len(body) == at + length
+    for _ in range(first, index):
+        ratchet = ratchet[:96] + hmac.digest(ratchet[96:], b"\x03", "sha256")
+    keys = HKDF(algorithm=SHA256(), length=80, salt=None, info=b"MEGOLM_KEYS").derive(ratchet)
+    assert hmac.digest(keys[32:64], body, "sha256")[:8] == mac
+    decryptor = Cipher(AES(keys[:32]), CBC(keys[64:])).decryptor()
+    padded = decryptor.update(body[at:]) + decryptor.finalize()
+    return index, padded[: -padded[-1]]
+
+
+def groups():
+    entries, group, head = 0, None, None
+    for case in cases("groups.json"):
+        if "entry" in case:
+            digest, entry = group_entry(case)
+            group = group or digest
+            assert entry[0] == ([head] if head else [])
+            entries, head = entries + 1, digest
+        elif "megolm" in case:
+            header, payload, nonce = unhex(case["header"]), unhex(case["payload"]), unhex(case["nonce"])
+            marked = blake3(b"MeshLink v1 group cover" + nonce, key=unhex(case["cover_key"])).digest(length=36)
+            assert payload[:20] == nonce + marked[:4]
+            plain = ChaCha20Poly1305(marked[4:]).decrypt(
+                bytes(12), payload[20:], b"MeshLink v1 group bundle" + header
+            )
+            megolm = unhex(case["megolm"])
+            assert plain.startswith(cbor2.dumps(megolm)) and not any(plain[len(cbor2.dumps(megolm)) :])
+            session_key = unhex(case["session_key"])
+            index, words = megolm_open(session_key, megolm)
+            assert (index, words.hex()) == (case["index"], case["words"])
+            said = cbor2.loads(words)
+            assert said[0] == group and said[2] == derive("group heads", head)[:8]
+            assert bundle_id(header, payload).hex() == case["id"]
+            message_id = derive("group message id", group, session_key[133:], index.to_bytes(4))
+            assert message_id.hex() == case["message_id"]
+        else:
+            note = cbor2.loads(unhex(case["note"]))
+            assert (note[0], note[1], len(note[2])) == (group, [head], entries)
+    assert entries == 3
+
+
 def private(secrets):
     *messages, code, number = cases("private.json")
     (alice, alice_ed), (bob, bob_ed) = secrets["alice"], secrets["bob"]
@@ -294,4 +368,5 @@ sets()
 reconcile()
 private(secrets)
 channels(secrets)
+groups()
 print("confirmed")

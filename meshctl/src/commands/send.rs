@@ -220,7 +220,8 @@ async fn next_status(
             | EventType::LinkUp
             | EventType::LinkDown
             | EventType::TransportState
-            | EventType::ContactChanged => {}
+            | EventType::ContactChanged
+            | EventType::GroupChanged => {}
         }
     }
 }

@@ -110,7 +110,8 @@ fn message_of(console: &mut Console<'_>, event: &Happening) -> Result<Option<Mes
         | EventType::LinkUp
         | EventType::LinkDown
         | EventType::TransportState
-        | EventType::ContactChanged => Ok(None),
+        | EventType::ContactChanged
+        | EventType::GroupChanged => Ok(None),
     }
 }
 

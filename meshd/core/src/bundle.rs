@@ -9,6 +9,7 @@
 
 use crate::bridged::Bridged;
 use crate::canonical::Malformed;
+use crate::group::cover::Covered;
 use crate::header::{Header, Kind};
 use crate::id::BundleId;
 use crate::identity::Identity;
@@ -86,6 +87,8 @@ pub enum Content {
     Prekeys(Prekeys),
     /// A post to a password channel, still sealed.
     SecretPost(SecretPost),
+    /// A message to a group, still covered.
+    Group(Covered),
     /// Something of a later version.
     Unread,
 }
@@ -194,6 +197,7 @@ impl Bundle<'_> {
             }
             Kind::Prekeys => Content::Prekeys(Prekeys::decode(payload)?),
             Kind::SecretPost => Content::SecretPost(SecretPost::decode(&self.header, payload)?),
+            Kind::Group => Content::Group(Covered::decode(&self.header, payload)?),
             Kind::Other(_) => Content::Unread,
         })
     }

@@ -10,6 +10,7 @@ mod due;
 mod eviction;
 mod expiry;
 mod export;
+pub(crate) mod groups;
 mod later;
 mod mail;
 mod opening;
@@ -84,6 +85,7 @@ pub(crate) struct Custody<S> {
     has_put_by: bool,
     /// Who this node was when the open transaction began, if it made it another one.
     identity_before: Option<Identity>,
+    groups: groups::Groups,
 }
 
 impl<S: Store> Custody<S> {
@@ -124,6 +126,7 @@ impl<S: Store> Custody<S> {
             next_due_tl_ms: None,
             has_put_by: false,
             identity_before: None,
+            groups: groups::Groups::default(),
         };
         custody.reload()?;
         Ok(custody)
@@ -141,7 +144,12 @@ impl<S: Store> Custody<S> {
         self.catch_up(now)?;
         self.recall_taken(now)?;
         self.renew_profile(now)?;
-        self.renew_prekeys(now)
+        self.renew_prekeys(now)?;
+        if self.store.is_locked() {
+            return Ok(());
+        }
+        self.forget_old_fellows()?;
+        self.try_all_unheard(now)
     }
 
     /// Reads again what is kept in memory, after the store went back.
@@ -167,6 +175,7 @@ impl<S: Store> Custody<S> {
             self.secret_channels.clear();
             self.next_due_tl_ms = None;
             self.has_put_by = false;
+            self.groups = groups::Groups::default();
             return Ok(());
         }
         self.load_put_by()?;
@@ -174,6 +183,7 @@ impl<S: Store> Custody<S> {
         self.load_invites()?;
         self.load_published()?;
         self.load_channels()?;
+        self.load_groups()?;
         self.load_next_due()
     }
 

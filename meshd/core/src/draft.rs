@@ -1,5 +1,6 @@
 //! What is asked of a node, and why it may refuse.
 
+use crate::group::entry::GroupId;
 use crate::id::{BundleId, NodeId};
 use crate::private::code::Code;
 use crate::store::{Priority, StoreError};
@@ -56,6 +57,124 @@ pub struct PrivateDraft {
     pub priority: Priority,
     /// The message it answers.
     pub reply_to: Option<BundleId>,
+}
+
+/// A group to be founded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupDraft {
+    /// Its name.
+    pub name: String,
+    /// Whether new members get what was sent before.
+    pub history: bool,
+    /// Contacts to invite.
+    pub members: Vec<NodeId>,
+}
+
+/// What somebody here wants to say to a group.
+#[derive(Clone, PartialEq, Eq)]
+pub struct GroupMessageDraft {
+    /// Which.
+    pub group: GroupId,
+    /// The text.
+    pub text: String,
+    /// How long it may take, in seconds; `None` for the default.
+    pub lifetime_s: Option<u64>,
+    /// How urgent it is.
+    pub priority: Priority,
+    /// The message it answers.
+    pub reply_to: Option<BundleId>,
+}
+
+/// Why a group can't be founded or changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GroupError {
+    /// There is no such group.
+    #[error("no group {group} is known here")]
+    Unknown {
+        /// Which.
+        group: GroupId,
+    },
+    /// The node is not in it.
+    #[error("this node is not a member of group {group}")]
+    NotMember {
+        /// Which.
+        group: GroupId,
+    },
+    /// Nobody asks it to join.
+    #[error("this node is not invited to group {group}")]
+    NotInvited {
+        /// Which.
+        group: GroupId,
+    },
+    /// Only administrators may do that.
+    #[error("only an administrator of group {group} can do that")]
+    NotAdmin {
+        /// Which.
+        group: GroupId,
+    },
+    /// They are in already.
+    #[error("{who} is a member of the group or invited already")]
+    AlreadyIn {
+        /// Who.
+        who: NodeId,
+    },
+    /// They are not in.
+    #[error("{who} is neither a member of the group nor invited")]
+    NoMember {
+        /// Who.
+        who: NodeId,
+    },
+    /// They stand above.
+    #[error("{who} founded the group, or was an administrator before this node or by the same one")]
+    Senior {
+        /// Who.
+        who: NodeId,
+    },
+    /// Only contacts can be invited.
+    #[error("{who} is no contact; only contacts can be invited, and take invitations only from theirs")]
+    NoContact {
+        /// Who.
+        who: NodeId,
+    },
+    /// Their keys are not known yet.
+    #[error("the keys of {who} are not known yet: none of its bundles has come by")]
+    NoKeys {
+        /// Who.
+        who: NodeId,
+    },
+    /// They are blocked.
+    #[error("{who} is blocked")]
+    Blocked {
+        /// Who.
+        who: NodeId,
+    },
+    /// The name is not allowed.
+    #[error("the name {problem}")]
+    BadName {
+        /// What is wrong with it, in words.
+        problem: &'static str,
+    },
+    /// Enough is enough.
+    #[error("there are {max} members and invited, which is the most a group can have")]
+    TooManyMembers {
+        /// The most.
+        max: usize,
+    },
+    /// Enough is enough.
+    #[error("there are {max} groups, which is the most there can be")]
+    TooManyGroups {
+        /// The most.
+        max: usize,
+    },
+    /// Enough is enough.
+    #[error("the group was changed {max} times, which is the most there can be; found a new one")]
+    TooManyEntries {
+        /// The most.
+        max: usize,
+    },
+    /// The disk failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
 }
 
 /// A contact to be added: by id or by code.
@@ -137,6 +256,13 @@ pub enum ContactError {
 impl std::fmt::Debug for PrivateDraft {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("PrivateDraft").field("to", &self.to).finish_non_exhaustive()
+    }
+}
+
+/// Shows for which group, never what (threat C-18).
+impl std::fmt::Debug for GroupMessageDraft {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("GroupMessageDraft").field("group", &self.group).finish_non_exhaustive()
     }
 }
 
@@ -224,6 +350,12 @@ pub enum SubmitError {
         to: NodeId,
         /// Who claims it.
         rival: NodeId,
+    },
+    /// The node is not in the group.
+    #[error("this node is not a member of group {group}")]
+    NotInGroup {
+        /// Which.
+        group: GroupId,
     },
     /// There is no room for another contact.
     #[error("there are {max} contacts, which is the most there can be")]

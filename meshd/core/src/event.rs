@@ -8,6 +8,7 @@ use std::fmt;
 
 use minicbor::{CborLen, Decode, Encode};
 
+use crate::group::entry::GroupId;
 use crate::id::{BundleId, NodeId, Seq};
 
 /// What carries a link. The order is the order of preference when one neighbour is reached twice.
@@ -273,6 +274,13 @@ pub enum Event {
         /// Which.
         #[n(0)]
         peer: NodeId,
+    },
+    /// A group was founded, changed or left, or an invitation came.
+    #[n(9)]
+    GroupChanged {
+        /// Which.
+        #[n(0)]
+        group: GroupId,
     },
 }
 

@@ -12,6 +12,8 @@ use crate::store::Priority;
 /// The version of the bundle format.
 pub const BUNDLE_VERSION: u64 = 1;
 
+const GROUP: u16 = 9;
+
 /// What a bundle carries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
@@ -32,6 +34,8 @@ pub enum Kind {
     Prekeys,
     /// A post to a password channel: only its members can read it, or tell which channel it is of.
     SecretPost,
+    /// A message to a group: nobody outside can read it, or tell which group's or whose it is.
+    Group,
     /// Something a later version knows: carried, not read.
     Other(u16),
 }
@@ -71,6 +75,7 @@ impl Kind {
             Self::Receipt => 6,
             Self::Prekeys => 7,
             Self::SecretPost => 8,
+            Self::Group => GROUP,
             Self::Other(number) => number,
         }
     }
@@ -86,6 +91,7 @@ impl Kind {
             6 => Self::Receipt,
             7 => Self::Prekeys,
             8 => Self::SecretPost,
+            GROUP => Self::Group,
             other => Self::Other(other),
         }
     }
@@ -99,7 +105,9 @@ impl Kind {
     pub(crate) fn is_signed(self) -> Option<bool> {
         match self {
             Self::Post | Self::Profile | Self::Prekeys => Some(true),
-            Self::Bridged | Self::Sealed | Self::Intro | Self::Receipt | Self::SecretPost => Some(false),
+            Self::Bridged | Self::Sealed | Self::Intro | Self::Receipt | Self::SecretPost | Self::Group => {
+                Some(false)
+            }
             Self::Other(_) => None,
         }
     }
@@ -171,7 +179,7 @@ fn priority_number(priority: Priority) -> u64 {
     }
 }
 
-fn priority_from_number(number: u64) -> Result<Priority, Malformed> {
+pub(crate) fn priority_from_number(number: u64) -> Result<Priority, Malformed> {
     match number {
         0 => Ok(Priority::Sos),
         1 => Ok(Priority::Normal),

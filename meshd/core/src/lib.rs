@@ -21,6 +21,7 @@ mod custody;
 pub mod draft;
 mod entropy;
 pub mod event;
+pub mod group;
 mod handshake;
 pub mod header;
 pub mod id;

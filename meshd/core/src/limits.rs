@@ -91,6 +91,40 @@ pub const AGE_PRETENDED_MS_MAX: u64 = 10 * 60 * 1000;
 pub const SECRET_CHANNELS_MAX: usize = 64;
 /// Posts of the past that are looked at in one go when a channel is joined: some milliseconds of work.
 pub const HISTORY_SLICE: usize = 256;
+/// Groups of a node, with those it is invited to and those it left.
+pub const GROUPS_MAX: usize = 64;
+/// Invitations to groups that the user has said nothing about.
+pub const GROUP_INVITATIONS_MAX: usize = 32;
+/// Members of a group with those invited, asked of whoever adds one.
+pub const GROUP_MEMBERS_MAX: usize = 64;
+/// Entries of a group's roster; then the group can't be changed any more.
+pub const GROUP_ENTRIES_MAX: usize = 1_024;
+/// Longest entry of a roster, in bytes with its signature: all parents and a name, or a member's keys.
+pub const GROUP_ENTRY_BYTES_MAX: usize = 768;
+/// Entries that an entry names as those before it; more heads than that are named by the next.
+pub const GROUP_PARENTS_MAX: usize = 16;
+/// Messages sent with one session; the number after the last is refused.
+pub const GROUP_SESSION_MESSAGES_MAX: u32 = 100;
+/// How long a session is sent with, in milliseconds: 7 days.
+pub const GROUP_SESSION_MS_MAX: u64 = 7 * 24 * 3600 * 1000;
+/// Sessions of one member that are kept of one group, the newest ones.
+pub const GROUP_SESSIONS_OF_MEMBER_MAX: usize = 8;
+/// Lifetime of a message to a group, in seconds: 14 days at most, and if its author names none, so that somebody who
+/// was away for a week gets all of it.
+pub const GROUP_LIFETIME_S_MAX: u64 = 14 * 24 * 3600;
+/// The keys to a session of another's are kept so long after they came, in milliseconds: until its last message has
+/// come or expired.
+pub const GROUP_SESSION_KEPT_MS: u64 = GROUP_SESSION_MS_MAX + GROUP_LIFETIME_S_MAX * 1000;
+/// Largest note about a group inside a sealed message, in bytes.
+pub const GROUP_NOTE_BYTES_MAX: usize = 16 * 1024;
+/// Receipts in one note.
+pub const GROUP_RECEIPTS_MAX: usize = 64;
+/// A member whose roster ends elsewhere is told after so long, in milliseconds: most of that settles itself.
+pub const GROUP_REPAIR_MS: u64 = 60_000;
+/// And so often, as long as nothing new comes of it.
+pub const GROUP_REPAIRS_MAX: u32 = 4;
+/// Held bundles of groups that are tried with one new session, oldest first.
+pub const GROUP_TRIES_MAX: usize = 4 * 1024;
 
 /// Links at one time, all kinds together.
 pub const LINKS_MAX: usize = 256;

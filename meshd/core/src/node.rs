@@ -14,6 +14,7 @@
 mod at_rest;
 mod channels;
 mod contacts;
+pub mod groups;
 mod links;
 mod outbox;
 
@@ -26,7 +27,8 @@ use crate::bucket::Bucket;
 use crate::clock::Now;
 use crate::custody::Custody;
 pub use crate::draft::{
-    BridgedPost, ContactDraft, ContactError, Draft, PrivateDraft, ProfileDraft, SubmitError,
+    BridgedPost, ContactDraft, ContactError, Draft, GroupDraft, GroupError, GroupMessageDraft, PrivateDraft,
+    ProfileDraft, SubmitError,
 };
 use crate::entropy::Entropy;
 use crate::event::{Event, LinkFacts, LinkKind, LinkStatus, LoggedEvent, TransportStatus};
@@ -556,6 +558,12 @@ impl AsStoreError for StoreError {
 impl AsStoreError for ContactError {
     fn as_store_error(&self) -> Option<&StoreError> {
         if let Self::Store(error) = self { error.as_store_error() } else { None }
+    }
+}
+
+impl AsStoreError for GroupError {
+    fn as_store_error(&self) -> Option<&StoreError> {
+        if let Self::Store(error) = self { Some(error) } else { None }
     }
 }
 

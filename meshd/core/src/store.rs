@@ -234,11 +234,21 @@ pub enum Shelf {
     Channel,
     /// Password channels shown here, by name, with their keys.
     SecretChannel,
+    /// Groups, by id: the own session, and what the members are known to have.
+    Group,
+    /// Entries of groups' rosters, by group and hash.
+    GroupEntry,
+    /// Sessions of groups that can be read, by member and id.
+    GroupSession,
+    /// Own messages to groups, by message id: who has them.
+    GroupSent,
+    /// Receipts for messages to groups that wait to be sent, by author, group and message id.
+    GroupReceipt,
 }
 
 impl Shelf {
     /// All there are.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 15] = [
         Self::Contact,
         Self::Prekey,
         Self::Invite,
@@ -249,6 +259,11 @@ impl Shelf {
         Self::Due,
         Self::Channel,
         Self::SecretChannel,
+        Self::Group,
+        Self::GroupEntry,
+        Self::GroupSession,
+        Self::GroupSent,
+        Self::GroupReceipt,
     ];
 
     /// The shelf with that number.
@@ -269,6 +284,11 @@ impl Shelf {
             Self::Due => 7,
             Self::Channel => 8,
             Self::SecretChannel => 9,
+            Self::Group => 12,
+            Self::GroupEntry => 13,
+            Self::GroupSession => 14,
+            Self::GroupSent => 15,
+            Self::GroupReceipt => 16,
         }
     }
 
@@ -277,8 +297,16 @@ impl Shelf {
     /// times that say nothing to a stranger.
     pub fn hides_keys(self) -> bool {
         match self {
-            Self::Contact | Self::Invite | Self::Waiting | Self::Channel | Self::SecretChannel => true,
-            Self::Prekey | Self::Outbound | Self::Sent | Self::Opened | Self::Due => false,
+            Self::Contact
+            | Self::Invite
+            | Self::Waiting
+            | Self::Channel
+            | Self::SecretChannel
+            | Self::Group
+            | Self::GroupEntry
+            | Self::GroupSession
+            | Self::GroupReceipt => true,
+            Self::Prekey | Self::Outbound | Self::Sent | Self::Opened | Self::Due | Self::GroupSent => false,
         }
     }
 }

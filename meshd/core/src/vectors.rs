@@ -5,6 +5,7 @@
 //! `MESHLINK_WRITE_VECTORS=1 cargo test -p meshlink-core vectors`.
 
 mod channels;
+mod groups;
 
 use std::fmt::Write as _;
 use std::path::Path;

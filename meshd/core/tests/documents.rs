@@ -45,6 +45,18 @@ fn limits() -> Vec<(&'static str, u64)> {
         limits::HANDSHAKE_MS_MAX,
         limits::STALL_MS_MAX,
         limits::WALK_MS_MIN,
+        limits::GROUP_MEMBERS_MAX,
+        limits::GROUP_ENTRIES_MAX,
+        limits::GROUP_ENTRY_BYTES_MAX,
+        limits::GROUP_PARENTS_MAX,
+        limits::GROUP_NOTE_BYTES_MAX,
+        limits::GROUP_RECEIPTS_MAX,
+        limits::GROUP_SESSION_MESSAGES_MAX,
+        limits::GROUP_SESSION_MS_MAX,
+        limits::GROUP_SESSIONS_OF_MEMBER_MAX,
+        limits::GROUP_SESSION_KEPT_MS,
+        limits::GROUP_LIFETIME_S_MAX,
+        limits::GROUP_REPAIR_MS,
         limits::INGRESS_PERCENT,
         limits::ORIGIN_PERCENT,
         channel_key::ARGON2_MEMORY_KIB,
@@ -106,6 +118,9 @@ fn every_domain_string_is_in_the_protocol() {
         include_str!("../src/private/channel_key.rs"),
         include_str!("../src/private/code.rs"),
         include_str!("../src/private/safety.rs"),
+        include_str!("../src/group/entry.rs"),
+        include_str!("../src/group/note.rs"),
+        include_str!("../src/group/cover.rs"),
     ];
     let mut found = 0;
     for source in sources {
@@ -115,5 +130,5 @@ fn every_domain_string_is_in_the_protocol() {
             found += 1;
         }
     }
-    assert_eq!(found, 23);
+    assert_eq!(found, 29);
 }

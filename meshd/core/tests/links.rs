@@ -183,7 +183,8 @@ fn peers_are_up_and_down_with_their_first_and_last_link() {
             Event::MessageNew { .. }
             | Event::MessageStatus { .. }
             | Event::Transport { .. }
-            | Event::ContactChanged { .. } => "other",
+            | Event::ContactChanged { .. }
+            | Event::GroupChanged { .. } => "other",
         })
         .collect();
     assert_eq!(names, ["peer up", "link up", "link up", "link down", "link down", "peer down"]);

@@ -52,7 +52,8 @@ impl Oracle {
             | Event::LinkUp { .. }
             | Event::LinkDown { .. }
             | Event::Transport { .. }
-            | Event::ContactChanged { .. } => {}
+            | Event::ContactChanged { .. }
+            | Event::GroupChanged { .. } => {}
         }
     }
 

@@ -461,7 +461,8 @@ impl World {
                     | Event::LinkUp { .. }
                     | Event::LinkDown { .. }
                     | Event::Transport { .. }
-                    | Event::ContactChanged { .. } => true,
+                    | Event::ContactChanged { .. }
+                    | Event::GroupChanged { .. } => true,
                 };
                 self.oracle.published(index, &logged, held);
             }

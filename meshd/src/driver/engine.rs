@@ -339,6 +339,9 @@ fn log_event(event: &Event) {
         Event::Transport { status } => {
             tracing::info!(kind = %status.kind, name = %status.name, state = %status.state, "{}", status.detail);
         }
-        Event::MessageNew { .. } | Event::MessageStatus { .. } | Event::ContactChanged { .. } => {}
+        Event::MessageNew { .. }
+        | Event::MessageStatus { .. }
+        | Event::ContactChanged { .. }
+        | Event::GroupChanged { .. } => {}
     }
 }

@@ -114,7 +114,8 @@ impl Tally {
             | Event::Transport { .. }
             | Event::MessageNew { .. }
             | Event::MessageStatus { .. }
-            | Event::ContactChanged { .. } => {}
+            | Event::ContactChanged { .. }
+            | Event::GroupChanged { .. } => {}
         }
     }
 

@@ -231,6 +231,19 @@ impl<S: Send + Sync> FromRequestParts<S> for PathText {
     }
 }
 
+/// The two `{parameters}` of a path, decoded.
+pub(super) struct PathPair(pub(super) String, pub(super) String);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathPair {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let path = axum::extract::Path::<(String, String)>::from_request_parts(parts, state).await;
+        let axum::extract::Path((one, other)) = path.map_err(|e| Code::InvalidId.because(e.body_text()))?;
+        Ok(Self(one, other))
+    }
+}
+
 /// How many items of a page to give.
 pub(super) fn page_limit(limit: Option<u64>) -> Result<usize, Failure> {
     let Some(limit) = limit else { return Ok(limits::PAGE_ITEMS_DEFAULT) };

@@ -53,6 +53,9 @@ codes! {
     NameTaken 409 "name_taken" "Another contact has this name";
     ContactKeyChanged 409 "contact_key_changed" "Another node claims to be this contact";
     RecipientBlocked 409 "recipient_blocked" "The recipient is blocked";
+    NotInGroup 409 "not_in_group" "This node is not in the group";
+    NotAdministrator 409 "not_administrator" "Only who stands above can do that to the group";
+    AlreadyMember 409 "already_member" "They are in the group already";
     KeysUnknown 409 "keys_unknown" "The contact's keys are not known yet";
     WrongSafetyNumber 409 "wrong_safety_number" "That is not the safety number";
     NotVerified 409 "not_verified" "The contact is not verified";
@@ -78,7 +81,6 @@ codes! {
     InvalidPassword 422 "invalid_password" "The password can't be used";
     InvalidCode 422 "invalid_code" "The code can't be used";
     UnknownRecipient 422 "unknown_recipient" "Nobody here is called that";
-    RecipientUnsupported 422 "recipient_unsupported" "This version has no groups";
     AttachmentsUnsupported 422 "attachments_unsupported" "This version sends text only";
     InvalidIdempotencyKey 422 "invalid_idempotency_key" "The Idempotency-Key header is not usable";
     InvalidLogFilter 422 "invalid_log_filter" "This is no log filter";

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use meshlink_api as api;
+use meshlink_core::group::entry::GroupId;
+use meshlink_core::node::groups::{Group, Part, Recipient, conversation_of};
 use meshlink_core::node::{JoinedChannel, Node};
 use meshlink_core::private::contact::{Contact, ReceiptChoice, Standing, Trust};
 use meshlink_core::store::{HandOver, MessageRecord, PeerRecord, Protection};
@@ -82,7 +84,53 @@ impl<'a> Renderer<'a> {
             read: record.read,
             attachments: Vec::new(),
             reply_to: record.reply_to.map(|id| id.to_string()),
+            recipients: self.recipients(record)?,
             cursor: self.cursor(record.seq),
+        })
+    }
+
+    /// What people call a conversation.
+    pub(super) fn title(&self, conversation: &str) -> String {
+        let group = conversation.strip_prefix("group:").and_then(|id| id.parse::<GroupId>().ok());
+        let group = group.and_then(|id| self.node.groups().get(&id));
+        group.map_or_else(|| conversation.to_owned(), |group| group.view().name.clone())
+    }
+
+    /// For whom an own message to a group is.
+    fn recipients(&mut self, record: &MessageRecord) -> Result<Vec<api::Recipient>, StoreError> {
+        if !record.own || record.protection == Protection::Public || self.node.store().is_locked() {
+            return Ok(Vec::new());
+        }
+        let mut recipients = Vec::new();
+        for Recipient { id, status: of } in self.node.group_recipients(&record.id)? {
+            recipients.push(api::Recipient { id: id.to_string(), name: self.name(&id)?, status: status(of) });
+        }
+        Ok(recipients)
+    }
+
+    /// A group with who is in it.
+    pub(super) fn group(&mut self, id: &GroupId, group: &Group) -> Result<api::Group, StoreError> {
+        let own = self.node.id();
+        let mut members = Vec::new();
+        for (who, member) in &group.view().members {
+            members.push(api::Member {
+                id: who.to_string(),
+                name: self.name(who)?,
+                me: *who == own,
+                admin: member.is_admin,
+                membership: membership(group.part_of(who)),
+            });
+        }
+        Ok(api::Group {
+            id: id.to_string(),
+            name: group.view().name.clone(),
+            membership: membership(group.part_of(&own)),
+            admin: members.iter().any(|member| member.me && member.admin),
+            history: group.view().history,
+            invited_by: group.invited_by(&own).map(|by| by.to_string()),
+            conversation: conversation_of(id),
+            members,
+            since_at: group.since_unix_ms().and_then(time),
         })
     }
 
@@ -192,7 +240,7 @@ impl<'a> Renderer<'a> {
                 Some("ask that person which device is right, then keep or replace this contact"),
             );
         }
-        if contact.standing == Standing::Asking {
+        if contact.standing != Standing::Added {
             return (
                 ContactState::Asking,
                 "it wrote to you and is not one of your contacts",
@@ -354,6 +402,14 @@ pub(super) fn transport(status: &TransportStatus) -> api::TransportStatus {
         },
         detail: status.detail.clone(),
         hint: status.hint.clone(),
+    }
+}
+
+fn membership(part: Part) -> api::Membership {
+    match part {
+        Part::Joined => api::Membership::Joined,
+        Part::Invited => api::Membership::Invited,
+        Part::Out => api::Membership::Out,
     }
 }
 

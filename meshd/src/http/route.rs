@@ -11,6 +11,7 @@ pub(in crate::http) mod conversations;
 pub(in crate::http) mod cursors;
 pub(in crate::http) mod document;
 pub(in crate::http) mod events;
+pub(in crate::http) mod groups;
 pub(in crate::http) mod messages;
 pub(in crate::http) mod metrics;
 pub(in crate::http) mod node;
@@ -121,6 +122,14 @@ table! {
     DELETE "/v1/contacts/{id}"        ADMIN Nothing    contacts::remove;
     POST   "/v1/contacts/{id}/verify" ADMIN Json       contacts::verify;
     POST   "/v1/contacts/{id}/introduce" ADMIN Json    contacts::introduce;
+    GET    "/v1/groups"               READ  Nothing    groups::list;
+    POST   "/v1/groups"               ADMIN Json       groups::found;
+    GET    "/v1/groups/{id}"          READ  Nothing    groups::show;
+    PATCH  "/v1/groups/{id}"          ADMIN Json       groups::change;
+    POST   "/v1/groups/{id}/join"     ADMIN Nothing    groups::join;
+    POST   "/v1/groups/{id}/leave"    ADMIN Nothing    groups::leave;
+    POST   "/v1/groups/{id}/members"  ADMIN Json       groups::invite;
+    DELETE "/v1/groups/{id}/members/{who}" ADMIN Nothing groups::remove;
     GET    "/v1/links"                READ  Nothing    peers::links;
     GET    "/v1/channels"             READ  Nothing    channels::list;
     POST   "/v1/channels"             ADMIN Json       channels::join;
@@ -312,6 +321,7 @@ fn submit_failure(error: SubmitError) -> Failure {
         SubmitError::BadField { .. } => Code::InvalidProfile,
         SubmitError::BlockedRecipient { .. } => Code::RecipientBlocked,
         SubmitError::RivalRecipient { .. } => Code::ContactKeyChanged,
+        SubmitError::NotInGroup { .. } => Code::NotInGroup,
         SubmitError::TooManyContacts { .. } | SubmitError::TooManyChannels { .. } => Code::LimitReached,
         SubmitError::StoreFull => Code::QuotaUsed,
         SubmitError::Store(error) => return error.clone().into(),
@@ -331,6 +341,9 @@ fn submit_failure(error: SubmitError) -> Failure {
         SubmitError::RivalRecipient { to, .. } => failure.hint(format!(
             "ask that person which is right, then PATCH /v1/contacts/{to} with {{\"resolve\": \"keep\"}} or \"replace\""
         )),
+        SubmitError::NotInGroup { .. } => {
+            failure.hint("GET /v1/groups lists groups and invitations; POST /v1/groups/{id}/join accepts one")
+        }
         SubmitError::TooManyContacts { .. } => failure.hint("remove a contact"),
         SubmitError::TooManyChannels { .. } => failure.hint("leave a channel"),
         SubmitError::OtherChannel { channel, .. } => failure.hint(format!(

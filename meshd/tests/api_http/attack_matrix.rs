@@ -53,6 +53,16 @@ fn example(route: &Route, message: &str) -> (String, Option<&'static str>) {
         ("POST", "/v1/contacts/{id}/introduce") => {
             ("/v1/contacts/kept/introduce".to_owned(), Some(r#"{"to":"kept"}"#))
         }
+        ("GET", "/v1/groups") => ("/v1/groups".to_owned(), None),
+        ("POST", "/v1/groups") => ("/v1/groups".to_owned(), Some(r#"{"name":"intruder"}"#)),
+        ("GET", "/v1/groups/{id}") => ("/v1/groups/kept".to_owned(), None),
+        ("PATCH", "/v1/groups/{id}") => ("/v1/groups/kept".to_owned(), Some(r#"{"name":"intruder"}"#)),
+        ("POST", "/v1/groups/{id}/join") => ("/v1/groups/kept/join".to_owned(), None),
+        ("POST", "/v1/groups/{id}/leave") => ("/v1/groups/kept/leave".to_owned(), None),
+        ("POST", "/v1/groups/{id}/members") => {
+            ("/v1/groups/kept/members".to_owned(), Some(r#"{"who":"kept"}"#))
+        }
+        ("DELETE", "/v1/groups/{id}/members/{who}") => ("/v1/groups/kept/members/kept".to_owned(), None),
         ("GET", "/v1/links") => ("/v1/links".to_owned(), None),
         ("GET", "/v1/channels") => ("/v1/channels".to_owned(), None),
         ("POST", "/v1/channels") => ("/v1/channels".to_owned(), Some(r##"{"name":"#intruder"}"##)),
@@ -101,6 +111,7 @@ impl Target {
         server.client().post("/v1/channels", &serde_json::json!({"name": "#kept"})).created();
         let contact = serde_json::json!({"id": "bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", "name": "kept"});
         server.client().post("/v1/contacts", &contact).created();
+        server.client().post("/v1/groups", &serde_json::json!({"name": "kept"})).created();
         Self { server, message }
     }
 
@@ -131,6 +142,7 @@ impl Target {
             "/v1/config",
             "/v1/log",
             "/v1/contacts",
+            "/v1/groups",
         ]
         .map(read);
         // When a token was used is meant to change.

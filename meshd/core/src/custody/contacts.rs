@@ -69,7 +69,7 @@ impl<S: Store> Custody<S> {
         if known.is_none() && self.contacts.len() >= CONTACTS_MAX {
             return Err(ContactError::TooMany { max: CONTACTS_MAX });
         }
-        let is_new = known.as_ref().is_none_or(|contact| contact.standing == Standing::Asking);
+        let is_new = known.as_ref().is_none_or(|contact| contact.standing != Standing::Added);
         let now_tl_ms = self.timeline.at(now);
         let mut contact = known.unwrap_or_else(|| Contact::new(Standing::Added, now_tl_ms, now.unix_ms));
         contact.standing = Standing::Added;
@@ -262,11 +262,13 @@ impl<S: Store> Custody<S> {
 
     /// Removes a contact with the keys shared with it; says whether there was one. Messages stay.
     pub(crate) fn remove_contact(&mut self, id: &NodeId, now: Now) -> Result<bool, StoreError> {
-        if self.contacts.remove(id).is_none() {
+        if self.contact_of(id).is_err() {
             return Ok(false);
         }
+        self.contacts.remove(id);
         self.pairs.remove(id);
         self.store.remove_record(Shelf::Contact, &id.0)?;
+        self.keep_as_fellow(id, now)?;
         self.log(Event::ContactChanged { peer: *id }, now)?;
         Ok(true)
     }
@@ -341,7 +343,8 @@ impl<S: Store> Custody<S> {
     }
 
     pub(super) fn contact_of(&self, id: &NodeId) -> Result<Contact, ContactError> {
-        self.contacts.get(id).cloned().ok_or(ContactError::Unknown { id: *id })
+        let chosen = self.contacts.get(id).filter(|contact| contact.standing != Standing::Fellow);
+        chosen.cloned().ok_or(ContactError::Unknown { id: *id })
     }
 
     fn change_contact(&mut self, id: &NodeId, contact: Contact, now: Now) -> Result<(), ContactError> {

@@ -25,6 +25,14 @@ pub(super) enum Task {
     ForgetCode = 5,
     /// Go on showing what is held of channels that were joined.
     CatchUp = 6,
+    /// Send the receipts for messages to a group that wait for their author.
+    SendGroupReceipts = 10,
+    /// Stop waiting for receipts of an own message to a group.
+    GiveUpGroup = 11,
+    /// Tell a member of a group what its roster lacks.
+    RepairGroup = 12,
+    /// Forget the key to a session of a group.
+    ForgetSession = 13,
 }
 
 impl Task {
@@ -37,6 +45,10 @@ impl Task {
             Self::ForgetOpened,
             Self::ForgetCode,
             Self::CatchUp,
+            Self::SendGroupReceipts,
+            Self::GiveUpGroup,
+            Self::RepairGroup,
+            Self::ForgetSession,
         ];
         all.into_iter().find(|task| *task as u8 == number)
     }
@@ -99,6 +111,10 @@ impl<S: Store> Custody<S> {
             Task::ForgetOpened => self.store.remove_record(Shelf::Opened, what).map(drop),
             Task::ForgetCode => self.forget_code(what),
             Task::CatchUp => self.catch_up(now),
+            Task::SendGroupReceipts => self.send_group_receipts(what, now),
+            Task::GiveUpGroup => self.give_up_group(what, now),
+            Task::RepairGroup => self.repair(what, now),
+            Task::ForgetSession => self.forget_session(what, now),
         }
     }
 }

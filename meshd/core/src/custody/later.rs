@@ -79,7 +79,11 @@ impl<S: Store> Custody<S> {
     /// Moves own private messages on whose bundles somebody took meanwhile.
     pub(super) fn recall_taken(&mut self, now: Now) -> Result<(), StoreError> {
         for id in self.store.pending(Seq(i64::MAX as u64), usize::MAX)? {
-            let Some(bundle) = self.carrier_of(&id)? else { continue };
+            let mut carrier = self.carrier_of(&id)?;
+            if carrier.is_none() {
+                carrier = self.carrier_to_group(&id)?;
+            }
+            let Some(bundle) = carrier else { continue };
             if self.store.bundle(&bundle)?.is_some_and(|held| held.copies < COPIES_MAX) {
                 self.advance(&id, MessageStatus::Synced, None, now)?;
             }

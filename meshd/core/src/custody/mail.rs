@@ -52,6 +52,21 @@ struct Outbound {
     /// What carries it, once it is sealed.
     #[n(2)]
     bundle: Option<BundleId>,
+    /// What it says, if it is a note about a group and no message that people see.
+    #[n(3)]
+    note: Option<Posted>,
+}
+
+/// A note on its way.
+#[derive(Clone, Encode, Decode, CborLen)]
+pub(super) struct Posted {
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub(super) note: Vec<u8>,
+    #[n(1)]
+    pub(super) expires_tl_ms: u64,
+    /// How often it may still be sent anew if nothing confirms it.
+    #[n(2)]
+    pub(super) attempts: u8,
 }
 
 /// What an envelope is sealed for.
@@ -119,7 +134,7 @@ impl<S: Store> Custody<S> {
         self.show_own(id, &draft, lifetime_s, protection_of(&contact), MessageStatus::Pending, now)?;
         let mut padded = [0; 32];
         padded[..16].copy_from_slice(&secret);
-        let outbound = Outbound { to, secret: Key(padded), bundle: None };
+        let outbound = Outbound { to, secret: Key(padded), bundle: None, note: None };
         self.store.put_record(Shelf::Outbound, &id.0, &encoded(&outbound))?;
         let give_up = self.timeline.at(now).saturating_add(lifetime_s * 1000);
         if !self.try_seal(&id, now)? {
@@ -128,6 +143,28 @@ impl<S: Store> Custody<S> {
         }
         self.schedule(give_up, Task::GiveUp, &id.0)?;
         Ok(id)
+    }
+
+    /// Stores a note about a group for one recipient, and seals it if that can be done now. Like a message it waits for
+    /// keys, and is known to have come by its receipt.
+    pub(super) fn post_note(
+        &mut self,
+        to: &NodeId,
+        note: Vec<u8>,
+        attempts: u8,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        let secret: [u8; 16] = self.entropy.draw();
+        let id = message_id(&secret, &self.id(), to);
+        let mut padded = [0; 32];
+        padded[..16].copy_from_slice(&secret);
+        let expires_tl_ms = self.timeline.at(now).saturating_add(PRIVATE_LIFETIME_MS_MAX);
+        let note = Some(Posted { note, expires_tl_ms, attempts });
+        let outbound = Outbound { to: *to, secret: Key(padded), bundle: None, note };
+        self.store.put_record(Shelf::Outbound, &id.0, &encoded(&outbound))?;
+        self.store.put_record(Shelf::Waiting, &waiting_key(to, &id), &[])?;
+        self.schedule(expires_tl_ms, Task::GiveUp, &id.0)?;
+        self.seal_waiting(to, now)
     }
 
     /// Whoever is written to is a contact from then on.
@@ -139,7 +176,7 @@ impl<S: Store> Custody<S> {
         if let Some(rival) = known.and_then(|contact| contact.rival) {
             return Err(SubmitError::RivalRecipient { to: *to, rival });
         }
-        if known.is_none_or(|contact| contact.standing == Standing::Asking) {
+        if known.is_none_or(|contact| contact.standing != Standing::Added) {
             let draft = crate::draft::ContactDraft { id: Some(*to), ..Default::default() };
             self.add_contact(draft, now).map_err(|error| {
                 if let ContactError::Store(error) = error {
@@ -242,40 +279,29 @@ impl<S: Store> Custody<S> {
                 continue;
             };
             let id = BundleId(id);
-            let is_open = self.store.message(&id)?.is_some_and(|message| {
-                matches!(message.status, MessageStatus::Pending | MessageStatus::Synced)
-            });
+            let is_open = outbound.note.is_some()
+                || self.store.message(&id)?.is_some_and(|message| {
+                    matches!(message.status, MessageStatus::Pending | MessageStatus::Synced)
+                });
             if outbound.to == *to && is_open {
                 self.drop_and_remember(&bundle, until_tl_ms)?;
                 self.store.put_record(Shelf::Waiting, &waiting_key(to, &id), &[])?;
             }
         }
-        Ok(())
+        self.start_over_with(to)
     }
 
-    /// Seals a message that is stored, if there are keys for it.
+    /// Seals a message or note that is stored, if there are keys for it.
     fn try_seal(&mut self, id: &BundleId, now: Now) -> Result<bool, SubmitError> {
-        let (Some(message), Some(bytes)) =
-            (self.store.message(id)?, self.store.record(Shelf::Outbound, &id.0)?)
-        else {
+        let Some(bytes) = self.store.record(Shelf::Outbound, &id.0)? else { return Ok(true) };
+        let outbound: Outbound = decoded(&bytes)?;
+        let Some((envelope, expires_tl_ms, priority)) = self.envelope_of(id, &outbound)? else {
             return Ok(true);
         };
-        let outbound: Outbound = decoded(&bytes)?;
-        let left_ms = message.expires_tl_ms.saturating_sub(self.timeline.at(now));
-        let Some(contact) = self.contacts.get(&outbound.to).cloned() else { return Ok(false) };
-        let mut secret = [0; 16];
-        secret.copy_from_slice(&outbound.secret.0[..16]);
-        let envelope = Envelope {
-            secret,
-            created_unix_ms: message.created_unix_ms,
-            wants_read: contact.receipts == ReceiptChoice::Read,
-            text: Some(message.text.clone()),
-            reply_to: message.reply_to,
-            ..Envelope::default()
-        };
+        let left_ms = expires_tl_ms.saturating_sub(self.timeline.at(now));
         let lifetime_s = (left_ms / 1000).max(1) as u32;
         let Some(bundle) =
-            self.seal_for(&outbound.to, Manner::Ordinary, envelope, lifetime_s, message.priority, now)?
+            self.seal_for(&outbound.to, Manner::Ordinary, envelope, lifetime_s, priority, now)?
         else {
             return Ok(false);
         };
@@ -286,6 +312,31 @@ impl<S: Store> Custody<S> {
             self.store.put_record(Shelf::Sent, &sent_key(&commitment.0), &id.0)?;
         }
         Ok(true)
+    }
+
+    /// What is to be sealed, until when, and how urgent it is; nothing if it was forgotten.
+    fn envelope_of(
+        &self,
+        id: &BundleId,
+        outbound: &Outbound,
+    ) -> Result<Option<(Envelope, u64, Priority)>, StoreError> {
+        let mut secret = [0; 16];
+        secret.copy_from_slice(&outbound.secret.0[..16]);
+        if let Some(posted) = &outbound.note {
+            let envelope = Envelope { secret, note: Some(posted.note.clone()), ..Envelope::default() };
+            return Ok(Some((envelope, posted.expires_tl_ms, Priority::Normal)));
+        }
+        let Some(message) = self.store.message(id)? else { return Ok(None) };
+        let receipts = self.contacts.get(&outbound.to).map(|contact| contact.receipts);
+        let envelope = Envelope {
+            secret,
+            created_unix_ms: message.created_unix_ms,
+            wants_read: receipts == Some(ReceiptChoice::Read),
+            text: Some(message.text),
+            reply_to: message.reply_to,
+            ..Envelope::default()
+        };
+        Ok(Some((envelope, message.expires_tl_ms, message.priority)))
     }
 
     /// Greets the owner of a code, or answers somebody who has the own one.
@@ -437,6 +488,11 @@ impl<S: Store> Custody<S> {
         let Ok(id) = id.try_into().map(BundleId) else { return Ok(()) };
         let Some(bytes) = self.store.record(Shelf::Outbound, &id.0)? else { return Ok(()) };
         let outbound: Outbound = decoded(&bytes)?;
+        if let Some(posted) = outbound.note.clone() {
+            self.store.remove_record(Shelf::Waiting, &waiting_key(&outbound.to, &id))?;
+            self.forget_outbound(&id, &outbound)?;
+            return self.note_unconfirmed(&outbound.to, posted, now);
+        }
         let status = self.store.message(&id)?.map(|message| message.status);
         let Some(_) = outbound.bundle else {
             self.store.remove_record(Shelf::Waiting, &waiting_key(&outbound.to, &id))?;
@@ -453,6 +509,15 @@ impl<S: Store> Custody<S> {
         }
         self.forget_outbound(&id, &outbound)?;
         self.advance(&id, MessageStatus::Expired, Some(NO_RECEIPT_CAME), now)
+    }
+
+    /// A receipt has come: if it was for a note, that is done.
+    pub(super) fn note_came(&mut self, id: &BundleId, now: Now) -> Result<(), StoreError> {
+        let Some(bytes) = self.store.record(Shelf::Outbound, &id.0)? else { return Ok(()) };
+        let outbound: Outbound = decoded(&bytes)?;
+        let Some(posted) = &outbound.note else { return Ok(()) };
+        self.forget_outbound(id, &outbound)?;
+        self.note_confirmed(&outbound.to, posted, now)
     }
 
     /// Withdraws an own private message that was not seen by anybody, and forgets about it.

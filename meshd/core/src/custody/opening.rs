@@ -10,6 +10,8 @@ use zeroize::Zeroizing;
 use crate::bundle::Bundle;
 use crate::clock::Now;
 use crate::event::{Event, LinkKind, LoggedEvent, MessageStatus};
+use crate::group::entry::GroupId;
+use crate::group::note::Note;
 use crate::header::Kind;
 use crate::id::{BundleId, NodeId, Seq};
 use crate::identity::PublicKeys;
@@ -41,6 +43,9 @@ pub(super) struct OpenedMessage {
     /// Whether its sender would like to know when it is read.
     #[n(3)]
     pub(super) wants_read: bool,
+    /// The group it was for, if it was for one.
+    #[n(4)]
+    pub(super) group: Option<GroupId>,
 }
 
 /// Whose key a bundle is marked with.
@@ -169,6 +174,13 @@ impl<S: Store> Custody<S> {
         {
             return Ok(());
         }
+        let note = match &envelope.note {
+            Some(bytes) => match Note::decode(bytes) {
+                Ok(note) if self.welcome(&peer, &note, now)? => Some(note),
+                Ok(_) | Err(_) => return Ok(()),
+            },
+            None => None,
+        };
         let known = self.contacts.get(&peer).cloned();
         let is_new = known.is_none();
         if is_new && author.code.is_none() && !self.has_room_to_ask()? {
@@ -212,6 +224,9 @@ impl<S: Store> Custody<S> {
         if receipts >= ReceiptChoice::Delivered {
             self.schedule_receipt(&envelope.secret, Stage::Delivered, now)?;
         }
+        if let Some(note) = note {
+            self.take_note(&peer, note, now)?;
+        }
         if let Some(text) = envelope.text {
             let mut message = MessageRecord {
                 seq: Seq(0),
@@ -239,7 +254,7 @@ impl<S: Store> Custody<S> {
         self.seal_waiting(&peer, now)
     }
 
-    fn show_received(&mut self, message: &mut MessageRecord, now: Now) -> Result<(), StoreError> {
+    pub(super) fn show_received(&mut self, message: &mut MessageRecord, now: Now) -> Result<(), StoreError> {
         if self.store.message(&message.id)?.is_some() {
             return Ok(());
         }
@@ -309,6 +324,7 @@ impl<S: Store> Custody<S> {
             secret: Key(secret),
             bundle: stored.id,
             wants_read: envelope.wants_read,
+            group: None,
         };
         self.store.put_record(Shelf::Opened, &id.0, &encoded(&opened))?;
         let until = self.timeline.at(now).saturating_add(PREKEY_MS + PRIVATE_LIFETIME_MS_MAX);

@@ -124,6 +124,7 @@ impl<S: Store> Custody<S> {
         let is_post = matches!(message.protection, Protection::Public | Protection::Channel);
         if !is_post {
             self.withdraw_private(&message)?;
+            self.withdraw_from_group(&message)?;
         } else if message.own && message.status == MessageStatus::Pending {
             self.drop_and_remember(id, message.expires_tl_ms.saturating_add(DROPPED_MS))?;
         }

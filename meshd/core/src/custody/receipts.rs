@@ -40,6 +40,7 @@ impl<S: Store> Custody<S> {
                 Stage::Read => MessageStatus::Read,
             };
             self.hear_from_recipient(&message)?;
+            self.note_came(&message, now)?;
             self.advance(&message, status, None, now)?;
         }
         for id in self.store.bundles_committed(&commitment, SWEEP_MAX)? {
@@ -70,11 +71,16 @@ impl<S: Store> Custody<S> {
         stage: Stage,
         now: Now,
     ) -> Result<(), StoreError> {
-        let spread = RECEIPT_MS_MAX - RECEIPT_MS_MIN;
-        let [a, b] = self.entropy.draw();
-        let wait_ms = RECEIPT_MS_MIN + u64::from(u16::from_be_bytes([a, b])) * spread / (1 << 16);
+        let wait_ms = self.receipt_wait_ms();
         let receipt = Receipt::of(secret, stage).encode();
         self.schedule(self.timeline.at(now).saturating_add(wait_ms), Task::SendReceipt, &receipt)
+    }
+
+    /// How long a receipt waits.
+    pub(super) fn receipt_wait_ms(&mut self) -> u64 {
+        let spread = RECEIPT_MS_MAX - RECEIPT_MS_MIN;
+        let [a, b] = self.entropy.draw();
+        RECEIPT_MS_MIN + u64::from(u16::from_be_bytes([a, b])) * spread / (1 << 16)
     }
 
     pub(super) fn send_receipt(&mut self, what: &[u8], now: Now) -> Result<(), StoreError> {
@@ -97,6 +103,10 @@ impl<S: Store> Custody<S> {
             return Ok(false);
         }
         let Some(opened) = self.opened(id)? else { return Ok(true) };
+        if let Some(group) = opened.group {
+            self.confirm_reading(&group, id, &opened, now)?;
+            return Ok(true);
+        }
         let wants = self.contacts.get(&opened.from).is_some_and(|c| c.receipts == ReceiptChoice::Read);
         if wants && opened.wants_read && !self.is_blocked(&opened.from) {
             let mut secret = [0; Commitment::BYTES];

@@ -24,6 +24,7 @@ use crate::store::{Class, HandOverStep, Known, Store, StoreError, StoredBundle};
 use crate::wire::Refusal;
 
 use super::Custody;
+use super::groups::UNHEARD;
 use super::opening::Mark;
 use super::shown::Words;
 
@@ -82,7 +83,9 @@ impl<S: Store> Custody<S> {
         now: Now,
     ) -> Result<Verdict, StoreError> {
         let mark = self.mark_in(bundle);
-        let mut stored = self.as_stored(bundle, arrival, self.class_of(bundle, mark), now);
+        let heard = self.hear(bundle);
+        let class = if heard.is_some() { Class::Contact } else { self.class_of(bundle, mark) };
+        let mut stored = self.as_stored(bundle, arrival, class, now);
         if stored.class == Class::Stranger && !self.may_write(&stored, link, now) {
             return Ok(Verdict::Refused(Refusal::Busy));
         }
@@ -128,6 +131,13 @@ impl<S: Store> Custody<S> {
             Content::SecretPost(post) => {
                 self.take_secret_post(&mut stored, bundle, &post, (arrival.from, arrival.via), now)?;
             }
+            Content::Group(_) => {
+                stored.unshown_in = heard.is_none().then(|| UNHEARD.to_owned());
+                self.insert(&stored)?;
+                if let Some(heard) = heard {
+                    self.take_heard(&stored, heard, Some(arrival.via), now)?;
+                }
+            }
             content @ (Content::Post(_) | Content::Bridged(_) | Content::Unread) => {
                 self.take_words(&mut stored, bundle, content, arrival, now)?;
             }
@@ -165,7 +175,7 @@ impl<S: Store> Custody<S> {
     /// another disk, and is not what this node has to keep.
     fn class_of(&self, bundle: &Bundle<'_>, mark: Option<Mark>) -> Class {
         let is_contacts = match (mark, &bundle.header.origin) {
-            (Some(Mark::Contact(from, ..)), _) => self.is_added(&from),
+            (Some(Mark::Contact(from, ..)), _) => self.is_added(&from) || self.is_fellow(&from),
             (Some(Mark::Code(_)), _) => true,
             (None, Some(origin)) => self.is_added(&origin.node_id()),
             (None, None) => false,
@@ -217,6 +227,7 @@ impl<S: Store> Custody<S> {
             | Content::Sealed(_)
             | Content::Receipt(_)
             | Content::SecretPost(_)
+            | Content::Group(_)
             | Content::Unread => Ok(true),
         }
     }

@@ -34,6 +34,7 @@ impl Words {
             | Content::Receipt(_)
             | Content::Prekeys(_)
             | Content::SecretPost(_)
+            | Content::Group(_)
             | Content::Unread => return None,
         };
         Some(Self {

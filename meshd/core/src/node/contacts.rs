@@ -4,7 +4,7 @@ use crate::clock::Now;
 use crate::draft::{ContactDraft, ContactError};
 use crate::id::{BundleId, NodeId};
 use crate::private::code::Code;
-use crate::private::contact::{Contact, ReceiptChoice};
+use crate::private::contact::{Contact, ReceiptChoice, Standing};
 use crate::store::{Store, StoreError};
 
 use super::Node;
@@ -19,12 +19,12 @@ impl<S: Store> Node<S> {
 
     /// The contacts, by id; with those who only wrote.
     pub fn contacts(&self) -> impl Iterator<Item = (&NodeId, &Contact)> {
-        self.custody.contacts().iter()
+        self.custody.contacts().iter().filter(|(_, contact)| contact.standing != Standing::Fellow)
     }
 
     /// A contact.
     pub fn contact(&self, id: &NodeId) -> Option<&Contact> {
-        self.custody.contacts().get(id)
+        self.custody.contacts().get(id).filter(|contact| contact.standing != Standing::Fellow)
     }
 
     /// The contact the user means by a name: the one who is called so here, in whatever case.
@@ -145,7 +145,10 @@ impl<S: Store> Node<S> {
         }
         match self.custody.carrier_of(message)? {
             Some(bundle) => Ok(Some(bundle)),
-            None => self.custody.carrier_of_opened(message),
+            None => match self.custody.carrier_to_group(message)? {
+                Some(bundle) => Ok(Some(bundle)),
+                None => self.custody.carrier_of_opened(message),
+            },
         }
     }
 }

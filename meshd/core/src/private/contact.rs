@@ -31,6 +31,9 @@ pub enum Standing {
     /// It wrote first, and the user has said nothing about it yet.
     #[n(1)]
     Asking,
+    /// It is in a group with the user, and nothing else: people don't see it among their contacts.
+    #[n(2)]
+    Fellow,
 }
 
 /// Which receipts a contact gets.

@@ -5,12 +5,12 @@ use zeroize::Zeroizing;
 use crate::canonical::{Malformed, Reader, Writer};
 use crate::id::{BundleId, NodeId};
 use crate::identity::PublicKeys;
-use crate::limits::{CREATED_UNIX_MS_MAX, TEXT_BYTES_MAX};
+use crate::limits::{CREATED_UNIX_MS_MAX, GROUP_NOTE_BYTES_MAX, TEXT_BYTES_MAX};
 use crate::profile::check_name;
 
 const MESSAGE_ID_CONTEXT: &str = "MeshLink v1 private message id";
 
-/// What a sealed message says: a text, a greeting without one, or an introduction.
+/// What a sealed message says: a text, a greeting without one, an introduction, or a note about a group.
 #[derive(Clone, PartialEq, Eq, Default)]
 pub(crate) struct Envelope {
     /// What its receipts are made of. Draws of 16 bytes: also what makes two messages two.
@@ -35,6 +35,8 @@ pub(crate) struct Envelope {
     pub(crate) reply_to: Option<BundleId>,
     /// Somebody the sender knows.
     pub(crate) introduced: Option<Introduced>,
+    /// A note about a group.
+    pub(crate) note: Option<Vec<u8>>,
 }
 
 /// Somebody a contact introduces.
@@ -81,6 +83,7 @@ impl Envelope {
                 8 => envelope.reply_to = Some(BundleId(reader.byte_array()?)),
                 9 => keys = Some(PublicKeys::from_bytes(&reader.byte_array()?)),
                 10 => name = Some(reader.text()?.to_owned()),
+                11 => envelope.note = Some(reader.bytes()?.to_vec()),
                 _ => return Err(Malformed("an envelope's field of a later version")),
             }
         }
@@ -111,6 +114,7 @@ impl Envelope {
             self.reply_to.is_some(),
             self.introduced.is_some(),
             self.introduced.is_some(),
+            self.note.is_some(),
         ];
         let mut writer = Writer::with_capacity(256 + self.text.as_ref().map_or(0, String::len));
         writer.map(1 + optional.iter().filter(|there| **there).count() as u64);
@@ -143,6 +147,9 @@ impl Envelope {
             writer.uint(9).bytes(&introduced.keys.to_bytes());
             writer.uint(10).text(&introduced.name);
         }
+        if let Some(note) = &self.note {
+            writer.uint(11).bytes(note);
+        }
         Zeroizing::new(writer.finish())
     }
 
@@ -153,6 +160,9 @@ impl Envelope {
         let names = [self.sender_name.as_ref(), self.introduced.as_ref().map(|introduced| &introduced.name)];
         for name in names.into_iter().flatten() {
             check_name(name).map_err(Malformed)?;
+        }
+        if self.note.as_ref().is_some_and(|note| note.len() > GROUP_NOTE_BYTES_MAX) {
+            return Err(Malformed("a note that is too long"));
         }
         if let Some(text) = &self.text
             && (text.is_empty() || text.len() > TEXT_BYTES_MAX || text.contains('\0'))
@@ -190,6 +200,7 @@ mod tests {
                 keys: PublicKeys { ed: [6; 32], x: [7; 32] },
                 name: "Bob".to_owned(),
             }),
+            note: Some(vec![8; 100]),
         }
     }
 
@@ -221,6 +232,7 @@ mod tests {
             Envelope { text: Some("x".repeat(TEXT_BYTES_MAX + 1)), ..full() },
             Envelope { sender_name: Some("a\u{202e}b".to_owned()), ..full() },
             Envelope { created_unix_ms: Some(CREATED_UNIX_MS_MAX + 1), ..full() },
+            Envelope { note: Some(vec![0; GROUP_NOTE_BYTES_MAX + 1]), ..full() },
         ] {
             assert!(Envelope::decode(&bad.encode()).is_err());
         }

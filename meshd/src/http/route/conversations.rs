@@ -32,7 +32,7 @@ pub(crate) async fn list(
             let mut items = Vec::with_capacity(rows.len());
             for row in rows {
                 items.push(Conversation {
-                    title: row.id.clone(),
+                    title: renderer.title(&row.id),
                     id: row.id,
                     messages: row.messages,
                     unread: row.unread,

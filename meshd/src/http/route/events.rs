@@ -309,6 +309,7 @@ enum Data {
     Link(Box<api::Link>),
     Transport(Box<api::TransportStatus>),
     Contact(Box<api::Contact>),
+    Group(Box<api::Group>),
 }
 
 impl Reader {
@@ -399,6 +400,10 @@ impl Reader {
                 Some(contact) => Data::Contact(Box::new(renderer.contact(peer, contact))),
                 None => return Ok(None),
             },
+            Event::GroupChanged { group: id } => match node.groups().get(id) {
+                Some(group) => Data::Group(Box::new(renderer.group(id, group)?)),
+                None => return Ok(None),
+            },
             Event::Transport { status } => Data::Transport(Box::new(render::transport(status))),
         };
         Ok(Some((kind, data)))
@@ -415,6 +420,7 @@ fn kind_of(event: &Event) -> EventType {
         Event::LinkDown { .. } => EventType::LinkDown,
         Event::Transport { .. } => EventType::TransportState,
         Event::ContactChanged { .. } => EventType::ContactChanged,
+        Event::GroupChanged { .. } => EventType::GroupChanged,
     }
 }
 

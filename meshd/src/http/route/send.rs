@@ -6,11 +6,12 @@ use axum::extract::{Extension, State};
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{StatusCode, Uri};
 use meshlink_api::{Message, NewMessage, Priority};
-use meshlink_core::node::{Draft, Node, PrivateDraft};
+use meshlink_core::node::{Draft, GroupMessageDraft, Node, PrivateDraft};
 use meshlink_core::{BundleId, NodeId, Now, Store};
 use serde::Deserialize;
 use utoipa::IntoParams;
 
+use super::groups::group_id;
 use super::submit_failure;
 use crate::http::app::App;
 use crate::http::intake::{self, MediaType, Parameters};
@@ -115,7 +116,8 @@ fn idempotency_key(headers: &HeaderMap, caller: &Caller) -> Result<Option<String
     Ok(Some(format!("{}/{value}", caller.namespace())))
 }
 
-/// A message with where it goes to: what begins with `#` is a channel, everything else somebody.
+/// A message with where it goes to: what begins with `#` is a channel, with `group:` a group, everything else
+/// somebody.
 struct Target {
     to: String,
     draft: Draft,
@@ -124,11 +126,6 @@ struct Target {
 impl Target {
     fn of(message: NewMessage) -> Result<Self, Failure> {
         let to = message.to.unwrap_or_else(|| "#mesh".to_owned());
-        if to.starts_with("group:") {
-            return Err(Code::RecipientUnsupported
-                .because("this version has no groups")
-                .hint("send to a channel such as #mesh, or to a contact"));
-        }
         if !message.attachments.is_empty() {
             return Err(Code::AttachmentsUnsupported.because("this version carries text only"));
         }
@@ -149,15 +146,20 @@ impl Target {
         if self.to.starts_with('#') {
             return node.submit(self.draft, now).map_err(submit_failure);
         }
-        let to = recipient(node, &self.to)?;
         let Draft { text, lifetime_s, priority, reply_to, .. } = self.draft;
+        if let Some(which) = self.to.strip_prefix("group:") {
+            let group = group_id(node, which)?;
+            let draft = GroupMessageDraft { group, text, lifetime_s, priority, reply_to };
+            return node.submit_to_group(draft, now).map_err(submit_failure);
+        }
+        let to = recipient(node, &self.to)?;
         let draft = PrivateDraft { to, text, lifetime_s, priority, reply_to };
         node.submit_private(draft, now).map_err(submit_failure)
     }
 }
 
 /// Whom a node id, a contact's name, `@name`, or `me` for a note to oneself means.
-fn recipient(node: &Node<SqliteStore>, to: &str) -> Result<NodeId, Failure> {
+pub(super) fn recipient(node: &Node<SqliteStore>, to: &str) -> Result<NodeId, Failure> {
     if let Ok(id) = to.to_ascii_lowercase().parse() {
         return Ok(id);
     }
