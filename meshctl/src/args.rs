@@ -6,11 +6,13 @@
 mod at_rest;
 mod channel;
 mod contact;
+mod group;
 mod word;
 
 pub(crate) use at_rest::{BackupAction, PassphraseAction, PassphraseSource};
 pub(crate) use channel::{ChannelAction, Joining};
 pub(crate) use contact::{ContactAction, NewContactArgs, ShownCode};
+pub(crate) use group::GroupAction;
 pub(crate) use word::{PriorityArg, ScopeArg, StatusArg};
 
 use crate::limits::TTL_S;
@@ -144,6 +146,12 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: Option<ContactAction>,
     },
+    /// List, found, join, change or leave groups
+    Group {
+        /// List them if absent.
+        #[command(subcommand)]
+        action: Option<GroupAction>,
+    },
     /// List, join or leave channels
     Channel {
         /// List them if absent.
@@ -246,6 +254,7 @@ Examples:
   meshctl send 'Water at the school'
   meshctl send --to '#medics' --priority sos 'Two injured at the bridge'
   meshctl send --to Ana 'See you at six'             # sealed: only Ana can read it
+  meshctl send --to group:Hikers 'Who has the map?'  # sealed for its members
   uptime | meshctl send -
   meshctl send --wait synced --timeout 5m 'hello'   # exit code 6 if nobody came by
   meshctl send -- '-5 degrees here'"
@@ -255,7 +264,7 @@ pub(crate) struct Sending {
     ///
     /// Without TEXT it is read from standard input too, if that is no terminal. One line end at the end is left out.
     pub(crate) text: Option<String>,
-    /// Where to: #channel, a contact's name, a node id, group:ID, or me for a note
+    /// Where to: #channel, a contact's name, a node id, group: with a group's name or id, or me for a note
     #[arg(long, value_name = "WHERE", default_value = "#mesh")]
     pub(crate) to: String,
     /// Wait until the message is that far
@@ -267,7 +276,7 @@ pub(crate) struct Sending {
     /// How urgent it is; a more urgent message overtakes on every link
     #[arg(long, value_parser = parse_priority(), default_value = "normal")]
     pub(crate) priority: PriorityArg,
-    /// How long carriers keep it, 60s to 30d; at most 7d if it is for one recipient [default: 7d]
+    /// How long carriers keep it, 60s to 30d; at most 7d if it is for one recipient, 14d for a group [default: 7d; 14d for a group]
     #[arg(long, value_name = "TIME", value_parser = parse_ttl)]
     pub(crate) ttl: Option<u64>,
     /// Id of the message it answers

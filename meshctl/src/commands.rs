@@ -4,6 +4,7 @@ mod at_rest;
 mod backup;
 mod channel;
 mod contact;
+mod group;
 mod manual;
 mod messages;
 mod neighbours;
@@ -54,6 +55,7 @@ pub(crate) async fn run(args: Args, screen: &mut Screen) -> Result<(), Failure> 
         Command::Links => neighbours::links(console).await,
         Command::Status => node::status(console).await,
         Command::Contact { action } => contact::contacts(console, action).await,
+        Command::Group { action } => group::groups(console, action).await,
         Command::Channel { action } => channel::channels(console, action).await,
         Command::Token { action } => node::tokens(console, action).await,
         Command::Profile { action } => node::profile(console, action).await,

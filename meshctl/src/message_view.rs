@@ -10,7 +10,9 @@ use crate::line::{BAD, Column, FAINT, GOOD, Line, PLACE, PLAIN, STRONG, Table, W
 use crate::moment;
 use anstyle::Style;
 use jiff::Timestamp;
-use meshlink_api::{HandOverStep, LinkKind, Message, MessageStatus, Priority, Protection, Sender, Trace};
+use meshlink_api::{
+    HandOverStep, LinkKind, Message, MessageStatus, Priority, Protection, Recipient, Sender, Trace,
+};
 
 /// The beginning of an id; a channel or a foreign system's id as far as it fits.
 pub(crate) fn short_id(id: &str) -> String {
@@ -128,9 +130,17 @@ pub(crate) fn facts(message: &Message, now: Timestamp) -> Vec<(&'static str, Lin
     facts.push(("created", instant(message.created_at.as_deref(), now)));
     facts.push(("received", instant(message.received_at.as_deref(), now)));
     facts.push(("expires", instant(message.expires_at.as_deref(), now)));
+    facts.extend(message.recipients.iter().map(|recipient| ("recipient", recipient_line(recipient))));
     facts.extend(message.reply_to.as_ref().map(|id| ("answers", Line::of(id))));
     facts.extend(message.attachments.iter().map(|file| ("attachment", Line::of(file))));
     facts
+}
+
+/// How far a message to a group got with one of its members.
+fn recipient_line(recipient: &Recipient) -> Line {
+    let name = recipient.name.as_deref().map_or_else(String::new, |name| format!("{} ", clip(name)));
+    let status = Line::new().styled(status_style(recipient.status), status_word(recipient.status));
+    Line::of(name).text(&recipient.id).text(": ").join(status)
 }
 
 /// The lines of a message's text, each behind a bar.
@@ -218,15 +228,22 @@ fn seal_mark(message: &Message) -> Line {
 }
 
 fn protection(message: &Message) -> Line {
+    let (readers, keys) = match (message.conversation.starts_with("group:"), message.from.me) {
+        (true, true) => ("members of the group", "keys"),
+        (true, false) => ("members of the group", "sender's key"),
+        (false, _) => ("the recipient", "key"),
+    };
     match message.protection {
         Protection::Public if message.from.authenticated => Line::of("public: everyone can read it; signed"),
         Protection::Public => {
             Line::new().styled(WARN, "public: everyone can read it; unsigned, its sender is a claim")
         }
         Protection::Channel => Line::of("channel: whoever knows the channel's password can read it"),
-        Protection::Sealed => Line::of("sealed: only the recipient can read it; key not compared in person"),
+        Protection::Sealed => {
+            Line::of(format!("sealed: only {readers} can read it; {keys} not compared in person"))
+        }
         Protection::SealedVerified => {
-            Line::new().styled(GOOD, "sealed: only the recipient can read it; key verified")
+            Line::new().styled(GOOD, format!("sealed: only {readers} can read it; {keys} verified"))
         }
     }
 }

@@ -246,6 +246,80 @@ fn two_people_who_never_met_write_in_private_by_a_code_alone() {
 }
 
 #[test]
+fn a_group_is_founded_joined_written_to_changed_and_left() {
+    let dir = tempfile::tempdir().expect("temporary directory");
+    let port = free_port();
+    let _relay = Relay::start(dir.path(), port);
+    let url = Relay::url(port);
+    let [ana, bob, carla] =
+        ["ana", "bob", "carla"].map(|name| Node::start(dir.path(), name, &["--relay", &url]));
+    for node in [&bob, &carla] {
+        let code = stdout_of(&ana, &["contact", "code"]);
+        json_of(node, &["contact", "add", code.trim(), "--json"]);
+        let hello = node.run(&["send", "--to", "ana", "--wait", "delivered", "it is me"]);
+        assert!(hello.status.success(), "{}", String::from_utf8_lossy(&hello.stderr));
+    }
+    // The README's lines.
+    let group = json_of(&ana, &["group", "create", "Hikers", "bob", "carla", "--json"]);
+    assert_eq!(group["members"].as_array().map(Vec::len), Some(3));
+    let early = bob.run(&["group", "join", "Hikers"]);
+    assert!(early.status.success() || early.status.code() == Some(5), "not heard of yet, or invited");
+    let in_group = |node: &Node, joined: usize| {
+        wait_for("all to join", PATIENCE, || {
+            let groups = node.get("/v1/groups");
+            let members = groups["items"][0]["members"].as_array()?.clone();
+            (members.iter().filter(|m| m["membership"] == "joined").count() == joined).then_some(())
+        });
+    };
+    for node in [&bob, &carla] {
+        wait_for("the invitation", PATIENCE, || {
+            (node.get("/v1/groups")["items"][0]["name"] == "Hikers").then_some(())
+        });
+        if node.get("/v1/groups")["items"][0]["membership"] == "invited" {
+            json_of(node, &["group", "join", "hikers", "--json"]);
+        }
+    }
+    for node in [&ana, &bob, &carla] {
+        in_group(node, 3);
+    }
+    // Bob and Carla are no contacts of each other.
+    let sent =
+        bob.run(&["send", "--to", "group:Hikers", "--wait", "delivered", "Who has the map?", "--json"]);
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    let sent: Value = serde_json::from_slice(&sent.stdout).expect("JSON");
+    assert_eq!((&sent["protection"], &sent["conversation"]), (&"sealed".into(), &group["conversation"]));
+    let id = sent["id"].as_str().expect("an id");
+    let shown = json_of(&bob, &["show", id, "--json"]);
+    let recipients = shown["recipients"].as_array().expect("recipients");
+    assert!(recipients.len() == 2 && recipients.iter().all(|r| r["status"] == "delivered"), "{shown}");
+    for node in [&ana, &carla] {
+        let message = node.get(&format!("/v1/messages/{id}"));
+        assert_eq!((&message["text"], &message["from"]["name"]), (&"Who has the map?".into(), &"bob".into()));
+    }
+    // Who may do what, and says so if not.
+    let refused = bob.run(&["group", "rename", "Hikers", "Mine"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("administrator"));
+    json_of(&ana, &["group", "remove", "Hikers", "carla", "--json"]);
+    json_of(&ana, &["group", "rename", "Hikers", "Climbers", "--json"]);
+    wait_for("the change", PATIENCE, || {
+        (bob.get("/v1/groups")["items"][0]["name"] == "Climbers").then_some(())
+    });
+    wait_for("the removal", PATIENCE, || {
+        carla.get("/v1/groups")["items"].as_array()?.is_empty().then_some(())
+    });
+    in_group(&bob, 2);
+    let after = bob.run(&["send", "--to", "group:climbers", "--wait", "delivered", "without carla"]);
+    assert!(after.status.success(), "{}", String::from_utf8_lossy(&after.stderr));
+    assert!(!carla.texts().contains(&"without carla".to_owned()), "{:?}", carla.texts());
+    let out =
+        carla.run(&["send", "--to", &format!("group:{}", group["id"].as_str().expect("an id")), "hello?"]);
+    assert_eq!(out.status.code(), Some(1), "{}", String::from_utf8_lossy(&out.stderr));
+    stdout_of(&bob, &["group", "leave", "Climbers"]);
+    in_group(&ana, 1);
+}
+
+#[test]
 fn c18_a_carrier_and_the_logs_hold_nothing_of_a_private_message() {
     let dir = tempfile::tempdir().expect("temporary directory");
     let port = free_port();
