@@ -264,6 +264,22 @@ fn a_search_through_the_past_goes_on_after_a_restart() {
 }
 
 #[test]
+fn a_past_that_other_keys_did_not_open_is_tried_with_new_ones() {
+    let mut net = Net::new(2);
+    join_secret(&mut net, 0, "#flood", 7).unwrap();
+    join_secret(&mut net, 1, "#other", 9).unwrap();
+    post(&mut net, 0, "#flood", "before");
+    net.join(0, 1);
+    net.settle();
+    // With the restart it is tried once more, in vain.
+    net.crash(1);
+    net.pass(1_000);
+    assert_eq!(net.texts(1), Vec::<String>::new());
+    join_secret(&mut net, 1, "#flood", 7).unwrap();
+    assert_eq!(net.texts(1), ["before"]);
+}
+
+#[test]
 fn a_blocked_member_is_carried_and_not_shown() {
     let mut net = Net::new(3);
     for at in [0, 2] {

@@ -5,6 +5,7 @@
 mod net;
 
 use meshlink_core::node::ContactError;
+use meshlink_core::private::channel_key::ChannelSecret;
 use meshlink_core::private::contact::ReceiptChoice;
 use meshlink_core::store::Shelf;
 use meshlink_core::store::{Known, Store, StoreError};
@@ -193,6 +194,33 @@ fn what_became_of_own_private_mail_while_locked_is_known_afterwards() {
     unlock(&mut net, 0, 1);
     for id in [taken, read] {
         assert_eq!(net.status(0, &id), MessageStatus::Delivered);
+    }
+}
+
+#[test]
+fn posts_to_a_password_channel_that_came_while_locked_are_shown_once() {
+    let mut net = Net::new(2);
+    let secret = ChannelSecret::from_bytes([7; 32]);
+    for at in [0, 1] {
+        let now = net.now(at);
+        net.node(at).join_secret("#ops", &secret, now).unwrap();
+    }
+    net.settle();
+    lock(&mut net, 1);
+    let now = net.now(1);
+    let refused = net.node(1).join_secret("#other", &secret, now);
+    assert_eq!(refused, Err(SubmitError::Store(StoreError::Locked)));
+    net.join(0, 1);
+    let draft = Draft { channel: "#ops".to_owned(), ..net::draft("while locked", Priority::Normal) };
+    let now = net.now(0);
+    net.node(0).submit(draft, now).unwrap();
+    net.settle();
+    assert!(net.messages(1).is_empty());
+    for _ in 0..2 {
+        unlock(&mut net, 1, 2);
+        net.pass(1_000);
+        assert_eq!(net.texts(1), ["while locked"]);
+        lock(&mut net, 1);
     }
 }
 

@@ -346,6 +346,14 @@ mod tests {
         assert_eq!(open(&there, &forged(&there, &nonce, 256, &parts)), None, "another channel");
         assert_eq!(open(&here, &forged(&here, &[9; NONCE_BYTES], 256, &parts)), None, "another nonce");
         assert_eq!(open(&here, &forged(&here, &nonce, 512, &parts)), None, "another size");
+        // The same words and nonce, but more urgent than their author said.
+        let urgent = Header { priority: Priority::Sos, payload_bytes: 256, ..self::header() };
+        let mut plain = parts.concat();
+        plain.resize(256 - HINT_BYTES - NONCE_BYTES - 16, 0);
+        let plain = Payload { msg: &plain, aad: &urgent.encode() };
+        let sealed = here.cipher.encrypt(XNonce::from_slice(&nonce), plain).unwrap();
+        let payload = [&here.hint(&nonce)[..], &nonce, &sealed].concat();
+        assert_eq!(open(&here, &NewBundle::unsigned(urgent, payload)), None, "another header");
         // An author's own, padded to a class too large, would be a second bundle of one post.
         let large = Header { payload_bytes: 512, ..self::header() }.encode();
         let signature = ana().sign_words(&here.signed(&nonce, &ana().public(), &large, &content));
