@@ -166,6 +166,22 @@ fn c14_a_member_makes_anothers_message_neither_urgent_nor_its_own() {
 }
 
 #[test]
+fn c14_keys_that_a_removed_member_kept_open_nothing_sent_after_its_removal() {
+    let ([mut founder, _, other], group, before) = group_of_three();
+    let out = other.id();
+    let hears = |person: &Person, stored: &StoredBundle| {
+        person.0.hear(&bytes(stored).parse().expect("well-formed")).is_some()
+    };
+    assert!(hears(&other, &before));
+    founder.0.remove_member(&group, &out, NOW).expect("removed");
+    let (_, after) = founder.says(&group, "without it");
+    // It knows nothing of its removal yet, and deletes nothing.
+    assert!(other.0.groups.sessions.len() == 1 && hears(&other, &before));
+    assert!(!hears(&other, &after));
+    assert_eq!(founder.0.groups.sessions.len(), 2, "a new one began");
+}
+
+#[test]
 fn c14_who_is_no_member_hands_over_and_says_nothing() {
     let ([mut founder, mut one, mut other], group, _) = group_of_three();
     let (out, _) = (other.id(), one.hears(&other, &group));
