@@ -6,7 +6,7 @@ use axum::extract::State;
 use data_encoding::BASE64;
 use meshlink_api::{BackupMade, NewBackup, NewRestore, Restored};
 use meshlink_core::channel::MESH;
-use meshlink_core::{Identity, Node, Store};
+use meshlink_core::{Identity, Node};
 use zeroize::Zeroizing;
 
 use super::at_rest::{passphrase_of, secret_from_json, with_keyring};
@@ -87,10 +87,10 @@ pub(crate) async fn restore(State(app): State<App>, body: Bytes) -> Result<Json<
 
 /// A node that people know, or that knows people, is not overwritten.
 fn check_unused(node: &Node<SqliteStore>) -> Result<(), Failure> {
-    let channels = node.store().joined()?;
+    let channels = node.channels()?;
     let is_used = node.contacts().next().is_some()
         || node.store().counts().own() > 0
-        || channels.iter().any(|(name, _)| name != MESH);
+        || channels.iter().any(|channel| channel.name != MESH);
     if !is_used {
         return Ok(());
     }
