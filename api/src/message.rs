@@ -74,6 +74,9 @@ pub struct Message {
     pub id: String,
     /// `#channel`, a node id, or `group:<id>`.
     pub conversation: String,
+    /// What a person or a group it is with is called, if that is known.
+    #[serde(default)]
+    pub conversation_name: Option<String>,
     /// Its author.
     pub from: Sender,
     /// Where it was sent: `#channel`, a node id, or `group:<id>`.

@@ -198,8 +198,13 @@ fn instant(at: Option<&str>, now: Timestamp) -> Line {
     }
 }
 
+/// As `--to` takes it. What begins with `#` is a channel: no name of a person or a group looks like one.
 fn place(message: &Message) -> String {
-    short_id(&message.conversation)
+    match &message.conversation_name {
+        Some(name) if message.conversation.starts_with("group:") => format!("group:{}", clip(name)),
+        Some(name) => format!("@{}", clip(name)),
+        None => short_id(&message.conversation),
+    }
 }
 
 fn sender(from: &Sender) -> Line {

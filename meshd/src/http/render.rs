@@ -71,6 +71,7 @@ impl<'a> Renderer<'a> {
         Ok(api::Message {
             id: record.id.to_string(),
             conversation: record.conversation.clone(),
+            conversation_name: self.conversation_name(&record.conversation)?,
             from: self.sender(record)?,
             to: record.conversation.clone(),
             text: record.text.clone(),
@@ -89,11 +90,14 @@ impl<'a> Renderer<'a> {
         })
     }
 
-    /// What people call a conversation.
-    pub(super) fn title(&self, conversation: &str) -> String {
+    /// What the person or the group is called that a conversation is with.
+    pub(super) fn conversation_name(&mut self, conversation: &str) -> Result<Option<String>, StoreError> {
+        if let Ok(person) = conversation.parse() {
+            return self.name(&person);
+        }
         let group = conversation.strip_prefix("group:").and_then(|id| id.parse::<GroupId>().ok());
         let group = group.and_then(|id| self.node.groups().get(&id));
-        group.map_or_else(|| conversation.to_owned(), |group| group.view().name.clone())
+        Ok(group.map(|group| group.view().name.clone()))
     }
 
     /// For whom an own message to a group is.

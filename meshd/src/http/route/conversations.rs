@@ -32,7 +32,7 @@ pub(crate) async fn list(
             let mut items = Vec::with_capacity(rows.len());
             for row in rows {
                 items.push(Conversation {
-                    title: renderer.title(&row.id),
+                    title: renderer.conversation_name(&row.id)?.unwrap_or_else(|| row.id.clone()),
                     id: row.id,
                     messages: row.messages,
                     unread: row.unread,
