@@ -128,7 +128,7 @@ fn status_line(node: &Node<SqliteStore>) -> Result<String, StoreError> {
     let store = node.store();
     let mut bundles = 0;
     let mut bytes = 0;
-    for class in [Class::Own, Class::Contact, Class::Stranger] {
+    for class in Class::ALL {
         let usage = store.usage(class)?;
         bundles += usage.bundles;
         bytes += usage.bytes;

@@ -40,6 +40,7 @@ use crate::private::contact::Contact;
 use crate::private::seal::{PairKey, PrekeySecret, Psk};
 use crate::store::{Class, Priority, Slot, Store, StoreError, StoredBundle};
 use crate::summary::Summary;
+use crate::tally::{Loss, Tally};
 
 /// See the module's text.
 pub(crate) struct Custody<S> {
@@ -60,6 +61,7 @@ pub(crate) struct Custody<S> {
     summary: Option<Summary>,
     /// Bundles that went since the start.
     pub(crate) removals: u64,
+    pub(crate) tally: Tally,
     next_expiry_tl_ms: Option<u64>,
     swept_mono_ms: Option<u64>,
     /// What strangers may still make this node write.
@@ -110,6 +112,7 @@ impl<S: Store> Custody<S> {
             is_dropped_changed: false,
             summary: None,
             removals: 0,
+            tally: Tally::default(),
             next_expiry_tl_ms: None,
             swept_mono_ms: None,
             strangers: Bucket::new(hour_bytes(&limits, limits::HOUR_PERCENT), now),
@@ -231,7 +234,7 @@ impl<S: Store> Custody<S> {
     pub(crate) fn summary(&mut self, symbols: usize) -> Result<&mut Summary, StoreError> {
         if !self.summary.as_ref().is_some_and(|summary| summary.has_room(symbols)) {
             let mut count = 0;
-            for class in [Class::Own, Class::Contact, Class::Stranger] {
+            for class in Class::ALL {
                 count += self.store.usage(class)?.bundles;
             }
             let mut summary = Summary::with_room(count, symbols);
@@ -253,16 +256,30 @@ impl<S: Store> Custody<S> {
         Ok(())
     }
 
-    /// Drops a bundle, and remembers its id so that it is not taken again.
-    fn drop_and_remember(&mut self, id: &BundleId, until_tl_ms: u64) -> Result<(), StoreError> {
+    /// Drops a bundle, and remembers its id so that it is not taken again. A message that it carried says why.
+    fn drop_and_remember(&mut self, id: &BundleId, until_tl_ms: u64, why: Loss) -> Result<(), StoreError> {
         if self.store.drop_bundle(id, until_tl_ms)? {
             self.removals += 1;
+            self.tally.count_dropped(why);
+            self.explain(id, why)?;
             if let Some(summary) = &mut self.summary {
                 summary.remove(id);
             }
         }
         self.dropped += 1;
         self.is_dropped_changed = true;
+        Ok(())
+    }
+
+    /// Says of a message that is still under way why its bundle is gone from here.
+    fn explain(&mut self, bundle: &BundleId, why: Loss) -> Result<(), StoreError> {
+        if matches!(why, Loss::Arrived | Loss::Outdated | Loss::Withdrawn) {
+            return Ok(());
+        }
+        let Some(message) = self.message_of(bundle)? else { return Ok(()) };
+        if message.status == MessageStatus::Synced {
+            self.store.set_status(&message.id, message.status, Some(why.words()))?;
+        }
         Ok(())
     }
 

@@ -45,6 +45,7 @@ mod session;
 mod spelling;
 pub mod store;
 mod summary;
+pub mod tally;
 #[cfg(test)]
 mod vectors;
 mod wants;

@@ -21,7 +21,7 @@ mod outbox;
 pub use channels::JoinedChannel;
 pub use outbox::Outbox;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::bucket::Bucket;
 use crate::clock::Now;
@@ -38,6 +38,7 @@ use crate::limits::{self, Limits};
 use crate::link::Link;
 pub use crate::session::Spent;
 use crate::store::{Store, StoreError};
+use crate::tally::Tally;
 use crate::wants::Wants;
 
 /// What happens to a node.
@@ -152,6 +153,8 @@ pub struct Node<S> {
     custody: Custody<S>,
     links: BTreeMap<LinkId, Link>,
     wants: Wants,
+    /// Neighbours whose last link went down here; not all of them, and since the start.
+    parted: BTreeSet<NodeId>,
     /// Links that others may still open.
     answered: Bucket,
     transports: BTreeMap<(LinkKind, String), TransportStatus>,
@@ -192,6 +195,7 @@ impl<S: Store> Node<S> {
             custody,
             links: BTreeMap::new(),
             wants: Wants::default(),
+            parted: BTreeSet::new(),
             answered: Bucket::new(limits::ANSWERED_PER_HOUR_MAX, now),
             plain: Vec::new(),
             dealings_saved_mono_ms: None,
@@ -409,6 +413,11 @@ impl<S: Store> Node<S> {
     /// The links, by number.
     pub fn links(&self) -> impl Iterator<Item = LinkStatus> {
         self.links.values().map(Link::status)
+    }
+
+    /// What became of the bundles that came by, since the start.
+    pub fn tally(&self) -> &Tally {
+        &self.custody.tally
     }
 
     /// What this side has spent so far on finding out what it and a neighbour lack; `None` without a session there.

@@ -29,11 +29,11 @@ use crate::event::{LinkKind, LinkPhase};
 use crate::id::{BundleId, IdPrefix, LinkId, NodeId, ShortId};
 use crate::limits::{
     ANSWERS_MAX, IDS_PER_HOUR_MAX, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, KNOWN_TO_PEER_MAX, OFFENCES_MAX,
-    QUEUE_LOW, STALL_MS_MAX, WALK_MS_MIN,
+    QUEUE_LOW, STALL_MS_MAX, TINY_BYTES_MAX, WALK_MS_MIN,
 };
 use crate::node::CloseReason;
 use crate::reconcile::Reconciliation;
-use crate::store::{HandOverStep, Offer, OfferKey, Priority, Store, StoreError};
+use crate::store::{HandOverStep, Offer, Priority, Store, StoreError};
 use crate::wants::Wants;
 use crate::wire::Refusal;
 
@@ -83,13 +83,13 @@ pub(crate) struct Session {
     /// When to begin another round because the neighbour has room again.
     round_again_mono_ms: Option<u64>,
     /// What a round has shown the neighbour to lack.
-    gifts: BTreeMap<OfferKey, Offer>,
+    gifts: BTreeMap<Turn, Offer>,
 
     /// Up to which row of each priority everything that is new was pushed or announced.
     pushed_rows: [u64; 3],
     fresh: [VecDeque<Offer>; 3],
     /// What the neighbour wants.
-    queue: BTreeSet<(Priority, u64, BundleId)>,
+    queue: BTreeSet<Turn>,
     in_flight: BTreeMap<IdPrefix, Flight>,
     in_flight_bytes: u64,
     /// Ids announced, beside those the reconciliation offered; and how many were asked for by name.
@@ -102,6 +102,8 @@ pub(crate) struct Session {
     refused: BTreeMap<Refusal, Vec<IdPrefix>>,
     gone: Vec<ShortId>,
     say_takeover: bool,
+    /// Whether this side has said so: the other one has begun anew, or will.
+    pub(crate) has_taken_over: bool,
     say_again: bool,
     /// Own bundles handed out, to be noted with the next commit, and since when.
     handed_out: Vec<BundleId>,
@@ -151,6 +153,26 @@ enum Overlap {
     Much,
 }
 
+/// When a bundle is sent: what is more urgent first, then by sort, then what was here first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Turn {
+    priority: Priority,
+    sort: Sort,
+    row: u64,
+    id: BundleId,
+}
+
+/// What of equally urgent bundles goes first, since an encounter may end any moment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Sort {
+    /// Written here for the neighbour itself. Of others' mail a carrier can't know that.
+    ForThem,
+    /// Costs next to nothing, and frees more where it is a receipt.
+    Tiny,
+    /// The rest.
+    Other,
+}
+
 /// A bundle sent and not yet answered.
 #[derive(Debug, Clone, Copy)]
 struct Flight {
@@ -191,6 +213,7 @@ impl Session {
             refused: BTreeMap::new(),
             gone: Vec::new(),
             say_takeover: false,
+            has_taken_over: false,
             say_again: false,
             handed_out: Vec::new(),
             handed_out_mono_ms: 0,
@@ -213,7 +236,19 @@ impl Session {
     /// Tells the neighbour first that the link that did the work is down.
     pub(crate) fn take_over(mut self) -> Self {
         self.say_takeover = true;
+        self.has_taken_over = true;
         self
+    }
+
+    fn turn_of<S: Store>(&self, offer: &Offer, around: &Around<'_, S>) -> Result<Turn, StoreError> {
+        let sort = if offer.own && around.custody.is_for(&offer.id, &self.peer)? {
+            Sort::ForThem
+        } else if offer.size_bytes <= TINY_BYTES_MAX {
+            Sort::Tiny
+        } else {
+            Sort::Other
+        };
+        Ok(Turn { priority: offer.key.priority, sort, row: offer.key.row, id: offer.id })
     }
 
     /// The last page number used.

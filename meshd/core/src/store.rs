@@ -74,6 +74,13 @@ pub enum Class {
     Contact,
     /// Anybody else's.
     Stranger,
+    /// A receipt, whosoever: small, and what it frees is larger. Counts in bytes, not in bundles.
+    Receipt,
+}
+
+impl Class {
+    /// All there are.
+    pub const ALL: [Self; 4] = [Self::Own, Self::Contact, Self::Stranger, Self::Receipt];
 }
 
 /// A bundle with what this node knows about its way.

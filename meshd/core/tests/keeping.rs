@@ -16,8 +16,7 @@ fn small(bundles: u64) -> Limits {
 }
 
 fn held(net: &Net, at: usize) -> Usage {
-    let classes =
-        [Class::Own, Class::Contact, Class::Stranger].map(|class| net.store(at).usage(class).unwrap());
+    let classes = Class::ALL.map(|class| net.store(at).usage(class).unwrap());
     Usage {
         bundles: classes.iter().map(|usage| usage.bundles).sum(),
         bytes: classes.iter().map(|usage| usage.bytes).sum(),

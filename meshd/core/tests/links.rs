@@ -2,7 +2,7 @@
 
 mod net;
 
-use meshlink_core::{CloseReason, Event, Limits, LinkKind, LinkPhase, Store};
+use meshlink_core::{CloseReason, Event, Limits, LinkKind, LinkPhase, MessageStatus, Store};
 use net::Net;
 
 fn count(log: &[Event], is: impl Fn(&Event) -> bool) -> usize {
@@ -98,6 +98,46 @@ fn s05_a_dead_link_that_only_one_side_notices_is_replaced_by_the_other_one() {
     assert_eq!(net.texts(1).len(), 2);
     assert!(net.closes.contains(&(1, CloseReason::Replaced)));
     assert_eq!(net.phases(1), [(LinkKind::Relay, LinkPhase::Live)]);
+}
+
+#[test]
+fn s05_a_new_link_works_at_once_though_the_other_side_believes_in_the_lost_one() {
+    for dialler in [0, 1] {
+        let mut net = Net::new(2);
+        let dead = net.join_by(0, 1, LinkKind::Lan);
+        net.settle();
+        net.lose_silently(dead);
+        net.post(0, "first");
+        net.post(1, "second");
+        let link = net.join_by(dialler, 1 - dialler, LinkKind::Lan);
+        net.settle();
+        for at in [0, 1] {
+            let mut texts = net.texts(at);
+            texts.sort();
+            assert_eq!(texts, ["first", "second"], "node {at}, dialled by {dialler}, without waiting");
+            let live = net.phases(at).into_iter().filter(|phase| phase.1 == LinkPhase::Live).count();
+            assert_eq!(live, 1);
+        }
+        assert!(net.is_up(link));
+    }
+}
+
+#[test]
+fn a_side_that_began_in_vain_begins_again_when_the_other_takes_over() {
+    let mut net = Net::new(2);
+    let dead = net.join_by(0, 1, LinkKind::Lan);
+    net.settle();
+    net.lose_silently(dead);
+    // After a restart node 0 knows nothing of the lost link, and can't tell that there was one.
+    net.crash(0);
+    let early = net.post(0, "early");
+    net.join_by(0, 1, LinkKind::Relay);
+    net.settle();
+    assert_eq!(net.texts(1), [""; 0], "node 1 still takes the lost link for the better one");
+    net.cut(dead);
+    net.settle();
+    assert_eq!(net.texts(1), ["early"]);
+    assert_eq!(net.status(0, &early), MessageStatus::Synced);
 }
 
 #[test]

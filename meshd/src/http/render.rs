@@ -385,7 +385,7 @@ impl<'a> Renderer<'a> {
 fn store_use(store: &SqliteStore) -> Result<(u64, u64), StoreError> {
     use meshlink_core::store::Class;
     let (mut bundles, mut bytes) = (0, 0);
-    for class in [Class::Own, Class::Contact, Class::Stranger] {
+    for class in Class::ALL {
         let usage = store.usage(class)?;
         bundles += usage.bundles;
         bytes += usage.bytes;

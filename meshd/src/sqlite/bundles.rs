@@ -147,6 +147,8 @@ pub(super) fn offers(db: &Connection, after: OfferKey, limit: usize) -> Result<V
         of_class!(1),
         " UNION ALL ",
         of_class!(2),
+        " UNION ALL ",
+        of_class!(3),
         " ORDER BY row LIMIT ?3"
     );
     let mut offers = Vec::new();
@@ -173,7 +175,7 @@ pub(super) fn offers(db: &Connection, after: OfferKey, limit: usize) -> Result<V
 
 pub(super) fn newest_row(db: &Connection, of: Priority) -> Result<u64, StoreError> {
     let mut newest = 0;
-    for among in [Class::Own, Class::Contact, Class::Stranger] {
+    for among in Class::ALL {
         let query = "SELECT row FROM bundle WHERE priority = ?1 AND class = ?2 ORDER BY row DESC LIMIT 1";
         let row = db.one(query, [priority(of), class(among)], |row| get::<u64>(row, 0))?;
         newest = newest.max(row.unwrap_or(0));

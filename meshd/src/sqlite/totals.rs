@@ -25,7 +25,7 @@ pub(super) struct Totals {
     pub(super) last_row: u64,
     /// The newest idempotency key's number.
     pub(super) last_idempotent: u64,
-    usage: [Usage; 3],
+    usage: [Usage; 4],
     own: [u64; 6],
     received: Usage,
     unread: u64,
@@ -81,7 +81,7 @@ impl SqliteStore {
 }
 
 /// Names of the counting columns, in the order of [`Totals::numbers`].
-const COLUMNS: [&str; 19] = [
+const COLUMNS: [&str; 21] = [
     "last_event",
     "last_row",
     "last_idempotent",
@@ -91,6 +91,8 @@ const COLUMNS: [&str; 19] = [
     "contact_bytes",
     "stranger_bundles",
     "stranger_bytes",
+    "receipt_bundles",
+    "receipt_bytes",
     "own_pending",
     "own_synced",
     "own_delivered",
@@ -187,7 +189,8 @@ impl Totals {
 
     fn of(clock: SavedClock, numbers: [u64; COLUMNS.len()]) -> Self {
         let [last_event, last_row, last_idempotent, rest @ ..] = numbers;
-        let [ob, oy, cb, cy, sb, sy, pending, synced, delivered, read, expired, failed, rest @ ..] = rest;
+        let [ob, oy, cb, cy, sb, sy, rb, ry, pending, synced, delivered, read, expired, failed, rest @ ..] =
+            rest;
         let [received, received_bytes, unread, peers] = rest;
         let usage = |bundles, bytes| Usage { bundles, bytes };
         Self {
@@ -195,7 +198,7 @@ impl Totals {
             last_event,
             last_row,
             last_idempotent,
-            usage: [usage(ob, oy), usage(cb, cy), usage(sb, sy)],
+            usage: [usage(ob, oy), usage(cb, cy), usage(sb, sy), usage(rb, ry)],
             own: [pending, synced, delivered, read, expired, failed],
             received: usage(received, received_bytes),
             unread,
@@ -204,7 +207,7 @@ impl Totals {
     }
 
     fn numbers(&self) -> [u64; COLUMNS.len()] {
-        let [own, contact, stranger] = self.usage;
+        let [own, contact, stranger, receipt] = self.usage;
         let [pending, synced, delivered, read, expired, failed] = self.own;
         [
             self.last_event,
@@ -216,6 +219,8 @@ impl Totals {
             contact.bytes,
             stranger.bundles,
             stranger.bytes,
+            receipt.bundles,
+            receipt.bytes,
             pending,
             synced,
             delivered,

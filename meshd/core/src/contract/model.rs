@@ -94,7 +94,7 @@ impl Operation {
             0..=5 => Self::Insert {
                 n,
                 priority: dice.of(&[Priority::Sos, Priority::Normal, Priority::Bulk]),
-                class: dice.of(&[Class::Own, Class::Contact, Class::Stranger, Class::Stranger]),
+                class: dice.of(&Class::ALL),
                 origin: Some(dice.name()).filter(|n| n % 5 != 0),
                 ingress: Some(dice.name()).filter(|n| n % 4 != 0),
                 more: Extra {
@@ -226,8 +226,7 @@ fn observe(store: &impl Store) -> Vec<String> {
             .iter()
             .map(|o| (o.id, o.own, o.size_bytes))
             .collect::<Vec<_>>()),
-        say([Class::Own, Class::Contact, Class::Stranger]
-            .map(|class| (ok(store.usage(class)), ok(store.victim(class))))),
+        say(Class::ALL.map(|class| (ok(store.usage(class)), ok(store.victim(class))))),
         say((ok(store.expired(500, 1_000)), ok(store.next_expiry()))),
         say((ok(store.received_usage()), ok(store.messages_after(Seq(0), 1_000)))),
         say((ok(store.event_bounds()), ok(store.events_after(Seq(0), 10_000)))),

@@ -29,7 +29,7 @@ use crate::limits::{
 use crate::private::channel_key::{ChannelKeys, ChannelSecret};
 use crate::private::contact::Key;
 use crate::secret_post::{SecretPost, SecretWords};
-use crate::store::{HandOverStep, Protection, Shelf, Slot, Store, StoreError, StoredBundle};
+use crate::store::{Class, HandOverStep, Protection, Shelf, Slot, Store, StoreError, StoredBundle};
 
 use super::Custody;
 use super::due::Task;
@@ -164,7 +164,7 @@ impl<S: Store> Custody<S> {
         let channel = self.secret_channels.get(&draft.channel);
         let keys = &channel.expect("the caller has looked whether it is joined").keys;
         let bundle = keys.seal(&self.identity, header, &words, seed).expect("the longest text fits");
-        let stored = self.keep_hidden(&bundle, &None, now)?;
+        let stored = self.keep_hidden(&bundle, Class::Own, &None, now)?;
         let words = secret_words(draft.channel, self.id(), words);
         self.show(&stored, words, now)?;
         Ok(bundle.id)

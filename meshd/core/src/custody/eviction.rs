@@ -1,12 +1,14 @@
 //! Who gives way when the store is full.
 //!
-//! The bundles' space has three guaranteed shares: own 30 %, contacts 55 %, strangers 15 %. Whoever needs more
+//! The bundles' space has guaranteed shares: own 30 %, contacts 50 %, strangers 15 %; receipts have at most 5 %. Whoever needs more
 //! borrows what is free, and gives it back at once when its owner comes. Within a share the least urgent goes
 //! first, then what others have most likely already (the fewest copies left), then the longest held; nobody pushes out what is more urgent than itself. Own bundles never go.
 
 use crate::id::NodeId;
 use crate::limits::{self, percent};
 use crate::store::{Class, Priority, Store, StoreError, StoredBundle, Usage, Victim};
+
+use crate::tally::Loss;
 
 use super::Custody;
 
@@ -25,43 +27,54 @@ impl From<&StoredBundle> for Newcomer {
 }
 
 impl<S: Store> Custody<S> {
-    /// Whether a bundle from elsewhere may come in; evicts what has to go for it.
-    pub(super) fn make_room(&mut self, bundle: &StoredBundle) -> Result<bool, StoreError> {
+    /// Evicts what has to go for a bundle from elsewhere; says why it may not come in, if it may not.
+    pub(super) fn make_room(&mut self, bundle: &StoredBundle) -> Result<Option<Loss>, StoreError> {
         let newcomer = Newcomer::from(bundle);
         let space = self.limits.bundle_bytes_max();
+        if newcomer.class == Class::Receipt {
+            let most = percent(space, limits::RECEIPT_PERCENT);
+            if !self.keep_below(newcomer, most, Heap::Receipts)? {
+                return Ok(Some(Loss::NoRoom));
+            }
+        }
         if newcomer.class == Class::Stranger {
             if let Some(peer) = bundle.ingress {
                 let most = percent(space, limits::INGRESS_PERCENT);
                 if !self.keep_below(newcomer, most, Heap::Ingress(peer))? {
-                    return Ok(false);
+                    return Ok(Some(Loss::LinkShare));
                 }
             }
             if let Some(origin) = bundle.origin {
                 let most = percent(space, limits::ORIGIN_PERCENT);
                 if !self.keep_below(newcomer, most, Heap::Origin(origin))? {
-                    return Ok(false);
+                    return Ok(Some(Loss::OriginShare));
                 }
             }
         }
-        self.make_room_for(newcomer)
+        Ok((!self.make_room_for(newcomer)?).then_some(Loss::NoRoom))
     }
 
     /// Evicts among one neighbour's or origin's bundles until the newcomer fits under its limit.
     fn keep_below(&mut self, newcomer: Newcomer, most: u64, heap: Heap) -> Result<bool, StoreError> {
         loop {
-            let (usage, victim) = match heap {
+            let (usage, victim, why) = match heap {
+                Heap::Receipts => {
+                    (self.store.usage(Class::Receipt)?, self.store.victim(Class::Receipt), Loss::GaveWay)
+                }
                 Heap::Ingress(peer) => {
-                    (self.store.usage_of_ingress(&peer)?, self.store.victim_of_ingress(&peer))
+                    let usage = self.store.usage_of_ingress(&peer)?;
+                    (usage, self.store.victim_of_ingress(&peer), Loss::LinkShare)
                 }
                 Heap::Origin(origin) => {
-                    (self.store.usage_of_origin(&origin)?, self.store.victim_of_origin(&origin))
+                    let usage = self.store.usage_of_origin(&origin)?;
+                    (usage, self.store.victim_of_origin(&origin), Loss::OriginShare)
                 }
             };
             if usage.bytes + newcomer.cost_bytes <= most {
                 return Ok(true);
             }
             match victim? {
-                Some(victim) if victim.priority >= newcomer.priority => self.evict(&victim)?,
+                Some(victim) if victim.priority >= newcomer.priority => self.evict(&victim, why)?,
                 Some(_) | None => return Ok(false),
             }
         }
@@ -75,21 +88,22 @@ impl<S: Store> Custody<S> {
             let Some(class) = usages.gives_way(newcomer, scarce, &self.limits) else { return Ok(false) };
             match self.store.victim(class)? {
                 Some(victim) if class != newcomer.class || victim.priority >= newcomer.priority => {
-                    self.evict(&victim)?;
+                    self.evict(&victim, Loss::GaveWay)?;
                 }
                 Some(_) | None => return Ok(false),
             }
         }
     }
 
-    fn evict(&mut self, victim: &Victim) -> Result<(), StoreError> {
-        self.drop_and_remember(&victim.id, victim.expires_tl_ms.saturating_add(limits::DROPPED_MS))
+    fn evict(&mut self, victim: &Victim, why: Loss) -> Result<(), StoreError> {
+        self.drop_and_remember(&victim.id, victim.expires_tl_ms.saturating_add(limits::DROPPED_MS), why)
     }
 }
 
 /// Among whose bundles.
 #[derive(Clone, Copy)]
 enum Heap {
+    Receipts,
     Ingress(NodeId),
     Origin(NodeId),
 }
@@ -106,6 +120,7 @@ struct Usages {
     own: Usage,
     contact: Usage,
     stranger: Usage,
+    receipt: Usage,
 }
 
 impl Usages {
@@ -114,17 +129,18 @@ impl Usages {
             own: store.usage(Class::Own)?,
             contact: store.usage(Class::Contact)?,
             stranger: store.usage(Class::Stranger)?,
+            receipt: store.usage(Class::Receipt)?,
         })
     }
 
     /// What there is too little of for the newcomer, if anything.
     fn scarce(&self, newcomer: Newcomer, limits: &limits::Limits) -> Option<Scarce> {
         let all = [self.own, self.contact, self.stranger];
-        let bytes: u64 = all.iter().map(|usage| usage.bytes).sum();
+        let bytes = all.iter().map(|usage| usage.bytes).sum::<u64>() + self.receipt.bytes;
         let bundles: u64 = all.iter().map(|usage| usage.bundles).sum();
         if bytes + newcomer.cost_bytes > limits.bundle_bytes_max() {
             Some(Scarce::Bytes)
-        } else if bundles + 1 > limits.store_bundles_max {
+        } else if newcomer.class != Class::Receipt && bundles + 1 > limits.store_bundles_max {
             Some(Scarce::Bundles)
         } else {
             None
@@ -153,6 +169,7 @@ impl Usages {
             Class::Own => self.own,
             Class::Contact => self.contact,
             Class::Stranger => self.stranger,
+            Class::Receipt => self.receipt,
         };
         if scarce == Scarce::Bytes { usage.bytes } else { usage.bundles }
     }
@@ -167,6 +184,7 @@ fn guaranteed(class: Class, scarce: Scarce, limits: &limits::Limits) -> u64 {
         Class::Own => limits::OWN_PERCENT,
         Class::Contact => limits::CONTACT_PERCENT,
         Class::Stranger => limits::STRANGER_PERCENT,
+        Class::Receipt => limits::RECEIPT_PERCENT,
     };
     percent(whole, share)
 }

@@ -4,6 +4,7 @@ use crate::clock::Now;
 use crate::event::MessageStatus;
 use crate::limits::{CLOCK_SAVE_IDLE_MS, DROPPED_MS, SWEEP_MAX, SWEEP_MS_MIN};
 use crate::store::{Store, StoreError};
+use crate::tally::Loss;
 
 use super::Custody;
 
@@ -36,7 +37,7 @@ impl<S: Store> Custody<S> {
             if let Some(message) = carried.filter(|message| message.status == MessageStatus::Pending) {
                 self.advance(&message.id, MessageStatus::Expired, Some(NOBODY_TOOK_IT), now)?;
             }
-            self.drop_and_remember(id, now_tl_ms.saturating_add(DROPPED_MS))?;
+            self.drop_and_remember(id, now_tl_ms.saturating_add(DROPPED_MS), Loss::Expired)?;
         }
         self.forget_dropped(now)?;
         self.renew_profile(now)?;

@@ -16,6 +16,7 @@ use crate::identity::Identity;
 use crate::limits::{CONTACTS_MAX, DROPPED_MS, LIFETIME_S_MAX, SWEEP_MAX};
 use crate::private::contact::Contact;
 use crate::store::{Record, Shelf, Store, StoreError};
+use crate::tally::Loss;
 
 use super::Custody;
 use super::prekeys::encoded;
@@ -162,7 +163,7 @@ impl<S: Store> Custody<S> {
         loop {
             let own = self.store.bundles_of_origin(&old, SWEEP_MAX)?;
             for id in &own {
-                self.drop_and_remember(id, until_tl_ms)?;
+                self.drop_and_remember(id, until_tl_ms, Loss::Withdrawn)?;
             }
             if own.len() < SWEEP_MAX {
                 break;

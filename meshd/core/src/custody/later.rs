@@ -66,7 +66,7 @@ impl<S: Store> Custody<S> {
                 let mark = self.mark_in(&bundle);
                 self.try_open(&stored, &bundle, &sealed, mark, None, now)
             }
-            Ok(Content::Receipt(receipt)) => self.take_receipt(&receipt, now),
+            Ok(Content::Receipt(receipt)) => self.take_receipt(&receipt, now).map(drop),
             Ok(_) | Err(_) => Ok(()),
         }
     }

@@ -18,8 +18,8 @@ use crate::event::{Event, LoggedEvent, MessageStatus};
 use crate::header::{Header, Kind};
 use crate::id::{BundleId, NodeId, Seq};
 use crate::limits::{
-    AGE_PRETENDED_MS_MAX, CONTACTS_MAX, CREATED_UNIX_MS_MAX, DROPPED_MS, HOPS_PRETENDED_MAX,
-    LIFETIME_S_DEFAULT, LIFETIME_S_MIN, PRIVATE_LIFETIME_MS_MAX,
+    AGE_PRETENDED_MS_MAX, CONTACTS_MAX, COPIES_PRETENDED_MAX, CREATED_UNIX_MS_MAX, DROPPED_MS,
+    HOPS_PRETENDED_MAX, LIFETIME_S_DEFAULT, LIFETIME_S_MIN, PRIVATE_LIFETIME_MS_MAX,
 };
 use crate::private::contact::{Contact, Key, ReceiptChoice, Standing, TheirPrekey, Trust};
 use crate::private::envelope::{Envelope, Introduced};
@@ -28,6 +28,7 @@ use crate::receipt::Commitment;
 use crate::store::{
     Class, Known, MessageRecord, Priority, Protection, Shelf, Store, StoreError, StoredBundle,
 };
+use crate::tally::Loss;
 
 use super::Custody;
 use super::due::Task;
@@ -284,7 +285,7 @@ impl<S: Store> Custody<S> {
                     matches!(message.status, MessageStatus::Pending | MessageStatus::Synced)
                 });
             if outbound.to == *to && is_open {
-                self.drop_and_remember(&bundle, until_tl_ms)?;
+                self.drop_and_remember(&bundle, until_tl_ms, Loss::Outdated)?;
                 self.store.put_record(Shelf::Waiting, &waiting_key(to, &id), &[])?;
             }
         }
@@ -424,24 +425,26 @@ impl<S: Store> Custody<S> {
         let Some(bundle) = seal(&self.identity, &address, header, &envelope.encode(), seed) else {
             return Ok(None);
         };
-        self.keep_hidden(&bundle, &bundle.header.commitment, now)?;
+        self.keep_hidden(&bundle, Class::Own, &bundle.header.commitment, now)?;
         Ok(Some(bundle))
     }
 
-    /// Stores a private bundle made here. Hops and age do not begin at nothing, so that whoever gets it first does
-    /// not know that it was made here.
+    /// Stores a private bundle made here. Hops, age and hand-overs do not begin at nothing, so that whoever gets it
+    /// first does not know that it was made here.
     pub(super) fn keep_hidden(
         &mut self,
         bundle: &NewBundle,
+        class: Class,
         commitment: &Option<Commitment>,
         now: Now,
     ) -> Result<StoredBundle, SubmitError> {
         let [hops, a, b, c] = self.entropy.draw();
         let most = AGE_PRETENDED_MS_MAX.min(bundle.header.lifetime_ms() / 8);
         let age_ms = u64::from(u32::from_be_bytes([0, a, b, c])) * most / (1 << 24);
+        let handed_over = (hops >> 4) % (COPIES_PRETENDED_MAX + 1);
         let hops = hops % (HOPS_PRETENDED_MAX + 1);
-        let start = Start { hops, age_ms, commitment: *commitment, unshown_in: None };
-        self.keep_aged(bundle, Class::Own, start, now)
+        let start = Start { hops, age_ms, handed_over, commitment: *commitment, unshown_in: None };
+        self.keep_aged(bundle, class, start, now)
     }
 
     /// The own private message that a bundle carries.
@@ -481,6 +484,12 @@ impl<S: Store> Custody<S> {
     pub(super) fn recipient_of(&self, id: &BundleId) -> Result<Option<NodeId>, StoreError> {
         let Some(bytes) = self.store.record(Shelf::Outbound, &id.0)? else { return Ok(None) };
         Ok(Some(decoded::<Outbound>(&bytes)?.to))
+    }
+
+    /// Whether a bundle made here carries a message for that node.
+    pub(crate) fn is_for(&self, bundle: &BundleId, peer: &NodeId) -> Result<bool, StoreError> {
+        let Some(message) = self.message_in(bundle)? else { return Ok(false) };
+        Ok(self.recipient_of(&message)? == Some(*peer))
     }
 
     /// The lifetime of an own private message is over.
@@ -528,7 +537,11 @@ impl<S: Store> Custody<S> {
         if let Some(bundle) = outbound.bundle
             && message.status == MessageStatus::Pending
         {
-            self.drop_and_remember(&bundle, message.expires_tl_ms.saturating_add(DROPPED_MS))?;
+            self.drop_and_remember(
+                &bundle,
+                message.expires_tl_ms.saturating_add(DROPPED_MS),
+                Loss::Withdrawn,
+            )?;
         }
         self.forget_outbound(&message.id, &outbound)
     }

@@ -19,6 +19,7 @@ use crate::post::Post;
 use crate::profile::{Profile, REVISION_MAX};
 use crate::receipt::Commitment;
 use crate::store::{Class, Known, Priority, Protection, Slot, Store, StoreError, StoredBundle};
+use crate::tally::Loss;
 
 use super::Custody;
 use super::eviction::Newcomer;
@@ -45,6 +46,7 @@ struct OwnProfile {
 pub(super) struct Start {
     pub(super) hops: u8,
     pub(super) age_ms: u64,
+    pub(super) handed_over: u8,
     pub(super) commitment: Option<Commitment>,
     /// The channel it is to be shown in later.
     pub(super) unshown_in: Option<String>,
@@ -126,7 +128,7 @@ impl<S: Store> Custody<S> {
             self.withdraw_private(&message)?;
             self.withdraw_from_group(&message)?;
         } else if message.own && message.status == MessageStatus::Pending {
-            self.drop_and_remember(id, message.expires_tl_ms.saturating_add(DROPPED_MS))?;
+            self.drop_and_remember(id, message.expires_tl_ms.saturating_add(DROPPED_MS), Loss::Withdrawn)?;
         }
         self.store.delete_message(id)
     }
@@ -213,7 +215,7 @@ impl<S: Store> Custody<S> {
         self.keep(&bundle, Class::Own, now)?;
         if let Some(older) = own.bundle {
             let until = self.timeline.at(now).saturating_add(LIFETIME_S_MAX * 1000 + DROPPED_MS);
-            self.drop_and_remember(&older, until)?;
+            self.drop_and_remember(&older, until, Loss::Outdated)?;
         }
         self.save_profile(&OwnProfile { revision, bundle: Some(bundle.id), ..own })?;
         Ok(())
@@ -277,7 +279,7 @@ impl<S: Store> Custody<S> {
             expires_tl_ms: received_tl_ms
                 .saturating_add(bundle.header.lifetime_ms().saturating_sub(start.age_ms)),
             hops: start.hops,
-            copies: COPIES_MAX,
+            copies: COPIES_MAX - start.handed_over,
             ingress: None,
             unshown_in: start.unshown_in,
             commitment: start.commitment,

@@ -5,6 +5,7 @@ use crate::id::{BundleId, NodeId};
 use crate::limits::{DROPPED_MS, SWEEP_MAX};
 use crate::profile::Profile;
 use crate::store::{PeerRecord, ProfileRecord, Store, StoreError};
+use crate::tally::Loss;
 
 use super::Custody;
 
@@ -93,7 +94,7 @@ impl<S: Store> Custody<S> {
             let carried = self.store.bundles_of_origin(peer, SWEEP_MAX)?;
             for id in &carried {
                 let expires_tl_ms = self.store.bundle(id)?.map_or(0, |bundle| bundle.expires_tl_ms);
-                self.drop_and_remember(id, expires_tl_ms.saturating_add(DROPPED_MS))?;
+                self.drop_and_remember(id, expires_tl_ms.saturating_add(DROPPED_MS), Loss::Blocked)?;
             }
             if carried.len() < SWEEP_MAX {
                 return Ok(true);

@@ -25,6 +25,7 @@ use crate::private::contact::{Key, Lineage, TheirPrekey};
 use crate::private::seal::PrekeySecret;
 use crate::profile::REVISION_MAX;
 use crate::store::{Class, Known, Priority, Shelf, Slot, Store, StoreError, StoredBundle};
+use crate::tally::Loss;
 
 use super::Custody;
 use super::due::Task;
@@ -104,7 +105,7 @@ impl<S: Store> Custody<S> {
         self.keep(&bundle, Class::Own, now)?;
         if let Some(older) = own.bundle {
             let until = now_tl_ms.saturating_add(LIFETIME_S_MAX * 1000 + DROPPED_MS);
-            self.drop_and_remember(&older, until)?;
+            self.drop_and_remember(&older, until, Loss::Outdated)?;
         }
         let kept = Kept { secret: Key(*secret.bytes()), used: false, made_tl_ms: now_tl_ms };
         self.keep_prekey(&published_key(secret.id()), &kept)?;
@@ -252,7 +253,7 @@ impl<S: Store> Custody<S> {
         }
         if let (_, Some(older)) = self.compare_prekeys(&of, prekeys)? {
             let until = self.timeline.at(now).saturating_add(LIFETIME_S_MAX * 1000 + DROPPED_MS);
-            self.drop_and_remember(&older, until)?;
+            self.drop_and_remember(&older, until, Loss::Outdated)?;
         }
         self.insert(stored)?;
         self.hear_of(&of, now)?;

@@ -1,7 +1,8 @@
 //! Receipts: what has arrived is carried no further, and its sender knows.
 //!
 //! A receipt leaves some seconds after the message came, and as a bundle like any other, so that nobody on the link
-//! can tell who made it. That a message was read is only said to contacts for whom the user chose so, and who say
+//! can tell who made it. They are a tenth of the smallest message, so they don't count against the number of bundles; all
+//! of them together have a share of the bytes. That a message was read is only said to contacts for whom the user chose so, and who say
 //! the same.
 
 use crate::bundle::NewBundle;
@@ -10,15 +11,33 @@ use crate::draft::SubmitError;
 use crate::event::MessageStatus;
 use crate::header::Kind;
 use crate::id::BundleId;
-use crate::limits::{DROPPED_MS, RECEIPT_MS_MAX, RECEIPT_MS_MIN, SWEEP_MAX};
+use crate::limits::{COPIES_MAX, DROPPED_MS, RECEIPT_MS_MAX, RECEIPT_MS_MIN, SWEEP_MAX};
 use crate::private::contact::{Contact, ReceiptChoice};
 use crate::receipt::{Commitment, Receipt, Stage};
-use crate::store::{Known, Store, StoreError, StoredBundle};
+use crate::store::{Class, Known, Store, StoreError, StoredBundle};
+use crate::tally::Loss;
 
 use super::Custody;
 use super::due::Task;
 
+/// Copies that a receipt begins with at most which took nothing back here. Whoever invents receipts makes such ones,
+/// and they give way before those that did.
+const IDLE_COPIES: u8 = COPIES_MAX / 2;
+
 impl<S: Store> Custody<S> {
+    /// Takes in a receipt from a neighbour.
+    pub(super) fn receive_receipt(
+        &mut self,
+        stored: &mut StoredBundle,
+        receipt: &Receipt,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        if !self.take_receipt(receipt, now)? {
+            stored.copies = stored.copies.min(IDLE_COPIES);
+        }
+        if self.store.is_locked() { self.put_by(stored) } else { self.insert(stored) }
+    }
+
     /// Whether a receipt for that sealed bundle is held: it has arrived, and nobody needs to carry it.
     pub(super) fn has_arrived(&self, sealed: &StoredBundle) -> Result<bool, StoreError> {
         let Some(commitment) = sealed.commitment else { return Ok(false) };
@@ -31,9 +50,10 @@ impl<S: Store> Custody<S> {
     }
 
     /// Takes in a receipt, one's own or another's: drops what it proves to have arrived (threat C-19: nobody
-    /// but the recipient can make one), and moves the message on.
-    pub(super) fn take_receipt(&mut self, receipt: &Receipt, now: Now) -> Result<(), StoreError> {
+    /// but the recipient can make one), and moves the message on. Says whether it was good for something.
+    pub(super) fn take_receipt(&mut self, receipt: &Receipt, now: Now) -> Result<bool, StoreError> {
         let commitment = receipt.commitment();
+        let mut has_purged = false;
         if let Some(message) = self.message_committed(&commitment)? {
             let status = match receipt.stage {
                 Stage::Delivered => MessageStatus::Delivered,
@@ -42,14 +62,17 @@ impl<S: Store> Custody<S> {
             self.hear_from_recipient(&message)?;
             self.note_came(&message, now)?;
             self.advance(&message, status, None, now)?;
+            has_purged = true;
         }
         for id in self.store.bundles_committed(&commitment, SWEEP_MAX)? {
             let Some(held) = self.store.bundle(&id)? else { continue };
             if held.kind != Kind::Receipt.number() {
-                self.drop_and_remember(&id, held.expires_tl_ms.saturating_add(DROPPED_MS))?;
+                let until_tl_ms = held.expires_tl_ms.saturating_add(DROPPED_MS);
+                self.drop_and_remember(&id, until_tl_ms, Loss::Arrived)?;
+                has_purged = true;
             }
         }
-        Ok(())
+        Ok(has_purged)
     }
 
     /// Whoever confirms an intro knows this node from then on.
@@ -87,14 +110,14 @@ impl<S: Store> Custody<S> {
         let Ok(receipt) = Receipt::decode(what) else { return Ok(()) };
         let bundle = NewBundle::receipt(&receipt);
         if self.store.known(&bundle.id.prefix())? == Known::No {
-            match self.keep_hidden(&bundle, &Some(receipt.commitment()), now) {
+            match self.keep_hidden(&bundle, Class::Receipt, &Some(receipt.commitment()), now) {
                 Ok(_) => {}
                 Err(SubmitError::Store(error)) => return Err(error),
                 // No room: the sender will wonder, which is what it does without a receipt.
                 Err(_) => return Ok(()),
             }
         }
-        self.take_receipt(&receipt, now)
+        self.take_receipt(&receipt, now).map(drop)
     }
 
     /// A person has read a message.

@@ -21,6 +21,7 @@ use crate::limits::{
 use crate::profile::Profile;
 use crate::sealed::Sealed;
 use crate::store::{Class, HandOverStep, Known, Store, StoreError, StoredBundle};
+use crate::tally::Loss;
 use crate::wire::Refusal;
 
 use super::Custody;
@@ -65,14 +66,43 @@ impl<S: Store> Custody<S> {
     ) -> Result<Verdict, StoreError> {
         match self.store.known(&arrival.bundle.id.prefix())? {
             Known::Held(held) => return Ok(Verdict::Known(held)),
-            Known::Dropped => return Ok(Verdict::Refused(Refusal::Unwanted)),
+            Known::Dropped => return Ok(self.refuse(Loss::Forgotten)),
             Known::No => {}
         }
         let bundle = match arrival.bundle.parse() {
             Ok(bundle) => bundle,
-            Err(bad) => return Ok(Verdict::Bad(bad)),
+            Err(bad) => return Ok(self.condemn(bad)),
         };
-        self.consider(&bundle, arrival, link, now)
+        let verdict = self.consider(&bundle, arrival, link, now)?;
+        match (&verdict, bundle.header.kind) {
+            (Verdict::Stored, Kind::Receipt) => self.tally.receipts_taken += 1,
+            (Verdict::Stored, _) => self.tally.taken += 1,
+            (Verdict::Known(_) | Verdict::Refused(_) | Verdict::Bad(_), _) => {}
+        }
+        Ok(verdict)
+    }
+
+    /// What the neighbour hears of a reason, which is counted.
+    fn refuse(&mut self, why: Loss) -> Verdict {
+        self.tally.count_refused(why);
+        Verdict::Refused(match why {
+            Loss::Busy => Refusal::Busy,
+            Loss::NoRoom | Loss::LinkShare | Loss::OriginShare => Refusal::Full,
+            Loss::Expired
+            | Loss::GaveWay
+            | Loss::Arrived
+            | Loss::Outdated
+            | Loss::Withdrawn
+            | Loss::Blocked
+            | Loss::Forgotten
+            | Loss::Spent
+            | Loss::Invalid => Refusal::Unwanted,
+        })
+    }
+
+    fn condemn(&mut self, bad: BadBundle) -> Verdict {
+        self.tally.count_refused(Loss::Invalid);
+        Verdict::Bad(bad)
     }
 
     fn consider(
@@ -86,38 +116,31 @@ impl<S: Store> Custody<S> {
         let heard = self.hear(bundle);
         let class = if heard.is_some() { Class::Contact } else { self.class_of(bundle, mark) };
         let mut stored = self.as_stored(bundle, arrival, class, now);
-        if stored.class == Class::Stranger && !self.may_write(&stored, link, now) {
-            return Ok(Verdict::Refused(Refusal::Busy));
+        if stored.class >= Class::Stranger && !self.may_write(&stored, link, now) {
+            return Ok(self.refuse(Loss::Busy));
         }
         let content = match bundle.prove() {
             Ok(content) => content,
-            Err(bad) => return Ok(Verdict::Bad(bad)),
+            Err(bad) => return Ok(self.condemn(bad)),
         };
         // A claim of this carrier, not of the bundle: with another carrier it may come again (threat S-08).
         if stored.expires_tl_ms <= stored.received_tl_ms || arrival.hops >= u64::from(HOPS_MAX) {
-            return Ok(Verdict::Refused(Refusal::Unwanted));
+            return Ok(self.refuse(Loss::Spent));
         }
         if let Content::Receipt(receipt) = &content {
             stored.commitment = Some(receipt.commitment());
         }
-        if !self.is_wanted(&stored, &content)? {
+        if let Some(why) = self.why_unwanted(&stored, &content)? {
             let until = stored.expires_tl_ms.saturating_add(DROPPED_MS);
-            self.drop_and_remember(&bundle.id, until)?;
-            return Ok(Verdict::Refused(Refusal::Unwanted));
+            self.drop_and_remember(&bundle.id, until, why)?;
+            return Ok(self.refuse(why));
         }
-        if !self.make_room(&stored)? {
-            return Ok(Verdict::Refused(Refusal::Full));
+        if let Some(why) = self.make_room(&stored)? {
+            return Ok(self.refuse(why));
         }
         match content {
             Content::Profile(profile) => self.take_profile(&stored, profile, now)?,
-            Content::Receipt(receipt) => {
-                if self.store.is_locked() {
-                    self.put_by(&mut stored)?
-                } else {
-                    self.insert(&stored)?
-                }
-                self.take_receipt(&receipt, now)?;
-            }
+            Content::Receipt(receipt) => self.receive_receipt(&mut stored, &receipt, now)?,
             Content::Sealed(_) if self.store.is_locked() => self.put_by(&mut stored)?,
             Content::Sealed(sealed) => {
                 self.insert(&stored)?;
@@ -174,6 +197,9 @@ impl<S: Store> Custody<S> {
     /// Whose a bundle is. An own one too is a stranger's: it was dropped here, or made with the same keys on
     /// another disk, and is not what this node has to keep.
     fn class_of(&self, bundle: &Bundle<'_>, mark: Option<Mark>) -> Class {
+        if bundle.header.kind == Kind::Receipt {
+            return Class::Receipt;
+        }
         let is_contacts = match (mark, &bundle.header.origin) {
             (Some(Mark::Contact(from, ..)), _) => self.is_added(&from) || self.is_fellow(&from),
             (Some(Mark::Code(_)), _) => true,
@@ -210,26 +236,28 @@ impl<S: Store> Custody<S> {
         }
     }
 
-    fn is_wanted(&self, stored: &StoredBundle, content: &Content) -> Result<bool, StoreError> {
+    /// Why what is whole and valid is not wanted all the same; `None` if it is.
+    fn why_unwanted(&self, stored: &StoredBundle, content: &Content) -> Result<Option<Loss>, StoreError> {
         if matches!(content, Content::Sealed(_)) {
-            return Ok(!self.has_arrived(stored)?);
+            return Ok(self.has_arrived(stored)?.then_some(Loss::Arrived));
         }
-        let Some(origin) = stored.origin else { return Ok(true) };
+        let Some(origin) = stored.origin else { return Ok(None) };
         if self.is_blocked(&origin) {
-            return Ok(false);
+            return Ok(Some(Loss::Blocked));
         }
-        match content {
-            Content::Profile(profile) if origin == self.id() => self.is_own_profile_newer(profile),
-            Content::Profile(profile) => Ok(self.compare_profile(&origin, profile)?.0),
-            Content::Prekeys(prekeys) => Ok(self.compare_prekeys(&origin, prekeys)?.0),
+        let is_news = match content {
+            Content::Profile(profile) if origin == self.id() => self.is_own_profile_newer(profile)?,
+            Content::Profile(profile) => self.compare_profile(&origin, profile)?.0,
+            Content::Prekeys(prekeys) => self.compare_prekeys(&origin, prekeys)?.0,
             Content::Post(_)
             | Content::Bridged(_)
             | Content::Sealed(_)
             | Content::Receipt(_)
             | Content::SecretPost(_)
             | Content::Group(_)
-            | Content::Unread => Ok(true),
-        }
+            | Content::Unread => true,
+        };
+        Ok((!is_news).then_some(Loss::Outdated))
     }
 
     fn take_profile(&mut self, stored: &StoredBundle, profile: Profile, now: Now) -> Result<(), StoreError> {
@@ -240,7 +268,7 @@ impl<S: Store> Custody<S> {
         }
         if let (_, Some(older)) = self.compare_profile(&origin, &profile)? {
             let until = self.timeline.at(now).saturating_add(LIFETIME_S_MAX * 1000 + DROPPED_MS);
-            self.drop_and_remember(&older, until)?;
+            self.drop_and_remember(&older, until, Loss::Outdated)?;
         }
         self.insert(stored)?;
         self.learn_profile(&origin, stored.id, profile, now)
@@ -283,7 +311,7 @@ fn believed_age_ms(claimed_ms: u64, created_unix_ms: Option<u64>, now: Now) -> u
 fn granted_lifetime_ms(asked_ms: u64, class: Class) -> u64 {
     let most_s = match class {
         Class::Own | Class::Contact => LIFETIME_S_MAX,
-        Class::Stranger => LIFETIME_S_STRANGER_MAX,
+        Class::Stranger | Class::Receipt => LIFETIME_S_STRANGER_MAX,
     };
     asked_ms.min(most_s * 1000)
 }

@@ -227,8 +227,8 @@ impl<S: Store> Node<S> {
     /// The neighbour says that the link which did the work is dead: this one does it now, from the start.
     fn take_over(&mut self, link: &mut Link, now: Now) -> Result<(), Stop> {
         let Some(peer) = link.peer() else { return Ok(()) };
-        if link.session().is_some_and(|session| !session.has_heard) {
-            // This side has found out by itself, and begun.
+        if link.session().is_some_and(|session| session.has_taken_over && !session.has_heard) {
+            // Both have found out by themselves. What this side said, the other one heard after its own word.
             return Ok(());
         }
         let others: Vec<LinkId> =
@@ -269,7 +269,11 @@ impl<S: Store> Node<S> {
         if !works && link.kind == LinkKind::Ble {
             return Err(Stop::Close(CloseReason::Duplicate));
         }
-        if works {
+        let is_again = self.parted.remove(&peer) && worker.is_none();
+        if works && is_again {
+            // The other side may still believe in the link that was lost here.
+            self.take_work(link, now);
+        } else if works {
             self.begin_session(link, now);
         }
         self.log_up(link, &peer, now)?;
@@ -314,6 +318,15 @@ impl<S: Store> Node<S> {
         link.work(|last_page| Session::begin(who, (dialled, last_page), custody, now));
     }
 
+    /// Begins a session that tells the other side first that the link which did the work is down.
+    fn take_work(&mut self, link: &mut Link, now: Now) {
+        let Some(peer) = link.peer() else { return };
+        let who = (link.id, peer, link.kind);
+        let custody = &self.custody;
+        let dialled = link.dialled;
+        link.work(|last_page| Session::begin(who, (dialled, last_page), custody, now).take_over());
+    }
+
     fn close(&mut self, id: LinkId, why: CloseReason, now: Now) -> Result<(), StoreError> {
         let Some(link) = self.links.remove(&id) else { return Ok(()) };
         self.say_close(id, why);
@@ -330,11 +343,13 @@ impl<S: Store> Node<S> {
         }
         let best = self.links_to(&peer).min_by_key(|other| other.rank()).map(|other| other.id);
         if let Some(mut heir) = best.and_then(|id| self.links.remove(&id)) {
-            let who = (heir.id, peer, heir.kind);
-            let custody = &self.custody;
-            let dialled = heir.dialled;
-            heir.work(|last_page| Session::begin(who, (dialled, last_page), custody, now).take_over());
+            self.take_work(&mut heir, now);
             self.links.insert(heir.id, heir);
+        } else {
+            if self.parted.len() >= LINKS_MAX {
+                self.parted.pop_first();
+            }
+            self.parted.insert(peer);
         }
         Ok(())
     }

@@ -163,7 +163,8 @@ impl Session {
             }
             for offer in held.iter().filter(|offer| !self.in_flight.contains_key(&offer.id.prefix())) {
                 self.overlap = Overlap::Little;
-                self.queue.insert((offer.key.priority, offer.key.row, offer.id));
+                let turn = self.turn_of(offer, around)?;
+                self.queue.insert(turn);
             }
         }
         Ok(false)
@@ -254,9 +255,8 @@ impl Session {
             has_progress = true;
             if flight.own {
                 around.custody.held_by(&flight.id, &self.peer, self.via, around.now)?;
-            } else {
-                around.custody.store.hand_over_copy(&flight.id)?;
             }
+            around.custody.store.hand_over_copy(&flight.id)?;
         }
         Ok(has_progress)
     }

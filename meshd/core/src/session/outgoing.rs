@@ -6,12 +6,14 @@ use crate::bundle::BundleBytes;
 use crate::custody::PRIORITIES;
 use crate::event::LinkKind;
 use crate::handshake::TAG_BYTES;
-use crate::id::{BundleId, IdPrefix, ShortId};
-use crate::limits::{COPIES_MAX, HOPS_MAX, PREFIXES_MAX, PUSH_BYTES_MAX, SLOW_FRAME_BYTES};
+use crate::id::{IdPrefix, ShortId};
+use crate::limits::{
+    COPIES_MAX, HOPS_MAX, PREFIXES_MAX, PUSH_BYTES_MAX, QUEUE_MAX, SLOW_FRAME_BYTES, TINY_BYTES_MAX,
+};
 use crate::store::{Class, Offer, OfferKey, Priority, Store, StoreError, StoredBundle};
 use crate::wire::{Carried, List, Message, Name, Prefixes, ShortIds, join};
 
-use super::{Around, Flight, Overlap, Session};
+use super::{Around, Flight, Overlap, Session, Sort, Turn};
 
 /// New bundles looked up in one go.
 const FRESH_MAX: usize = 32;
@@ -34,7 +36,7 @@ struct Frame<'a> {
 /// What to send next.
 enum Next {
     /// The neighbour asked for it.
-    Wanted((Priority, u64, BundleId)),
+    Wanted(Turn),
     /// It is new here.
     Fresh(Offer),
 }
@@ -150,44 +152,43 @@ impl Session {
         Ok(())
     }
 
-    /// The most urgent bundle to send; of equally urgent ones first what was asked for, then what is known to be
-    /// lacked.
+    /// The bundle whose turn it is; of two with one turn first what was asked for, then what is known to be lacked, then
+    /// what is new.
     fn next_bundle<S: Store>(
         &mut self,
         priorities: &[Priority],
         around: &Around<'_, S>,
     ) -> Result<Option<Next>, StoreError> {
         for priority in priorities {
-            if self.queue.first().is_some_and(|(first, _, _)| first <= priority) {
+            self.look_for_news(*priority, around)?;
+            let of = |turn: &Turn| (turn.priority, turn.sort);
+            let wanted = self.queue.first().filter(|turn| turn.priority <= *priority).map(of);
+            let gift = self.gifts.first_key_value().map(|(turn, _)| turn);
+            let gift = gift.filter(|turn| turn.priority <= *priority).map(of);
+            if wanted.is_some() && gift.is_none_or(|gift| wanted <= Some(gift)) {
                 return Ok(self.queue.pop_first().map(Next::Wanted));
             }
-            if let Some(gift) = self.gifts.first_entry().filter(|gift| gift.key().priority <= *priority) {
-                return Ok(Some(Next::Fresh(gift.remove())));
+            if gift.is_some() {
+                return Ok(self.gifts.pop_first().map(|(_, offer)| Next::Fresh(offer)));
             }
-            if let Some(offer) = self.next_fresh(*priority, around)? {
+            if let Some(offer) = self.fresh[*priority as usize].pop_front() {
                 return Ok(Some(Next::Fresh(offer)));
             }
         }
         Ok(None)
     }
 
-    /// The next bundle that came in since the session began, and that the neighbour may lack.
-    fn next_fresh<S: Store>(
+    /// Looks for bundles that came in since the session began and that the neighbour may lack, until there are some or
+    /// no more. Those that go before others get a turn, the rest waits until all turns are over.
+    fn look_for_news<S: Store>(
         &mut self,
         priority: Priority,
         around: &Around<'_, S>,
-    ) -> Result<Option<Offer>, StoreError> {
+    ) -> Result<(), StoreError> {
         let n = priority as usize;
-        loop {
-            while let Some(offer) = self.fresh[n].pop_front() {
-                if !self.known_to_peer.contains(&offer.id.prefix()) {
-                    return Ok(Some(offer));
-                }
-            }
-            let newest = around.custody.newest_row(priority);
-            if newest <= self.pushed_rows[n] {
-                return Ok(None);
-            }
+        let newest = around.custody.newest_row(priority);
+        while self.pushed_rows[n] < newest && self.fresh[n].len() < FRESH_MAX && self.gifts.len() < QUEUE_MAX
+        {
             let after = OfferKey { priority, row: self.pushed_rows[n] };
             let found = around.custody.store.offers(after, FRESH_MAX)?;
             let found = found.into_iter().filter(|offer| offer.key.priority == priority);
@@ -197,10 +198,21 @@ impl Session {
                     self.pushed_rows[n] = offer.key.row;
                 }
                 if offer.ingress != Some(self.peer) && offer.hops < HOPS_MAX {
-                    self.fresh[n].push_back(offer);
+                    self.take_news(offer, around)?;
                 }
             }
         }
+        Ok(())
+    }
+
+    fn take_news<S: Store>(&mut self, offer: Offer, around: &Around<'_, S>) -> Result<(), StoreError> {
+        let turn = self.turn_of(&offer, around)?;
+        if turn.sort == Sort::Other {
+            self.fresh[turn.priority as usize].push_back(offer);
+        } else {
+            self.gifts.insert(turn, offer);
+        }
+        Ok(())
     }
 
     /// Writes a bundle, or notes that it has to be announced; `false` if the frame is full.
@@ -211,14 +223,16 @@ impl Session {
         around: &Around<'_, S>,
     ) -> Result<bool, StoreError> {
         let id = match &next {
-            Next::Wanted((_, _, id)) => *id,
+            Next::Wanted(turn) => turn.id,
+            Next::Fresh(offer) if self.known_to_peer.contains(&offer.id.prefix()) => return Ok(true),
             Next::Fresh(offer) => {
                 let is_likely_lacked = match self.overlap {
                     Overlap::Unknown => around.links_open <= CHAIN_LINKS_MAX,
                     Overlap::Little => true,
                     Overlap::Much => false,
                 };
-                if offer.size_bytes > PUSH_BYTES_MAX || !(offer.own || is_likely_lacked) {
+                let is_pushed = offer.own || is_likely_lacked || offer.size_bytes <= TINY_BYTES_MAX;
+                if offer.size_bytes > PUSH_BYTES_MAX || !is_pushed {
                     self.news.push(offer.id.prefix());
                     return Ok(self.news.len() < PREFIXES_MAX);
                 }

@@ -11,7 +11,7 @@ use crate::reconcile::{
 use crate::store::{OfferKey, Store, StoreError};
 use crate::summary::{View, WholeSum, whole};
 
-use super::{Around, Session, Stop, broken};
+use super::{Around, Session, Sort, Stop, Turn, broken};
 
 /// Bundles looked at that fit one name.
 const ALIKE_MAX: usize = 4;
@@ -66,7 +66,7 @@ impl Session {
             }
             Heard::Wanted(bundles) => {
                 for (OfferKey { priority, row }, id) in bundles {
-                    self.queue.insert((priority, row, id));
+                    self.queue.insert(Turn { priority, sort: Sort::Other, row, id });
                 }
                 Ok(true)
             }
@@ -189,7 +189,7 @@ impl Session {
                 sum ^= whole(&offer.id);
                 ours.push(offer.id);
                 if offer.hops < HOPS_MAX {
-                    self.gifts.insert(offer.key, *offer);
+                    self.gifts.insert(self.turn_of(offer, around)?, *offer);
                 }
             }
             if !held.is_empty() {
@@ -318,6 +318,7 @@ impl Session {
             return Ok(());
         };
         answering.total = answering.sent;
+        let mut turns = Vec::new();
         let [wanted, declined] = names.map(|names| names.chunks_exact(START_BYTES));
         if self.queue.len() + wanted.len() > QUEUE_MAX {
             return Err(Stop::Close(CloseReason::Protocol("it asks for too much at once")));
@@ -334,9 +335,13 @@ impl Session {
             for offer in held {
                 answering.lacked.push(offer.id);
                 if is_wanted {
-                    self.queue.insert((offer.key.priority, offer.key.row, offer.id));
+                    turns.push(offer);
                 }
             }
+        }
+        for offer in turns {
+            let turn = self.turn_of(&offer, around)?;
+            self.queue.insert(turn);
         }
         if !missing.is_empty() {
             self.reconciliation.say.push_back(Body::Missing { number, starts: &missing }.write());

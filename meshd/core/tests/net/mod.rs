@@ -131,13 +131,17 @@ impl Net {
         member.node = Some(node);
     }
 
-    /// A power cut: what was not committed is gone, and all links.
+    /// A power cut: what was not committed is gone, and all links but those that were lost silently before.
     pub fn crash(&mut self, at: At) {
         let mut store = self.store(at).clone();
         store.rollback();
         self.nodes[at].node = None;
-        let links: Vec<LinkId> =
-            self.pipes.iter().filter(|(_, pipe)| pipe.to == at).map(|(link, _)| *link).collect();
+        let links: Vec<LinkId> = self
+            .pipes
+            .iter()
+            .filter(|(_, pipe)| pipe.to == at && !pipe.is_dead)
+            .map(|(link, _)| *link)
+            .collect();
         for link in links {
             self.cut(link);
         }

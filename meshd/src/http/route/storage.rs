@@ -32,7 +32,7 @@ fn report(store: &SqliteStore, bundle_bytes_max: u64) -> Result<StoreReport, Sto
     let counts = store.counts();
     let events = store.event_bounds()?.map_or(0, |(oldest, newest)| newest.0 - oldest.0 + 1);
     let (mut bundles, mut bundle_bytes) = (0, 0);
-    for class in [Class::Own, Class::Contact, Class::Stranger] {
+    for class in Class::ALL {
         let usage = store.usage(class)?;
         bundles += usage.bundles;
         bundle_bytes += usage.bytes;

@@ -107,7 +107,7 @@ fn waiting(record: &MessageRecord, carried: bool, around: &Surroundings) -> Opti
         MessageStatus::Delivered | MessageStatus::Read => None,
         MessageStatus::Pending if record.status_reason.is_some() => record.status_reason.clone(),
         MessageStatus::Pending => Some(waiting_for_a_neighbour(around)),
-        MessageStatus::Synced if !carried => Some("this node no longer carries it; others may".to_owned()),
+        MessageStatus::Synced if !carried => over("this node no longer carries it; others may"),
         MessageStatus::Synced if record.own => Some(match around.holders {
             0 | 1 => "another node holds it; it is handed to every neighbour that lacks it".to_owned(),
             n => format!("{n} other nodes hold it; it is handed to every neighbour that lacks it"),

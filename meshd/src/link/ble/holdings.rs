@@ -59,7 +59,7 @@ impl Holdings {
             }
         }
         let mut held = 0;
-        for class in [Class::Own, Class::Contact, Class::Stranger] {
+        for class in Class::ALL {
             held += store.usage(class)?.bundles;
         }
         if held == self.count {

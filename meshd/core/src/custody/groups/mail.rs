@@ -112,7 +112,7 @@ impl<S: Store> Custody<S> {
         let bundle = CoverKey(&session.cover.0)
             .cover(header, &message, nonce)
             .expect("the longest text fits into a bundle");
-        self.keep_hidden(&bundle, &None, now)?;
+        self.keep_hidden(&bundle, Class::Own, &None, now)?;
         if is_first {
             self.hold_session(&group, &own, handed.clone(), now)?;
         }

@@ -11,6 +11,7 @@ use crate::limits::{DROPPED_MS, GROUP_RECEIPTS_MAX, PRIVATE_LIFETIME_MS_MAX};
 use crate::private::contact::ReceiptChoice;
 use crate::receipt::Stage;
 use crate::store::{MessageRecord, Record, Shelf, Store, StoreError};
+use crate::tally::Loss;
 
 use super::super::Custody;
 use super::super::due::Task;
@@ -179,7 +180,8 @@ impl<S: Store> Custody<S> {
     ) -> Result<(), StoreError> {
         let Some(sent) = self.sent_to_group(&message.id)? else { return Ok(()) };
         if message.status == MessageStatus::Pending {
-            self.drop_and_remember(&sent.bundle, message.expires_tl_ms.saturating_add(DROPPED_MS))?;
+            let until_tl_ms = message.expires_tl_ms.saturating_add(DROPPED_MS);
+            self.drop_and_remember(&sent.bundle, until_tl_ms, Loss::Withdrawn)?;
         }
         self.store.remove_record(Shelf::Sent, &sent.bundle.0)?;
         self.store.remove_record(Shelf::GroupSent, &message.id.0).map(drop)

@@ -1,0 +1,183 @@
+//! What goes first, what gives way, what a receipt frees, and what a node says about all of that.
+
+#![allow(clippy::unwrap_used, reason = "a net whose parts fail is a failed test")]
+
+mod net;
+
+use std::collections::BTreeSet;
+
+use meshlink_core::header::Kind;
+use meshlink_core::node::{ContactDraft, PrivateDraft};
+use meshlink_core::store::{Class, OfferKey};
+use meshlink_core::tally::Loss;
+use meshlink_core::{BundleId, Limits, LinkKind, MessageStatus, Priority, Store};
+use net::{At, Net, draft};
+
+const MINUTE_MS: u64 = 60_000;
+
+/// Nodes of which the first two are contacts, and nobody has anything to carry for it.
+fn acquainted(count: usize, limits: Limits) -> Net {
+    let mut net = Net::new(2);
+    for at in [0, 1] {
+        net.node(at).set_reachable();
+    }
+    net.pass(1);
+    let now = net.now(0);
+    let code = net.node(0).make_code(true, now).unwrap();
+    let taken = ContactDraft { code: Some(code), in_person: true, ..ContactDraft::default() };
+    net.node(1).add_contact(taken, now).unwrap();
+    let link = net.join(0, 1);
+    net.pass(MINUTE_MS);
+    net.cut(link);
+    for n in 2..count {
+        net.add(n as u8 + 40, limits);
+    }
+    net
+}
+
+fn send(net: &mut Net, from: At, to: At, text: &str) -> BundleId {
+    let (to, now) = (net.id(to), net.now(from));
+    let (text, priority) = (text.to_owned(), Priority::Normal);
+    let draft = PrivateDraft { to, text, lifetime_s: None, priority, reply_to: None };
+    net.node(from).submit_private(draft, now).unwrap()
+}
+
+fn carry(net: &mut Net, from: At, to: At) {
+    let link = net.join(from, to);
+    net.settle();
+    net.cut(link);
+}
+
+fn sealed_copies(net: &Net, at: At) -> Vec<u8> {
+    let offers = net.store(at).offers(OfferKey::START, 10_000).unwrap();
+    let bundles = offers.iter().map(|offer| net.store(at).bundle(&offer.id).unwrap().unwrap());
+    bundles.filter(|b| b.kind == Kind::Sealed.number()).map(|b| b.copies).collect()
+}
+
+fn receipts(net: &Net, at: At) -> u64 {
+    net.store(at).usage(Class::Receipt).unwrap().bundles
+}
+
+#[test]
+fn c15_what_the_first_carrier_is_told_of_copies_is_what_the_second_is_told() {
+    let mut net = acquainted(4, Limits::default());
+    for n in 0..64 {
+        send(&mut net, 0, 1, &format!("{n}"));
+    }
+    carry(&mut net, 0, 2);
+    let first = sealed_copies(&net, 2);
+    carry(&mut net, 2, 3);
+    let second = sealed_copies(&net, 3);
+    let values = |of: &[u8]| of.iter().copied().collect::<BTreeSet<u8>>();
+    assert!(values(&first).len() >= 4, "{first:?}");
+    assert!(values(&first).is_superset(&values(&second)), "{first:?} {second:?}");
+    let most = *first.iter().max().unwrap();
+    let share = |of: &[u8]| of.iter().filter(|copies| **copies == most).count() * 100 / of.len();
+    assert!(
+        share(&first) < 40 && share(&second) > 0,
+        "the most there can be tells nothing: {first:?} {second:?}"
+    );
+}
+
+#[test]
+fn an_author_counts_its_own_hand_overs_too() {
+    let mut net = Net::new(4);
+    let id = net.post(0, "hello");
+    for at in 1..=3 {
+        carry(&mut net, 0, at);
+    }
+    let told = [1, 2, 3].map(|at| net.store(at).bundle(&id).unwrap().unwrap().copies);
+    assert_eq!(told, [255, 254, 254]);
+}
+
+#[test]
+fn receipts_take_no_bundles_place_and_free_what_has_arrived() {
+    let limits = Limits { store_bundles_max: 6, ..Limits::default() };
+    let mut net = acquainted(3, limits);
+    for n in 0..3 {
+        send(&mut net, 0, 1, &format!("{n}"));
+    }
+    carry(&mut net, 0, 2);
+    let link = net.join(0, 1);
+    net.pass(MINUTE_MS);
+    net.cut(link);
+    for n in 0..10 {
+        net.post(0, &format!("post {n}"));
+    }
+    carry(&mut net, 0, 2);
+    let tally = *net.node(2).tally();
+    // Two more receipts are of the letters by which the two became contacts.
+    assert_eq!((receipts(&net, 2), tally.receipts_taken, tally.dropped(Loss::Arrived)), (5, 5, 3));
+    assert_eq!(net.store(2).bundles_held() as u64, 6 + 5);
+    // What the receipts prove is not taken again.
+    let late = net.add(90, Limits::default());
+    net.join(late, 2);
+    net.settle();
+    assert_eq!(sealed_copies(&net, late), []);
+}
+
+#[test]
+fn a_receipt_goes_before_what_was_here_earlier() {
+    let mut net = acquainted(4, Limits::default());
+    let id = send(&mut net, 0, 1, "hello");
+    for n in 0..8 {
+        net.post(2, &format!("{n} {}", "long ".repeat(390)));
+    }
+    net.join(0, 1);
+    net.pass(MINUTE_MS);
+    assert_eq!(net.status(0, &id), MessageStatus::Delivered);
+    carry(&mut net, 1, 2);
+    assert!(receipts(&net, 2) >= 1);
+    net.join_by(2, 3, LinkKind::Ble);
+    while net.node(3).tally().taken + net.node(3).tally().receipts_taken == 0 {
+        assert!(net.step());
+    }
+    assert!(net.node(3).tally().receipts_taken > 0, "{:?}", net.node(3).tally());
+}
+
+#[test]
+fn what_is_for_the_neighbour_itself_goes_before_what_is_for_everybody() {
+    let mut net = acquainted(2, Limits::default());
+    for n in 0..8 {
+        net.post(0, &format!("{n} {}", "long ".repeat(390)));
+    }
+    send(&mut net, 0, 1, "for you");
+    net.join_by(0, 1, LinkKind::Ble);
+    net.settle();
+    assert_eq!(net.texts(1)[0], "for you");
+    // But not before a call for help.
+    let mut net = acquainted(2, Limits::default());
+    send(&mut net, 0, 1, "for you");
+    net.post_with(0, "help", Priority::Sos);
+    net.join_by(0, 1, LinkKind::Ble);
+    net.settle();
+    assert_eq!(net.texts(1), ["help", "for you"]);
+}
+
+#[test]
+fn what_gives_way_is_counted_and_its_message_says_why() {
+    let mut net = Net::with_limits(1, Limits { store_bundles_max: 3, ..Limits::default() });
+    let author = net.add(50, Limits::default());
+    let first = net.post(author, "first");
+    net.join(0, author);
+    net.settle();
+    for n in 0..4 {
+        net.post(author, &format!("{n}"));
+        net.settle();
+    }
+    let message = net.store(0).message(&first).unwrap().unwrap();
+    assert_eq!(message.status, MessageStatus::Synced);
+    assert_eq!(message.status_reason.as_deref(), Some(Loss::GaveWay.words()));
+    assert_eq!(net.node(0).tally().dropped(Loss::GaveWay), 2);
+    assert_eq!(net.node(0).tally().taken, 5);
+    // The same of one that has expired, and the reason does not move it.
+    let now = net.now(author);
+    let draft = meshlink_core::Draft { lifetime_s: Some(60), ..draft("short", Priority::Normal) };
+    let short = net.node(author).submit(draft, now).unwrap();
+    net.pass(2 * MINUTE_MS);
+    let message = net.store(author).message(&short).unwrap().unwrap();
+    assert_eq!(
+        (message.status, message.status_reason.as_deref()),
+        (MessageStatus::Synced, Some(Loss::Expired.words()))
+    );
+}
