@@ -23,6 +23,21 @@ use crate::store::{
     StoreError, StoredBundle, Usage, Victim,
 };
 
+/// What a store can be made to get wrong, to see whether those who watch it notice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flaw {
+    /// It counts nothing of what a neighbour brought.
+    NoLinkShare,
+    /// It counts nothing of what an author wrote.
+    NoOriginShare,
+    /// It does not remember what it dropped.
+    ForgetsDropped,
+    /// It lets the most urgent bundle give way first.
+    WrongVictim,
+    /// It forgets dropped bundles and that their messages were shown.
+    ShowsAgain,
+}
+
 /// See the module's text.
 #[derive(Debug, Clone, Default)]
 pub struct MemStore {
@@ -51,6 +66,7 @@ pub struct MemStore {
     last_row: Table<(), u64>,
     last_seq: Table<(), u64>,
     clock: Table<(), SavedClock>,
+    flaw: Option<Flaw>,
     locked: bool,
     dirty: bool,
     failing: Option<StoreError>,
@@ -94,6 +110,11 @@ impl MemStore {
     /// Makes every write and commit fail like this from now on, or lets them work again.
     pub fn fail_writes(&mut self, failing: Option<StoreError>) {
         self.failing = failing;
+    }
+
+    /// Gives it a flaw, or takes it away.
+    pub fn plant(&mut self, flaw: Option<Flaw>) {
+        self.flaw = flaw;
     }
 
     /// Takes the keys to what is private away, or gives them back.
@@ -305,8 +326,10 @@ impl Store for MemStore {
             }
             self.dropped_due.remove(&(before, *id));
         }
-        self.dropped.put(*id, until_tl_ms);
-        self.dropped_due.put((until_tl_ms, *id), ());
+        if !self.flaw.is_some_and(|flaw| matches!(flaw, Flaw::ForgetsDropped | Flaw::ShowsAgain)) {
+            self.dropped.put(*id, until_tl_ms);
+            self.dropped_due.put((until_tl_ms, *id), ());
+        }
         Ok(was_held)
     }
 
@@ -339,11 +362,13 @@ impl Store for MemStore {
     }
 
     fn usage_of_origin(&self, origin: &NodeId) -> Result<Usage, StoreError> {
-        Ok(self.usage_of(Count::Held(Heap::Origin(*origin))))
+        let counts = self.flaw != Some(Flaw::NoOriginShare);
+        Ok(if counts { self.usage_of(Count::Held(Heap::Origin(*origin))) } else { Usage::default() })
     }
 
     fn usage_of_ingress(&self, peer: &NodeId) -> Result<Usage, StoreError> {
-        Ok(self.usage_of(Count::Held(Heap::Ingress(*peer))))
+        let counts = self.flaw != Some(Flaw::NoLinkShare);
+        Ok(if counts { self.usage_of(Count::Held(Heap::Ingress(*peer))) } else { Usage::default() })
     }
 
     fn victim(&self, class: Class) -> Result<Option<Victim>, StoreError> {
@@ -361,6 +386,9 @@ impl Store for MemStore {
     fn insert_message(&mut self, message: &mut MessageRecord) -> Result<Seq, StoreError> {
         self.check_unlocked()?;
         self.write()?;
+        if self.flaw == Some(Flaw::ShowsAgain) {
+            self.delete_message(&message.id)?;
+        }
         assert!(!self.seq_of.contains(&message.id), "the caller has looked whether it is kept");
         let seq = self.append_event(&Event::MessageNew { id: message.id }, message.received_unix_ms)?;
         message.seq = seq;
@@ -376,6 +404,7 @@ impl Store for MemStore {
 
     fn message(&self, id: &BundleId) -> Result<Option<MessageRecord>, StoreError> {
         let message = self.seq_of.get(id).and_then(|seq| self.messages.get(seq));
+        let message = message.filter(|message| message.own || self.flaw != Some(Flaw::ShowsAgain));
         Ok(message.map(|message| self.readable(message)))
     }
 

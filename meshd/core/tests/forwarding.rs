@@ -113,7 +113,7 @@ fn receipts_take_no_bundles_place_and_free_what_has_arrived() {
     let late = net.add(90, Limits::default());
     net.join(late, 2);
     net.settle();
-    assert_eq!(sealed_copies(&net, late), []);
+    assert_eq!(sealed_copies(&net, late), Vec::<u8>::new());
 }
 
 #[test]

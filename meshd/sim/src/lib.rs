@@ -8,11 +8,13 @@
 //! Nothing here knows sockets or real time, so a failing seed found anywhere fails everywhere.
 
 pub mod dice;
+pub mod flood;
 pub mod oracle;
 pub mod reconcile;
 pub mod report;
 pub mod scenario;
 pub mod trace;
+mod treason;
 pub mod wire;
 pub mod world;
 

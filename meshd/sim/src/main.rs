@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
+use meshlink_core::store::Priority;
 use meshsim::reconcile::{Plan, Shape};
 use meshsim::trace::Policy;
 use meshsim::trace::contacts::Contacts;
@@ -82,6 +83,39 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Lets an attacker fill stores with the posts of invented authors, and compares what happens to people's letters.
+    Flood {
+        /// People.
+        #[arg(long, default_value_t = 20)]
+        nodes: usize,
+        /// Letters they write to each other, in the first half.
+        #[arg(long, default_value_t = 60)]
+        letters: usize,
+        /// People that the attacker has a link to; 0 for no attacker.
+        #[arg(long, default_value_t = 1)]
+        links: usize,
+        /// Authors that it makes up.
+        #[arg(long, default_value_t = 1_000)]
+        identities: usize,
+        /// Posts that it brings for each letter.
+        #[arg(long, default_value_t = 100)]
+        rate: usize,
+        /// Whether its posts claim to be calls for help.
+        #[arg(long)]
+        sos: bool,
+        /// Cap of each store in bytes.
+        #[arg(long, default_value_t = 1024 * 1024)]
+        store: u64,
+        /// How long it all takes, in minutes.
+        #[arg(long, default_value_t = 360)]
+        minutes: u64,
+        /// Draws who meets whom, and who writes.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Prints one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
     /// Runs worlds drawn from consecutive seeds; stops at the first bad one.
     Worlds {
         /// How many.
@@ -144,6 +178,31 @@ fn run(args: Args) -> anyhow::Result<bool> {
                 println!("{cost}");
             }
             Ok(true)
+        }
+        Command::Flood { nodes, letters, links, identities, rate, sos, store, minutes, seed, json } => {
+            anyhow::ensure!(
+                nodes >= 2 && identities >= 1 && minutes >= 2,
+                "two people, an identity and two minutes at least"
+            );
+            let priority = if sos { Priority::Sos } else { Priority::Normal };
+            let plan = meshsim::flood::Plan {
+                nodes,
+                letters,
+                links,
+                identities,
+                rate,
+                priority,
+                store_bytes: store,
+                minutes,
+                seed,
+            };
+            let outcome = meshsim::flood::run(plan);
+            if json {
+                println!("{}", serde_json::to_string(&outcome)?);
+            } else {
+                println!("{outcome}");
+            }
+            Ok(outcome.links == 0 || outcome.ratio >= 0.95 && outcome.fullest <= 1.05)
         }
         Command::Worlds { count, seed, json } => {
             for seed in seed..seed.saturating_add(count) {

@@ -4,6 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::dice::Dice;
 
+/// A store in which nothing gives way.
+const ROOMY_BYTES: u64 = 1024 * 1024 * 1024;
+
 /// The plan of a world. Every field has a default, so that a file names only what it is about.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -38,6 +41,13 @@ pub struct Scenario {
     pub clockless: f64,
     /// Jumps of random nodes' wall clocks, by up to ten years either way.
     pub clock_jumps: usize,
+    /// Times that the last node, which keeps to nothing, drops what it carries, brings back what it had before, or makes
+    /// something up.
+    pub betrayals: usize,
+    /// Whether that node has the keys of the others, so that what it makes up passes for theirs: a world that must fail.
+    pub stolen_keys: bool,
+    /// Each store's cap in bytes. In a small one not everything can arrive; then the shares are watched instead.
+    pub store_bytes: u64,
 }
 
 impl Default for Scenario {
@@ -58,6 +68,9 @@ impl Default for Scenario {
             away_s_max: 60,
             clockless: 0.0,
             clock_jumps: 0,
+            betrayals: 0,
+            stolen_keys: false,
+            store_bytes: ROOMY_BYTES,
         }
     }
 }
@@ -71,6 +84,7 @@ impl Scenario {
         let scenario: Self = toml::from_str(text)?;
         anyhow::ensure!((2..=10_000).contains(&scenario.nodes), "nodes must be 2 to 10000");
         anyhow::ensure!((1..=16_384).contains(&scenario.text_bytes_max), "text_bytes_max must be 1 to 16384");
+        anyhow::ensure!(scenario.store_bytes >= 64 * 1024, "store_bytes must be at least 65536");
         anyhow::ensure!(scenario.bandwidth_bytes_per_s >= 100, "bandwidth_bytes_per_s must be at least 100");
         anyhow::ensure!(
             scenario.duration_s >= 1 && scenario.encounter_s_max >= 1,
@@ -98,7 +112,33 @@ impl Scenario {
             away_s_max: dice.between(1, 120),
             clockless: if dice.chance(0.3) { 0.5 } else { 0.0 },
             clock_jumps: if dice.chance(0.3) { 5 } else { 0 },
+            betrayals: if dice.chance(0.3) { 12 } else { 0 },
+            ..Self::default()
         }
+    }
+
+    /// Draws a scenario of small stores that are too full.
+    pub fn tight(seed: u64) -> Self {
+        let mut dice = Dice::new(seed ^ 0x7169_6874);
+        Self {
+            nodes: dice.between(3, 6) as usize,
+            duration_s: 600,
+            heal_s: 60,
+            messages: 240,
+            text_bytes_max: dice.between(100, 2_000),
+            encounters: 80,
+            encounter_s_max: 60,
+            bandwidth_bytes_per_s: 100_000,
+            crashes: dice.between(0, 3) as usize,
+            betrayals: if dice.chance(0.5) { 8 } else { 0 },
+            store_bytes: 400 * 1024,
+            ..Self::default()
+        }
+    }
+
+    /// Whether stores are so small that bundles give way.
+    pub fn is_tight(&self) -> bool {
+        self.store_bytes < ROOMY_BYTES
     }
 }
 

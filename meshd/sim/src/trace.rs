@@ -1,5 +1,6 @@
 //! Forwarding, measured on encounters of real people.
 
+mod acquaint;
 pub mod contacts;
 pub mod models;
 pub mod replay;
@@ -8,10 +9,11 @@ pub mod work;
 use serde::Serialize;
 
 use crate::dice::Dice;
+use meshlink_core::limits::Limits;
 
 use contacts::Contacts;
 use models::{Achieved, Model};
-use replay::Radio;
+use replay::{Radio, Replayed, Setting};
 
 /// Who forwards how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, clap::ValueEnum)]
@@ -63,6 +65,10 @@ pub struct Outcome {
     pub copies_per_delivered: f64,
     /// Bytes of all frames for each that arrived; a model has none.
     pub bytes_per_delivered: Option<u64>,
+    /// Letters that came to nodes which did not want them, for each that arrived; a model has none.
+    pub refused_per_delivered: Option<f64>,
+    /// Receipts held by the node that held most, beside its letters; a model has none.
+    pub receipts_held_max: Option<u64>,
 }
 
 impl std::fmt::Display for Outcome {
@@ -80,10 +86,10 @@ impl std::fmt::Display for Outcome {
             self.oracle_p90_s,
             self.copies_per_delivered,
         )?;
-        match self.bytes_per_delivered {
-            Some(bytes) => write!(f, " and {bytes} bytes a delivery"),
-            None => write!(f, " a delivery"),
+        if let (Some(refused), Some(bytes)) = (self.refused_per_delivered, self.bytes_per_delivered) {
+            write!(f, ", {refused:.0} refused and {bytes} bytes")?;
         }
+        write!(f, " a delivery")
     }
 }
 
@@ -96,16 +102,18 @@ pub fn run(contacts: &Contacts, plan: Plan, policies: &[Policy]) -> Vec<Outcome>
         .map(|policy| {
             let mut dice = Dice::new(plan.seed ^ 0x7261_6365);
             let mut model = |model| models::run(contacts, &letters, model, plan.buffer, &mut dice);
-            let (achieved, bytes) = match policy {
+            let (achieved, run) = match policy {
                 Policy::Epidemic => (model(Model::Epidemic), None),
                 Policy::Spray => (model(Model::Spray), None),
                 Policy::Direct => (model(Model::Direct), None),
                 Policy::Meshlink => {
-                    let run = replay::replay(contacts, &letters, plan.buffer, plan.radio, &mut dice);
-                    (run.achieved, Some(run.bytes))
+                    let limits = Limits { store_bundles_max: plan.buffer as u64, ..Limits::default() };
+                    let setting = Setting { limits, radio: plan.radio, spammer: None };
+                    let run = replay::replay(contacts, &letters, setting, &mut dice);
+                    (run.achieved.clone(), Some(run))
                 }
             };
-            outcome(*policy, &achieved, &oracle, bytes, plan.messages)
+            outcome(*policy, &achieved, &oracle, run.as_ref(), plan.messages)
         })
         .collect()
 }
@@ -114,7 +122,7 @@ fn outcome(
     policy: Policy,
     achieved: &Achieved,
     oracle: &Achieved,
-    bytes: Option<u64>,
+    run: Option<&Replayed>,
     messages: usize,
 ) -> Outcome {
     let arrived = achieved.latencies_s.len();
@@ -130,7 +138,9 @@ fn outcome(
         oracle_p50_s: quantile(&oracle.latencies_s, 0.5),
         oracle_p90_s: quantile(&oracle.latencies_s, 0.9),
         copies_per_delivered: each(achieved.copies),
-        bytes_per_delivered: bytes.map(|bytes| each(bytes) as u64),
+        bytes_per_delivered: run.map(|run| each(run.bytes) as u64),
+        refused_per_delivered: run.map(|run| each(run.refused)),
+        receipts_held_max: run.map(|run| run.receipts_held_max),
     }
 }
 

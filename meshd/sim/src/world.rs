@@ -13,14 +13,15 @@ use meshlink_core::event::{Event, LinkKind};
 use meshlink_core::id::{BundleId, LinkId};
 use meshlink_core::identity::Identity;
 use meshlink_core::limits::Limits;
-use meshlink_core::mem::MemStore;
-use meshlink_core::node::{Draft, Input, Node, Output};
-use meshlink_core::store::{Priority, Store};
+use meshlink_core::mem::{Flaw, MemStore};
+use meshlink_core::node::{Draft, Input, Node, Output, SubmitError};
+use meshlink_core::store::{Priority, Store, StoredBundle};
 
 use crate::dice::Dice;
 use crate::oracle::Oracle;
 use crate::report::Report;
 use crate::scenario::Scenario;
+use crate::treason;
 use crate::wire::{End, Wire, transmission_ms};
 
 /// 1 January 2026: what the worlds' clocks show at the start, in milliseconds since 1970.
@@ -41,6 +42,7 @@ enum Happening {
     Crash { node: usize, before_commit: bool },
     Restart { node: usize },
     ClockJump { node: usize },
+    Betray { how: u8 },
     Heal,
 }
 
@@ -77,6 +79,10 @@ pub struct World {
     trace: blake3::Hasher,
     report: Report,
     faults: bool,
+    flaw: Option<Flaw>,
+    /// What the traitor had and dropped.
+    archive: Vec<StoredBundle>,
+    checked: BTreeMap<usize, (usize, [u64; 3])>,
 }
 
 impl World {
@@ -112,9 +118,21 @@ impl World {
             trace: blake3::Hasher::new(),
             report,
             faults: true,
+            flaw: None,
+            archive: Vec::new(),
+            checked: BTreeMap::new(),
         };
+        if world.plan.betrayals > 0 {
+            world.oracle.betrays(world.plan.nodes - 1);
+        }
         world.plan_happenings();
         world
+    }
+
+    /// Gives all stores a flaw that the world has to notice.
+    pub fn with_flaw(mut self, flaw: Flaw) -> Self {
+        self.flaw = Some(flaw);
+        self
     }
 
     fn plan_happenings(&mut self) {
@@ -148,6 +166,10 @@ impl World {
             let at_ms = self.dice.between(0, end_ms);
             self.plan_at(at_ms, jump);
         }
+        for n in 0..plan.betrayals {
+            let at_ms = self.dice.between(0, end_ms);
+            self.plan_at(at_ms, Happening::Betray { how: (n % 3) as u8 });
+        }
         self.plan_at(end_ms + plan.away_s_max * 1_000 + 1, Happening::Heal);
     }
 
@@ -177,11 +199,11 @@ impl World {
 
     /// After healing began: whether everybody has everything.
     fn is_finished(&self) -> bool {
-        !self.faults && self.oracle.deliveries() == self.deliveries_possible()
+        !self.faults && !self.plan.is_tight() && self.oracle.deliveries() == self.deliveries_possible()
     }
 
     fn deliveries_possible(&self) -> usize {
-        self.oracle.arriving() * (self.nodes.len() - 1)
+        self.oracle.arriving_elsewhere(self.nodes.len())
     }
 
     fn finish(mut self) -> Report {
@@ -192,7 +214,10 @@ impl World {
                 Life::Between => {}
             }
         }
-        self.oracle.check_everybody_has_everything(self.nodes.len());
+        self.oracle.check_nothing_is_made_up();
+        if !self.plan.is_tight() {
+            self.oracle.check_everybody_has_everything(self.nodes.len());
+        }
         self.report.acknowledged = self.oracle.messages();
         self.report.delivered = self.oracle.deliveries();
         self.report.deliveries_possible = self.deliveries_possible();
@@ -234,6 +259,7 @@ impl World {
             Happening::Crash { node, before_commit } => self.nodes[node].crash = Some(before_commit),
             Happening::Restart { node } => self.restart(node),
             Happening::ClockJump { node } => self.jump_clock(node),
+            Happening::Betray { how } => self.betray(how),
             Happening::Heal => self.heal(),
         }
     }
@@ -243,9 +269,39 @@ impl World {
         let now = self.clock_of(index);
         let seed = self.dice.bytes();
         let identity = Identity::from_bytes(&self.nodes[index].keys);
-        let node = Node::open(store, identity, seed, Limits::default(), now).expect("a store in memory");
+        let mut store = store;
+        store.plant(self.flaw);
+        let node = Node::open(store, identity, seed, self.limits(), now).expect("a store in memory");
         self.nodes[index].life = Life::Running(Box::new(node));
         self.settle(index);
+    }
+
+    fn limits(&self) -> Limits {
+        Limits { store_bytes_max: self.plan.store_bytes, ..Limits::default() }
+    }
+
+    /// The last node keeps to nothing: it drops what it took, brings back what it had, or makes something up.
+    fn betray(&mut self, how: u8) {
+        let traitor = self.nodes.len() - 1;
+        if !matches!(self.nodes[traitor].life, Life::Running(_)) || !self.faults {
+            return;
+        }
+        let life = std::mem::replace(&mut self.nodes[traitor].life, Life::Between);
+        let Life::Running(node) = life else { return };
+        let mut store = node.into_store();
+        store.rollback();
+        self.wires_of(traitor).into_iter().for_each(|wire| self.cut(wire));
+        let now_tl_ms = store.saved_clock().expect("a store in memory").timeline_ms;
+        match how {
+            0 => self.archive.extend(treason::drop_all(&mut store)),
+            1 => treason::bring_back(&mut store, &self.archive, now_tl_ms),
+            _ => {
+                let keys = self.plan.stolen_keys.then(|| self.nodes[0].keys);
+                treason::make_up(&mut store, keys, &mut self.dice);
+            }
+        }
+        self.nodes[traitor].crash = None;
+        self.start(traitor, store);
     }
 
     fn restart(&mut self, index: usize) {
@@ -302,7 +358,13 @@ impl World {
         };
         let is_late = self.nodes[index].wall_offset_ms.is_some_and(|offset| offset < -DAY_MS);
         let Life::Running(node) = &mut self.nodes[index].life else { return };
-        let id = node.submit(draft, now).expect("a draft within the limits");
+        let id = match node.submit(draft, now) {
+            Ok(id) => id,
+            Err(SubmitError::StoreFull) => return,
+            Err(error) => panic!("a draft within the limits: {error}"),
+        };
+        // Whether it was stored shows after the crash, if one comes between.
+        self.oracle.unanswered(id);
         if self.settle(index) {
             self.oracle.acknowledged(index, id);
             if is_late {
@@ -405,10 +467,23 @@ impl World {
             self.transmit(wire, side, frame);
         }
         self.plan_wake(index, deadline);
+        self.check_shares(index);
         for output in outputs {
             self.take(index, output);
         }
         true
+    }
+
+    /// Where stores are small, after whatever changed what one holds.
+    fn check_shares(&mut self, index: usize) {
+        let limits = self.limits();
+        let Life::Running(node) = &self.nodes[index].life else { return };
+        let store = node.store();
+        let newest = |priority| store.newest_row(priority).expect("a store in memory");
+        let state = (store.bundles_held(), [Priority::Sos, Priority::Normal, Priority::Bulk].map(newest));
+        if self.plan.is_tight() && self.checked.insert(index, state) != Some(state) {
+            self.oracle.check_shares(index, store, &limits);
+        }
     }
 
     fn idle_ends(&self, index: usize) -> Vec<(u64, usize, LinkId)> {

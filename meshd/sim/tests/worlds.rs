@@ -2,6 +2,7 @@
 //!
 //! `MESHLINK_WORLDS=1000` runs more of them, `MESHLINK_SEED=7` starts elsewhere.
 
+use meshlink_core::mem::Flaw;
 use meshsim::{Report, Scenario, World};
 
 fn number(variable: &str, default: u64) -> u64 {
@@ -33,6 +34,44 @@ fn seeds_that_once_failed_stay_good() {
         let seed = line.parse().expect("one seed a line");
         let report = run(seed);
         assert!(report.is_good(), "{report}");
+    }
+}
+
+#[test]
+fn shares_hold_and_nothing_comes_back_where_stores_are_too_small() {
+    for seed in 1..=number("MESHLINK_WORLDS", 100) / 10 {
+        let report = World::new(Scenario::tight(seed), seed).run();
+        assert!(report.is_good(), "{report}");
+    }
+}
+
+#[test]
+fn each_flaw_of_a_store_is_noticed() {
+    let cases = [
+        (Flaw::NoLinkShare, "of one link"),
+        (Flaw::NoOriginShare, "of one author"),
+        (Flaw::ForgetsDropped, "took"),
+        (Flaw::WrongVictim, "less urgent"),
+        (Flaw::ShowsAgain, "twice"),
+    ];
+    for (flaw, words) in cases {
+        let is_noticed = |seed| {
+            let report = World::new(Scenario::tight(seed), seed).with_flaw(flaw).run();
+            report.violations.iter().any(|violation| violation.contains(words))
+        };
+        assert!((1..=5).any(is_noticed), "{flaw:?} goes unnoticed");
+    }
+}
+
+#[test]
+fn what_an_ignored_signature_would_let_in_is_noticed() {
+    // Words under others' names are refused everywhere; with their keys they pass, and the oracle must see it.
+    let plan = |stolen_keys| Scenario { betrayals: 30, encounters: 120, stolen_keys, ..Scenario::default() };
+    for seed in 1..=3 {
+        let report = World::new(plan(false), seed).run();
+        assert!(report.is_good(), "{report}");
+        let report = World::new(plan(true), seed).run();
+        assert!(report.violations.iter().any(|violation| violation.contains("nobody wrote")), "{report}");
     }
 }
 

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use super::heap::{Count, Heap, heaps_of};
-use super::{MemStore, first_with};
+use super::{Flaw, MemStore, first_with};
 use crate::event::MessageStatus;
 use crate::id::{BundleId, IdPrefix, Seq};
 use crate::store::{MessageRecord, Priority, StoreError, Usage, Victim};
@@ -62,7 +62,13 @@ impl MemStore {
 
     pub(super) fn first_of(&self, heap: Heap) -> Option<Victim> {
         let start = (heap, Reverse(Priority::Bulk), 0, 0);
-        let ((found, _, _, row), ()) = self.heaps.range(start..).next()?;
+        let end = (heap, Reverse(Priority::Sos), u8::MAX, u64::MAX);
+        let first = if self.flaw == Some(Flaw::WrongVictim) {
+            self.heaps.range(start..=end).next_back()
+        } else {
+            self.heaps.range(start..).next()
+        };
+        let ((found, _, _, row), ()) = first?;
         if *found != heap {
             return None;
         }

@@ -1,9 +1,9 @@
 //! The real nodes, going through a trace.
 //!
 //! Each person carries a node, each encounter is a link: it comes up after the set-up time, carries frames one after
-//! the other with the bandwidth there is, and goes down when the two part. A letter is a post to a channel that only
-//! its recipient shows; all other nodes carry it unread. (Sealed messages replace it once nodes can be made
-//! contacts.) Nodes are driven as the daemon drives them: handle, commit, take what the outbox gives.
+//! the other with the bandwidth there is, and goes down when the two part. A letter is a sealed message between two who
+//! are contacts before the trace begins ([`super::acquaint`]); carriers can't tell for whom it is, and drop it when its
+//! receipt comes by. Nodes are driven as the daemon drives them: handle, commit, take what the outbox gives.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -14,12 +14,15 @@ use meshlink_core::id::{BundleId, LinkId};
 use meshlink_core::identity::Identity;
 use meshlink_core::limits::Limits;
 use meshlink_core::mem::MemStore;
-use meshlink_core::node::{Draft, Input, Node, Output};
-use meshlink_core::store::Priority;
+use meshlink_core::node::{Input, Node, Output, PrivateDraft};
+use meshlink_core::store::{Class, Priority, Store};
+use meshlink_core::tally::Loss;
 
 use crate::dice::Dice;
+use crate::flood::Spammer;
 use crate::wire::transmission_ms;
 
+use super::acquaint::acquaint;
 use super::contacts::Contacts;
 use super::models::Achieved;
 use super::work::Letter;
@@ -47,6 +50,14 @@ pub struct Replayed {
     pub bytes: u64,
     /// Links that came up.
     pub links: u64,
+    /// Posts that an attacker brought.
+    pub spam: u64,
+    /// Bytes counted in the fullest store of anybody else, at any time; only while there is an attacker.
+    pub fullest_bytes: u64,
+    /// Letters that came to a node which did not take them.
+    pub refused: u64,
+    /// Receipts held at the end by the node that held most.
+    pub receipts_held_max: u64,
 }
 
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -67,6 +78,7 @@ struct Pair {
 }
 
 struct Person {
+    keys: [u8; 64],
     node: Node<MemStore>,
     links: BTreeSet<u64>,
     wake_ms: Option<u64>,
@@ -85,22 +97,37 @@ struct Replay<'a> {
     written: BTreeMap<BundleId, usize>,
     arrived: BTreeMap<usize, u64>,
     replayed: Replayed,
+    spammer: Option<Spammer>,
+    seeds: Dice,
 }
 
-/// Sends real nodes with room for `buffer` bundles each through a trace.
-pub fn replay(
+/// What the nodes are like, and who disturbs them.
+pub(crate) struct Setting {
+    pub(crate) limits: Limits,
+    pub(crate) radio: Radio,
+    pub(crate) spammer: Option<Spammer>,
+}
+
+/// Sends real nodes through a trace.
+pub(crate) fn replay(
     contacts: &Contacts,
     letters: &[Letter],
-    buffer: usize,
-    radio: Radio,
+    Setting { limits, radio, spammer }: Setting,
     dice: &mut Dice,
 ) -> Replayed {
-    let limits = Limits { store_bundles_max: buffer as u64, ..Limits::default() };
     let now = Now { mono_ms: 0, unix_ms: Some(EPOCH_UNIX_MS) };
-    let people = (0..contacts.people).map(|_| {
-        let identity = Identity::from_bytes(&dice.bytes());
-        let node = Node::open(MemStore::new(), identity, dice.bytes(), limits, now);
-        Person { node: node.expect("a store in memory"), links: BTreeSet::new(), wake_ms: None }
+    let pairs: BTreeSet<(usize, usize)> =
+        letters.iter().map(|letter| (letter.from.min(letter.to), letter.from.max(letter.to))).collect();
+    let acquainted = acquaint(contacts.people, pairs, now, dice);
+    let people = acquainted.into_iter().map(|person| {
+        let identity = Identity::from_bytes(&person.keys);
+        let node = Node::open(person.store, identity, dice.bytes(), limits, now);
+        Person {
+            keys: person.keys,
+            node: node.expect("a store in memory"),
+            links: BTreeSet::new(),
+            wake_ms: None,
+        }
     });
     let mut replay = Replay {
         letters,
@@ -114,6 +141,8 @@ pub fn replay(
         written: BTreeMap::new(),
         arrived: BTreeMap::new(),
         replayed: Replayed::default(),
+        spammer,
+        seeds: Dice::new(dice.between(0, u64::MAX - 1)),
     };
     replay.plan_all(contacts, dice);
     replay.run(contacts.span_s().1)
@@ -121,12 +150,6 @@ pub fn replay(
 
 impl Replay<'_> {
     fn plan_all(&mut self, contacts: &Contacts, dice: &mut Dice) {
-        for to in self.letters.iter().map(|letter| letter.to).collect::<BTreeSet<_>>() {
-            let now = self.now();
-            let joined = self.people[to].node.join(&channel_of(to), now);
-            joined.expect("a store in memory");
-            self.settle(to);
-        }
         for (letter, written) in self.letters.iter().enumerate() {
             self.plan(self.ms_of(written.at_s), Happening::Write { letter });
         }
@@ -153,6 +176,13 @@ impl Replay<'_> {
         let mut latencies_s: Vec<u64> = self.arrived.into_values().collect();
         latencies_s.sort_unstable();
         self.replayed.achieved.latencies_s = latencies_s;
+        for person in &self.people {
+            let tally = person.node.tally();
+            self.replayed.achieved.copies += tally.taken;
+            self.replayed.refused += Loss::ALL.into_iter().map(|why| tally.refused(why)).sum::<u64>();
+            let receipts = person.node.store().usage(Class::Receipt).expect("a store in memory").bundles;
+            self.replayed.receipts_held_max = self.replayed.receipts_held_max.max(receipts);
+        }
         self.replayed
     }
 
@@ -198,28 +228,23 @@ impl Replay<'_> {
 
     fn write(&mut self, letter: usize) {
         let Letter { from, to, .. } = self.letters[letter];
-        let (now, channel) = (self.now(), channel_of(to));
-        let node = &mut self.people[from].node;
-        let is_new = node.join(&channel, now).expect("a store in memory");
-        let draft = Draft {
-            channel: channel.clone(),
+        let now = self.now();
+        let draft = PrivateDraft {
+            to: self.people[to].node.id(),
             text: "a".repeat(200),
             lifetime_s: None,
             priority: Priority::Normal,
             reply_to: None,
         };
         // A node that is full of its own writes no more.
-        if let Ok(id) = node.submit(draft, now) {
+        if let Ok(id) = self.people[from].node.submit_private(draft, now) {
             self.written.insert(id, letter);
-        }
-        let node = &mut self.people[from].node;
-        if is_new {
-            node.leave(&channel, now).expect("a store in memory");
         }
         self.settle(from);
     }
 
     fn link_up(&mut self, ends: [usize; 2], until_ms: u64) {
+        ends.iter().for_each(|node| self.bring_spam(*node));
         self.planned += 1;
         let link = self.planned;
         self.links.insert(link, Pair { ends, is_busy: [false; 2] });
@@ -237,12 +262,36 @@ impl Replay<'_> {
         }
     }
 
+    /// Fills an attacker's node anew: it opens on a store that holds what is to be brought.
+    fn bring_spam(&mut self, node: usize) {
+        let now = self.now();
+        let Some(spammer) = self.spammer.as_mut().filter(|spammer| node >= spammer.first) else { return };
+        let posts = spammer.posts(EPOCH_UNIX_MS + self.now_ms, self.now_ms);
+        self.replayed.spam += posts.len() as u64;
+        let mut store = MemStore::new();
+        for post in &posts {
+            store.insert_bundle(post).expect("a store in memory");
+        }
+        store.commit().expect("a store in memory");
+        let identity = Identity::from_bytes(&self.people[node].keys);
+        let opened = Node::open(store, identity, self.seeds.bytes(), Limits::default(), now);
+        self.people[node].node = opened.expect("a store in memory");
+        self.people[node].wake_ms = None;
+    }
+
+    fn weigh(&mut self, node: usize) {
+        if self.spammer.as_ref().is_some_and(|spammer| node < spammer.first) {
+            let store = self.people[node].node.store();
+            let of = |class| store.usage(class).expect("a store in memory").bytes;
+            self.replayed.fullest_bytes =
+                self.replayed.fullest_bytes.max(Class::ALL.into_iter().map(of).sum());
+        }
+    }
+
     fn link_down(&mut self, link: u64) {
         let Some(pair) = self.links.remove(&link) else { return };
         for node in pair.ends {
             self.people[node].links.remove(&link);
-            let status = self.people[node].node.links().find(|status| status.id == link);
-            self.replayed.achieved.copies += status.map_or(0, |status| status.received_bundles);
             self.feed(node, Input::LinkDown { link: LinkId(link) });
         }
     }
@@ -251,6 +300,7 @@ impl Replay<'_> {
         let now = self.now();
         self.people[node].node.handle(input, now).expect("a store in memory");
         self.settle(node);
+        self.weigh(node);
     }
 
     fn settle(&mut self, index: usize) {
@@ -316,8 +366,4 @@ impl Replay<'_> {
         let arrives_ms = sent_ms + self.radio.latency_ms;
         self.plan(arrives_ms, Happening::Arrive { link, side: 1 - side, frame });
     }
-}
-
-fn channel_of(person: usize) -> String {
-    format!("#n{person}")
 }

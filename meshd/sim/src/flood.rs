@@ -1,0 +1,238 @@
+//! Somebody fills stores, and people go on writing to each other.
+//!
+//! The same people meet and write twice: once alone, once with an attacker who has links to some of them and brings, at
+//! each encounter, posts of ever new authors: as many in all as a hundred times the people's letters, of a thousand
+//! identities that it made up. What the people's letters lose by it, and how full a store ever was, is the result. The nodes
+//! are real on all sides: the attacker's node keeps to the protocol, only what it carries is made up.
+
+use meshlink_core::bundle::NewBundle;
+use meshlink_core::canonical::Extensions;
+use meshlink_core::header::{Header, Kind};
+use meshlink_core::identity::Identity;
+use meshlink_core::limits::{COPIES_MAX, Limits};
+use meshlink_core::post::Post;
+use meshlink_core::store::{Class, Priority, StoredBundle};
+use serde::Serialize;
+
+use crate::dice::Dice;
+use crate::trace::contacts::{Contacts, STEP_S};
+use crate::trace::replay::{Radio, Replayed, Setting, replay};
+use crate::trace::work;
+
+/// What to run.
+#[derive(Debug, Clone, Copy)]
+pub struct Plan {
+    /// People.
+    pub nodes: usize,
+    /// Letters between them, in the first half of the time.
+    pub letters: usize,
+    /// People that the attacker has a link to.
+    pub links: usize,
+    /// Authors that it makes up.
+    pub identities: usize,
+    /// How many posts it brings for each letter.
+    pub rate: usize,
+    /// How urgent its posts claim to be.
+    pub priority: Priority,
+    /// Each store's cap in bytes.
+    pub store_bytes: u64,
+    /// Minutes it all takes.
+    pub minutes: u64,
+    /// Draws who meets whom, who writes, and all keys.
+    pub seed: u64,
+}
+
+/// What it came to.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Outcome {
+    /// Seed of the run.
+    pub seed: u64,
+    /// People that the attacker has a link to.
+    pub links: usize,
+    /// Letters written.
+    pub letters: usize,
+    /// Letters that arrived without an attacker.
+    pub quiet: usize,
+    /// Letters that arrived with one.
+    pub flooded: usize,
+    /// The one by the other.
+    pub ratio: f64,
+    /// Posts that the attacker brought to its links.
+    pub spam: u64,
+    /// Bytes counted in the fullest honest store at any time, by the cap on bundles.
+    pub fullest: f64,
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "seed {}: {} links, {} posts of an attacker; of {} letters {} arrived, {} without it (ratio {:.3}); fullest store {:.3} of its cap",
+            self.seed,
+            self.links,
+            self.spam,
+            self.letters,
+            self.flooded,
+            self.quiet,
+            self.ratio,
+            self.fullest
+        )
+    }
+}
+
+/// Runs it without and with the attacker; with no links of its to anybody only the former.
+pub fn run(plan: Plan) -> Outcome {
+    let quiet = once(Plan { links: 0, ..plan });
+    let flooded = if plan.links > 0 { once(plan) } else { quiet.clone() };
+    let [before, after] = [&quiet, &flooded].map(|run| run.achieved.latencies_s.len());
+    let cap = limits(plan).bundle_bytes_max();
+    Outcome {
+        seed: plan.seed,
+        links: plan.links,
+        letters: plan.letters,
+        quiet: before,
+        flooded: after,
+        ratio: after as f64 / before.max(1) as f64,
+        spam: flooded.spam,
+        fullest: flooded.fullest_bytes as f64 / cap as f64,
+    }
+}
+
+fn limits(plan: Plan) -> Limits {
+    Limits { store_bytes_max: plan.store_bytes, ..Limits::default() }
+}
+
+fn once(plan: Plan) -> Replayed {
+    let mut dice = Dice::new(plan.seed);
+    let people = town(plan, &mut dice);
+    let letters = work::letters(&people, plan.letters, &mut dice);
+    let all = with_attacker(&people, plan);
+    let radio = Radio { bandwidth_bytes_per_s: 15_000, setup_ms: 900, latency_ms: 30 };
+    let encounters = plan.minutes.max(2) as usize / 2 * plan.links.max(1);
+    let spammer = (plan.links > 0).then(|| Spammer {
+        first: plan.nodes,
+        identities: (0..plan.identities).map(|_| Identity::from_bytes(&dice.bytes())).collect(),
+        per_encounter: (plan.letters * plan.rate).div_ceil(encounters),
+        priority: plan.priority,
+        made: 0,
+    });
+    let mut dice = Dice::new(plan.seed ^ 0x0066_6c6f_6f64);
+    replay(&all, &letters, Setting { limits: limits(plan), radio, spammer }, &mut dice)
+}
+
+/// Each minute a third of the people are with somebody for two steps.
+fn town(plan: Plan, dice: &mut Dice) -> Contacts {
+    let mut steps = Vec::new();
+    for minute in 0..plan.minutes {
+        let mut order: Vec<usize> = (0..plan.nodes).collect();
+        dice.shuffle(&mut order);
+        let pairs: Vec<(usize, usize)> = order
+            .chunks_exact(2)
+            .take(plan.nodes.div_ceil(6))
+            .map(|two| (two[0].min(two[1]), two[0].max(two[1])))
+            .collect();
+        for step in 1..=2 {
+            steps.push((minute * 60 + step * STEP_S, pairs.clone()));
+        }
+    }
+    Contacts { people: plan.nodes, steps }
+}
+
+/// Each of the attacker's nodes meets its victim each minute of the first half.
+fn with_attacker(people: &Contacts, plan: Plan) -> Contacts {
+    let mut all = people.clone();
+    all.people += plan.links;
+    for (t, pairs) in &mut all.steps {
+        if *t < plan.minutes * 30 {
+            pairs.extend((0..plan.links).map(|n| (n % plan.nodes, plan.nodes + n)));
+        }
+    }
+    all
+}
+
+/// Makes up posts.
+pub(crate) struct Spammer {
+    /// People with this number and above are its nodes.
+    pub(crate) first: usize,
+    identities: Vec<Identity>,
+    per_encounter: usize,
+    priority: Priority,
+    made: u64,
+}
+
+impl Spammer {
+    /// What one of its nodes brings to an encounter.
+    pub(crate) fn posts(&mut self, unix_ms: u64, now_tl_ms: u64) -> Vec<StoredBundle> {
+        (0..self.per_encounter).map(|_| self.post(unix_ms, now_tl_ms)).collect()
+    }
+
+    fn post(&mut self, unix_ms: u64, now_tl_ms: u64) -> StoredBundle {
+        self.made += 1;
+        let identity = &self.identities[self.made as usize % self.identities.len()];
+        let post = Post {
+            channel: "#mesh".to_owned(),
+            text: format!("{} {}", self.made, "spam ".repeat(40)),
+            reply_to: None,
+            extensions: Extensions::default(),
+        };
+        let header = Header {
+            kind: Kind::Post,
+            created_unix_ms: Some(unix_ms),
+            lifetime_s: 7 * 24 * 3600,
+            priority: self.priority,
+            payload_bytes: 0,
+            origin: None,
+            salt: Some(self.made.to_be_bytes()),
+            commitment: None,
+            extensions: Extensions::default(),
+        };
+        let bundle = NewBundle::sign(header, post.encode(), identity);
+        StoredBundle {
+            id: bundle.id,
+            kind: Kind::Post.number(),
+            priority: self.priority,
+            class: Class::Stranger,
+            origin: Some(identity.node_id()),
+            header: bundle.header_bytes,
+            payload: bundle.payload,
+            auth: bundle.auth,
+            age_ms: 0,
+            received_tl_ms: now_tl_ms,
+            expires_tl_ms: now_tl_ms + 7 * 24 * 3_600_000,
+            hops: 0,
+            copies: COPIES_MAX,
+            ingress: None,
+            unshown_in: None,
+            commitment: None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan(links: usize, seed: u64) -> Plan {
+        Plan {
+            nodes: 8,
+            letters: 16,
+            links,
+            identities: 200,
+            rate: 100,
+            priority: Priority::Normal,
+            store_bytes: 256 * 1024,
+            minutes: 120,
+            seed,
+        }
+    }
+
+    #[test]
+    fn l01_l02_a_flood_of_many_identities_takes_no_mail_and_overfills_no_store() {
+        for links in [1, 6] {
+            let outcome = run(plan(links, 1));
+            assert!(outcome.quiet >= 12 && outcome.spam >= 1_500, "{outcome}");
+            assert!(outcome.ratio >= 0.95, "{outcome}");
+            assert!(outcome.fullest > 0.5 && outcome.fullest <= 1.05, "{outcome}");
+        }
+    }
+}
