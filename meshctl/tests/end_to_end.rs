@@ -33,6 +33,11 @@ fn a_message_sent_on_one_node_is_watched_on_the_other() {
     let a = Node::start(dir.path(), "a", &["--relay", &Relay::url(port)]);
     let b = Node::start(dir.path(), "b", &["--relay", &Relay::url(port)]);
     wait_until_linked(&b);
+    // What a says about itself is a bundle like any other and may come after what it says.
+    wait_for("the name of a", PATIENCE, || {
+        let peers = b.get("/v1/peers");
+        peers["items"].as_array()?.iter().any(|peer| peer["name"] == "a").then_some(())
+    });
 
     let mut watch = b
         .meshctl(&["watch", "-n", "1", "--timeout", "30s", "--json"])
