@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::candidates::Address;
 
-/// A lane that was given and not taken is free again after this long.
-const KEPT_FOR: Duration = Duration::from_secs(10);
+/// A lane that was given and not taken is free again after this long: the caller may try a channel for 2 s and subscribe
+/// for 5, and a slow machine's answers lie between.
+const KEPT_FOR: Duration = Duration::from_secs(15);
 
 #[derive(Debug, Clone, Copy, Default)]
 enum Lane {

@@ -39,9 +39,9 @@ const FIRST_WORD: Duration = Duration::from_secs(10);
 /// The caller ends the connection within this long after the link, of which BlueZ takes 2 s; else we do.
 const LEAVE: Duration = Duration::from_secs(4);
 
-/// Who has asked for a lane may stay this long without a link: a lane is kept for 10 s, and its first word takes as
-/// long at most.
-const VISIT: Duration = Duration::from_secs(25);
+/// Who has asked for a lane may stay this long without a link: a lane is kept for 15 s, and its first word takes 10
+/// at most.
+const VISIT: Duration = Duration::from_secs(30);
 
 /// The handle of a lane's service.
 pub(super) fn handle(lane: u8) -> u16 {
