@@ -3,7 +3,7 @@
 
 btvirt before BlueZ 5.72 shows an advertisement once, when the advertising or a scan starts, and at the start of
 a scan the kernel does not listen yet: whoever began to advertise earlier is then never heard. Switching an advertisement
-off and on makes btvirt show it again. That is done here, past the kernel, twice a second, for all instances
+off and on makes btvirt show it again. That is done here, past the kernel, twice a second, for the first instances
 of each controller named on the command line; btvirt refuses those that do not exist.
 """
 
@@ -13,7 +13,7 @@ import time
 
 INTERVAL_S = 0.5
 # A bluetoothd that was slow to drop those of a lost client counts on.
-INSTANCES = range(1, 6)
+INSTANCES = range(1, 4)
 # HCI command packet: LE Set Extended Advertising Enable, one set, no end (Core Specification 4.E 7.8.56).
 COMMAND = bytes([0x01, 0x39, 0x20, 0x06])
 
