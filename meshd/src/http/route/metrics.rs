@@ -42,6 +42,7 @@ pub(crate) async fn metrics(
                 own: store.usage(Class::Own)?,
                 contact: store.usage(Class::Contact)?,
                 stranger: store.usage(Class::Stranger)?,
+                receipts: store.usage(Class::Receipt)?,
                 events: store.event_bounds()?,
                 files: store.file_use()?,
                 waiting_s: oldest_pending_s(node, now)?,
@@ -63,6 +64,7 @@ struct Numbers {
     own: Usage,
     contact: Usage,
     stranger: Usage,
+    receipts: Usage,
     events: Option<(Seq, Seq)>,
     files: FileUse,
     /// How long the oldest own message has waited that nobody else has.
@@ -190,7 +192,12 @@ impl Numbers {
     }
 
     fn write_store(&self, page: &mut Page) {
-        let classes = [("own", self.own), ("contact", self.contact), ("stranger", self.stranger)];
+        let classes = [
+            ("own", self.own),
+            ("contact", self.contact),
+            ("stranger", self.stranger),
+            ("receipt", self.receipts),
+        ];
         page.family("meshlink_store_bundles", "gauge", "Bundles held, by whose they are.");
         for (class, usage) in classes {
             page.sample("meshlink_store_bundles", &[("class", class)], usage.bundles);
