@@ -114,6 +114,27 @@ impl Kind {
 }
 
 impl Header {
+    /// A header that says nothing that tells its bundle apart (threat C-15): for what carriers may not know more of.
+    /// Whoever seals the payload says how long it is.
+    pub(crate) fn bare(kind: Kind, lifetime_s: u32, priority: Priority) -> Self {
+        Self {
+            kind,
+            created_unix_ms: None,
+            lifetime_s,
+            priority,
+            payload_bytes: 0,
+            origin: None,
+            salt: None,
+            commitment: None,
+            extensions: Extensions::default(),
+        }
+    }
+
+    /// Whether it says nothing that tells its bundle apart; that it asks for a receipt is the kind's matter.
+    pub(crate) fn is_bare(&self) -> bool {
+        self.created_unix_ms.is_none() && self.salt.is_none() && self.extensions.count() == 0
+    }
+
     /// Reads a header.
     ///
     /// # Errors

@@ -34,11 +34,7 @@ impl Sealed {
     /// # Errors
     /// The header has what would tell bundles apart, or the payload is of no size class.
     pub(crate) fn decode(header: &Header, payload: &[u8]) -> Result<Self, Malformed> {
-        let is_bare = header.created_unix_ms.is_none()
-            && header.salt.is_none()
-            && header.commitment.is_some()
-            && header.extensions.count() == 0;
-        if !is_bare {
+        if !header.is_bare() || header.commitment.is_none() {
             return Err(Malformed("a sealed bundle whose header says more than it has to, or less"));
         }
         if u64::from(header.lifetime_s) > LIFETIME_S_STRANGER_MAX {

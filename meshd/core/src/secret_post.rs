@@ -51,11 +51,7 @@ impl SecretPost {
     /// # Errors
     /// The header has what would tell posts apart, or the payload is of no size class.
     pub(crate) fn decode(header: &Header, payload: &[u8]) -> Result<Self, Malformed> {
-        let is_bare = header.created_unix_ms.is_none()
-            && header.salt.is_none()
-            && header.commitment.is_none()
-            && header.extensions.count() == 0;
-        if !is_bare {
+        if !header.is_bare() || header.commitment.is_some() {
             return Err(Malformed("a secret post whose header says more than it has to"));
         }
         if u64::from(header.lifetime_s) > LIFETIME_S_STRANGER_MAX {
@@ -147,17 +143,7 @@ mod tests {
     }
 
     fn header() -> Header {
-        Header {
-            kind: Kind::SecretPost,
-            created_unix_ms: None,
-            lifetime_s: 604_800,
-            priority: Priority::Normal,
-            payload_bytes: 0,
-            origin: None,
-            salt: None,
-            commitment: None,
-            extensions: Extensions::default(),
-        }
+        Header::bare(Kind::SecretPost, 604_800, Priority::Normal)
     }
 
     fn prove(header: Header, payload_bytes: usize) -> Result<Content, BadBundle> {

@@ -149,17 +149,7 @@ impl<S: Store> Custody<S> {
             created_unix_ms: now.unix_ms.filter(|ms| *ms <= CREATED_UNIX_MS_MAX),
             extensions: Extensions::default(),
         };
-        let header = Header {
-            kind: Kind::SecretPost,
-            created_unix_ms: None,
-            lifetime_s: lifetime_s as u32,
-            priority: draft.priority,
-            payload_bytes: 0,
-            origin: None,
-            salt: None,
-            commitment: None,
-            extensions: Extensions::default(),
-        };
+        let header = Header::bare(Kind::SecretPost, lifetime_s as u32, draft.priority);
         let seed = self.entropy.draw();
         let channel = self.secret_channels.get(&draft.channel);
         let keys = &channel.expect("the caller has looked whether it is joined").keys;

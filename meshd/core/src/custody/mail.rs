@@ -11,7 +11,6 @@
 use minicbor::{CborLen, Decode, Encode};
 
 use crate::bundle::NewBundle;
-use crate::canonical::Extensions;
 use crate::clock::Now;
 use crate::draft::{ContactError, PrivateDraft, SubmitError};
 use crate::event::{Event, LoggedEvent, MessageStatus};
@@ -410,15 +409,8 @@ impl<S: Store> Custody<S> {
         contact.used_tl_ms = now_tl_ms;
         self.save_contact(to, contact)?;
         let header = Header {
-            kind: Kind::Sealed,
-            created_unix_ms: None,
-            lifetime_s,
-            priority,
-            payload_bytes: 0,
-            origin: None,
-            salt: None,
             commitment: Some(Commitment::of(&envelope.secret)),
-            extensions: Extensions::default(),
+            ..Header::bare(Kind::Sealed, lifetime_s, priority)
         };
         let address = Address { recipient: &keys, prekey: &prekey, psk: &psk, pair: pair.as_ref() };
         let seed = self.entropy.draw();

@@ -44,11 +44,7 @@ impl Covered {
     /// # Errors
     /// The header has what would tell bundles apart, or the payload is of no size class.
     pub(crate) fn decode(header: &Header, payload: &[u8]) -> Result<Self, Malformed> {
-        let is_bare = header.created_unix_ms.is_none()
-            && header.salt.is_none()
-            && header.commitment.is_none()
-            && header.extensions.count() == 0;
-        if !is_bare {
+        if !header.is_bare() || header.commitment.is_some() {
             return Err(Malformed("a group's bundle whose header says more than it has to"));
         }
         if u64::from(header.lifetime_s) > GROUP_LIFETIME_S_MAX {
@@ -126,22 +122,11 @@ fn bound(header: &Header) -> Vec<u8> {
 mod tests {
     use super::*;
     use crate::bundle::Content;
-    use crate::canonical::Extensions;
     use crate::receipt::Commitment;
     use crate::store::Priority;
 
     fn header() -> Header {
-        Header {
-            kind: Kind::Group,
-            created_unix_ms: None,
-            lifetime_s: 3_600,
-            priority: Priority::Normal,
-            payload_bytes: 0,
-            origin: None,
-            salt: None,
-            commitment: None,
-            extensions: Extensions::default(),
-        }
+        Header::bare(Kind::Group, 3_600, Priority::Normal)
     }
 
     fn covered(bundle: &NewBundle) -> Covered {

@@ -234,17 +234,7 @@ mod tests {
     }
 
     fn header() -> Header {
-        Header {
-            kind: Kind::SecretPost,
-            created_unix_ms: None,
-            lifetime_s: 604_800,
-            priority: Priority::Normal,
-            payload_bytes: 0,
-            origin: None,
-            salt: None,
-            commitment: None,
-            extensions: Extensions::default(),
-        }
+        Header::bare(Kind::SecretPost, 604_800, Priority::Normal)
     }
 
     fn words(text: &str) -> SecretWords {

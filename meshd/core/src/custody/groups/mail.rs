@@ -5,7 +5,6 @@
 //! first one. A bundle whose session is not known yet is carried like any other, and tried when a session comes.
 
 use crate::bundle::{Bundle, BundleBytes};
-use crate::canonical::Extensions;
 use crate::clock::Now;
 use crate::draft::{GroupMessageDraft, SubmitError};
 use crate::event::{Event, LinkKind, LoggedEvent, MessageStatus};
@@ -107,7 +106,7 @@ impl<S: Store> Custody<S> {
         };
         let is_first = session.sender.index() == 0;
         let message = session.sender.seal(&words.encode());
-        let header = bare_header(lifetime_s as u32, draft.priority);
+        let header = Header::bare(Kind::Group, lifetime_s as u32, draft.priority);
         let nonce = self.entropy.draw();
         let bundle = CoverKey(&session.cover.0)
             .cover(header, &message, nonce)
@@ -446,20 +445,6 @@ impl<S: Store> Custody<S> {
 /// How the conversation of a group is called.
 pub fn conversation_of(group: &GroupId) -> String {
     format!("group:{group}")
-}
-
-fn bare_header(lifetime_s: u32, priority: crate::store::Priority) -> Header {
-    Header {
-        kind: Kind::Group,
-        created_unix_ms: None,
-        lifetime_s,
-        priority,
-        payload_bytes: 0,
-        origin: None,
-        salt: None,
-        commitment: None,
-        extensions: Extensions::default(),
-    }
 }
 
 fn session_key(place: &(NodeId, SessionId)) -> Vec<u8> {
