@@ -95,14 +95,13 @@ impl<'a> Renderer<'a> {
         if let Ok(person) = conversation.parse() {
             return self.name(&person);
         }
-        let group = conversation.strip_prefix("group:").and_then(|id| id.parse::<GroupId>().ok());
-        let group = group.and_then(|id| self.node.groups().get(&id));
+        let group = group_in(conversation).and_then(|id| self.node.groups().get(&id));
         Ok(group.map(|group| group.view().name.clone()))
     }
 
     /// For whom an own message to a group is.
     fn recipients(&mut self, record: &MessageRecord) -> Result<Vec<api::Recipient>, StoreError> {
-        if !record.own || record.protection == Protection::Public || self.node.store().is_locked() {
+        if !record.own || group_in(&record.conversation).is_none() || self.node.store().is_locked() {
             return Ok(Vec::new());
         }
         let mut recipients = Vec::new();
@@ -391,6 +390,11 @@ fn store_use(store: &SqliteStore) -> Result<(u64, u64), StoreError> {
         bytes += usage.bytes;
     }
     Ok((bundles, bytes))
+}
+
+/// Which group a conversation is of, if of one.
+fn group_in(conversation: &str) -> Option<GroupId> {
+    conversation.strip_prefix("group:")?.parse().ok()
 }
 
 pub(super) fn transport(status: &TransportStatus) -> api::TransportStatus {
