@@ -94,21 +94,11 @@ fn p01_what_was_acknowledged_survives_a_kill_at_any_moment() {
     assert!(slowest < Duration::from_secs(1), "a start took {slowest:?}");
 }
 
-/// Pages through everything.
+/// Everything there is, each once.
 fn all_texts(node: &Node) -> BTreeSet<String> {
     let mut texts = BTreeSet::new();
-    let mut cursor = String::new();
-    loop {
-        let page = node.get(&format!("/v1/messages?limit=500{cursor}"));
-        for message in page["items"].as_array().expect("a list") {
-            assert!(
-                texts.insert(message["text"].as_str().expect("text").to_owned()),
-                "shown twice: {message}"
-            );
-        }
-        match page["next"].as_str() {
-            Some(next) => cursor = format!("&cursor={next}"),
-            None => return texts,
-        }
+    for text in node.texts() {
+        assert!(texts.insert(text.clone()), "shown twice: {text}");
     }
+    texts
 }

@@ -201,15 +201,19 @@ impl Node {
         answer.json()
     }
 
-    /// Texts of all messages, oldest first.
+    /// Texts of all messages, oldest first, however many pages they fill.
     pub(crate) fn texts(&self) -> Vec<String> {
-        let page = self.get("/v1/messages?order=asc&limit=500");
-        page["items"]
-            .as_array()
-            .expect("a list")
-            .iter()
-            .map(|m| m["text"].as_str().expect("text").to_owned())
-            .collect()
+        let mut texts = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let page = self.get(&format!("/v1/messages?order=asc&limit=500{cursor}"));
+            let items = page["items"].as_array().expect("a list");
+            texts.extend(items.iter().map(|message| message["text"].as_str().expect("text").to_owned()));
+            match page["next"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return texts,
+            }
+        }
     }
 
     /// `meshctl` aimed at this node.

@@ -212,11 +212,19 @@ impl Daemon {
         message["id"].as_str().expect("an id").to_owned()
     }
 
-    /// Texts of all messages, oldest first.
+    /// Texts of all messages, oldest first, however many pages they fill.
     pub fn texts(&self) -> Vec<String> {
-        let page = self.get("/v1/messages?order=asc&limit=500");
-        let items = page["items"].as_array().expect("a list");
-        items.iter().map(|message| message["text"].as_str().expect("a text").to_owned()).collect()
+        let mut texts = Vec::new();
+        let mut cursor = String::new();
+        loop {
+            let page = self.get(&format!("/v1/messages?order=asc&limit=500{cursor}"));
+            let items = page["items"].as_array().expect("a list");
+            texts.extend(items.iter().map(|message| message["text"].as_str().expect("a text").to_owned()));
+            match page["next"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return texts,
+            }
+        }
     }
 
     pub fn status_of(&self, id: &str) -> String {
