@@ -437,6 +437,9 @@ fn open_sql(path: &Path) -> rusqlite::Result<rusqlite::Connection> {
     // Closing changes no file: what is in the log stays there.
     sql.set_db_config(DbConfig::SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, true)?;
     sql.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+    // A plan never depends on the values bound to it: otherwise every statement with a bound LIMIT would be
+    // prepared anew each time it is bound.
+    sql.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     sql.set_prepared_statement_cache_capacity(STATEMENTS);
     sql.execute_batch(&format!(
         "PRAGMA locking_mode = EXCLUSIVE;
@@ -457,4 +460,25 @@ fn open_sql(path: &Path) -> rusqlite::Result<rusqlite::Connection> {
         return Err(rusqlite::Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CANTOPEN), no_log));
     }
     Ok(sql)
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::StatementStatus;
+
+    use crate::sqlite::SqliteStore;
+
+    #[test]
+    fn a_statement_is_prepared_once_whatever_is_bound_to_it() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = SqliteStore::open(&dir.path().join("db"), None).unwrap();
+        let sql = store.db.sql().unwrap();
+        let mut query = sql.prepare("SELECT id FROM bundle WHERE class = ?1 ORDER BY row LIMIT ?2").unwrap();
+        for n in 1..4 {
+            let ids: Vec<Vec<u8>> =
+                query.query_map([n, n], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+            assert!(ids.is_empty());
+        }
+        assert_eq!(query.get_status(StatementStatus::RePrepare), 0);
+    }
 }
