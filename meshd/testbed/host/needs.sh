@@ -4,7 +4,7 @@
 # program:package, for what the test bed itself calls on the host or, through the shared root, in the guest.
 programs=(
   qemu-system-x86_64:qemu-system-x86 busybox:busybox-static cpio:cpio depmod:kmod btvirt:bluez-test-tools
-  cc:gcc bluetoothctl:bluez dbus-daemon:dbus systemd-sysusers:systemd jq:jq /usr/bin/python3:python3
+  cc:gcc xz:xz-utils bluetoothctl:bluez dbus-daemon:dbus systemd-sysusers:systemd jq:jq /usr/bin/python3:python3
 )
 
 install_missing_packages() {

@@ -1,5 +1,5 @@
 # The virtual machine: Debian's kernel, prepared once, over this machine's own root file system. Sourced by ../run.
-# shellcheck shell=bash disable=SC2154  # testbed, out, bin, probe, limit, settings come from ../run and needs.sh
+# shellcheck shell=bash disable=SC2154  # testbed, out, bin, probe, limit, settings, kernel_suite come from ../run and needs.sh
 
 cache=${TESTBED_CACHE:-${XDG_CACHE_HOME:-/var/tmp}/meshlink-testbed}
 # What the guest needs before it sees the host's files, then Bluetooth; btvirt needs the last three (AF_ALG).
@@ -10,8 +10,11 @@ prepare_vm() {
   mkdir -p "$cache"
   exec 8>"$cache/.lock"
   flock 8
-  [[ -d $cache/kernel ]] || fetch_kernel
-  kernel_version=$(ls "$cache/kernel/lib/modules")
+  # shellcheck source=/dev/null
+  [[ $kernel_suite ]] || kernel_suite=$(source /etc/os-release && echo "$VERSION_CODENAME")
+  kernel=$cache/kernel-$kernel_suite
+  [[ -d $kernel ]] || fetch_kernel
+  kernel_version=$(ls "$kernel/lib/modules")
   initrd=$cache/initrd-$kernel_version-$(cat "$testbed/guest/init" "$testbed/host/vm.sh" | sha256sum | cut -c1-12).gz
   [[ -f $initrd ]] || build_initrd
   build_handles
@@ -28,20 +31,24 @@ build_handles() {
   mv "$handles.new" "$handles"
 }
 
+# The kernel of a Debian suite, by apt with lists of its own: nothing of the machine's is changed. Without the security updates of a
+# release: one of them brought the bug that README.md, "Pitfalls", tells of.
 fetch_kernel() {
   local work=$cache/fetch image
-  rm -rf "$work" && mkdir -p "$work"
-  image=$(apt-cache depends linux-image-amd64 2>/dev/null | awk '/Depends: linux-image-/ {print $2; exit}')
-  if [[ -z $image ]]; then
-    apt-get update -qq || die "no kernel in the cache and apt-get update failed; run it as root"
-    image=$(apt-cache depends linux-image-amd64 | awk '/Depends: linux-image-/ {print $2; exit}')
-  fi
-  [[ -n $image ]] || die "apt-cache knows no linux-image-amd64; is this Debian on amd64?"
+  rm -rf "$work" && mkdir -p "$work"/{lists,archives}/partial
+  echo "deb http://deb.debian.org/debian $kernel_suite main" >"$work/sources.list"
+  local apt=(-o APT::Sandbox::User=root -o "Dir::Etc::SourceList=$work/sources.list" -o Dir::Etc::SourceParts=/dev/null
+    -o "Dir::State::Lists=$work/lists" -o "Dir::Cache=$work")
+  apt-get "${apt[@]}" update -qq || die "no kernel in the cache, and apt-get can't read the lists of $kernel_suite"
+  image=$(apt-cache "${apt[@]}" depends linux-image-amd64 | awk '/Depends: linux-image-/ {print $2; exit}') || true
+  [[ -n $image ]] || die "there is no linux-image-amd64 in $kernel_suite"
   echo "testbed: fetching $image into $cache (once)"
-  (cd "$work" && apt-get download -qq -o APT::Sandbox::User=root "$image") || die "could not download $image"
+  (cd "$work" && apt-get "${apt[@]}" download -qq "$image") || die "could not download $image"
   dpkg -x "$work"/*.deb "$work/root"
+  # Debian compresses modules from Linux 6.12 on; the guest's insmod takes them as they are meant.
+  find "$work/root/lib/modules" -name '*.ko.xz' -exec xz -d {} +
   depmod -b "$work/root" "$(ls "$work/root/lib/modules")"
-  mv "$work/root" "$cache/kernel"
+  mv "$work/root" "$kernel"
   rm -rf "$work"
 }
 
@@ -63,7 +70,7 @@ build_initrd() {
 module_files() {
   local module
   for module in "${modules[@]}"; do
-    /sbin/modprobe -d "$cache/kernel" -S "$kernel_version" --show-depends "$module" 2>/dev/null || true
+    /sbin/modprobe -d "$kernel" -S "$kernel_version" --show-depends "$module" 2>/dev/null || true
   done | awk '$1 == "insmod" && !seen[$2]++ {print $2}'
 }
 
@@ -79,7 +86,7 @@ run_vm() {
   timeout -k 5 "${limit:-$total}" qemu-system-x86_64 \
     -accel "${TESTBED_ACCEL:-tcg,thread=multi}" -cpu max -smp 2 -m 2048 \
     -nodefaults -no-user-config -no-reboot -display none -serial stdio -nic none \
-    -kernel "$cache/kernel/boot/vmlinuz-$kernel_version" -initrd "$initrd" \
+    -kernel "$kernel/boot/vmlinuz-$kernel_version" -initrd "$initrd" \
     -append "console=ttyS0 quiet loglevel=3 panic=-1 cryptomgr.notests" \
     -virtfs local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap \
     -virtfs "local,path=$out,mount_tag=share,security_model=none" \
