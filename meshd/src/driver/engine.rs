@@ -1,14 +1,14 @@
 //! The loop on the node's thread.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use meshlink_core::{
     CloseReason, Event, Input, LinkId, Node, Now, Output, Seq, Store, StoreError, TransportState,
 };
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 
 use super::lane::{Lane, LinkCommand};
 use super::tally::Tally;
@@ -33,12 +33,26 @@ const SLEEP_MS_MIN: u64 = 1;
 
 /// Tells whoever asked how the commit went.
 pub(super) type Answer = Box<dyn FnOnce(Result<(), StoreError>) + Send>;
-type Look<S> = Box<dyn FnOnce(&Node<S>, Now) + Send>;
+pub(super) type Look<S> = Box<dyn FnOnce(&Node<S>, Now) + Send>;
 type Change<S> = Box<dyn FnOnce(&mut Node<S>, Now) -> Answer + Send>;
+
+/// Somebody who waits for news.
+pub(super) struct Waiting<S> {
+    pub(super) look: Look<S>,
+    /// Gone when nobody waits any more.
+    pub(super) waits: Weak<()>,
+}
 
 /// What the thread is asked to do.
 pub(super) enum Command<S> {
     Read(Look<S>),
+    /// To look as soon as there is an event after this one.
+    Await {
+        after: Seq,
+        waiting: Waiting<S>,
+        /// A place in the queue, not among those who wait.
+        _permit: OwnedSemaphorePermit,
+    },
     Write(Change<S>),
     Link(LinkCommand),
     Stop(oneshot::Sender<()>),
@@ -54,6 +68,7 @@ pub(super) struct Engine<S> {
     /// Links with frames left over from a full batch.
     unread: Vec<LinkId>,
     looks: Vec<Look<S>>,
+    waiting: Vec<Waiting<S>>,
     answers: Vec<Answer>,
     /// How many the last two batches answered at most: so many may ask again at about the same time.
     company: [usize; 2],
@@ -74,6 +89,7 @@ impl<S: Store> Engine<S> {
             lanes: BTreeMap::new(),
             unread: Vec::new(),
             looks: Vec::new(),
+            waiting: Vec::new(),
             answers: Vec::new(),
             company: [0; 2],
             commit_time: Duration::ZERO,
@@ -167,6 +183,7 @@ impl<S: Store> Engine<S> {
     fn take(&mut self, command: Command<S>) {
         match command {
             Command::Read(look) => self.looks.push(look),
+            Command::Await { after, waiting, _permit } => self.wait(after, waiting),
             Command::Write(change) => {
                 let now = self.clock.now();
                 self.answers.push(change(&mut self.node, now));
@@ -174,6 +191,16 @@ impl<S: Store> Engine<S> {
             Command::Link(command) => self.take_link(command),
             Command::Stop(done) => self.stop = Some(done),
         }
+    }
+
+    /// Whoever gave up is forgotten here, so there are never more than wait.
+    fn wait(&mut self, after: Seq, waiting: Waiting<S>) {
+        if *self.newest.borrow() > after {
+            self.looks.push(waiting.look);
+            return;
+        }
+        self.waiting.retain(|other| other.waits.strong_count() > 0);
+        self.waiting.push(waiting);
     }
 
     fn take_link(&mut self, command: LinkCommand) {
@@ -228,6 +255,7 @@ impl<S: Store> Engine<S> {
     /// Commits the batch, answers it, and lets out what rests on it.
     fn settle(&mut self) {
         let now = self.clock.now();
+        let known = *self.newest.borrow();
         let committed = self.commit(now);
         if !self.answers.is_empty() {
             self.company = [self.answers.len(), self.company[0]];
@@ -245,6 +273,9 @@ impl<S: Store> Engine<S> {
         }
         for answer in self.answers.drain(..) {
             answer(committed.clone());
+        }
+        if *self.newest.borrow() > known {
+            self.looks.extend(self.waiting.drain(..).map(|waiting| waiting.look));
         }
         for look in self.looks.drain(..) {
             look(&self.node, now);

@@ -34,7 +34,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot, watch};
 use crate::clock::Clock;
 use crate::sqlite::SqliteStore;
 
-use engine::{Command, Engine};
+use engine::{Command, Engine, Waiting};
 use tally::Tally;
 
 pub use lane::{Bells, Budget, Incoming, LinkClosed, LinkEnd, LinkPort, NotSent};
@@ -113,14 +113,36 @@ impl<S: Store + Send + 'static> Driver<S> {
         F: FnOnce(&Node<S>, Now) -> T + Send + 'static,
     {
         let permit = self.permit().await?;
-        let (answer, answered) = oneshot::channel();
+        let (look, answered) = answering(look);
         let job = Box::new(move |node: &Node<S>, now| {
             drop(permit);
-            // Whoever asked may have left.
-            let _ = answer.send(look(node, now));
+            look(node, now);
         });
         self.shared.commands.send(Command::Read(job)).map_err(|_| DriverGone)?;
         answered.await.map_err(|_| DriverGone)
+    }
+
+    /// As [`Driver::read`], as soon as an event after this one is durable: at once, if there is one. The look is
+    /// taken right behind the commit that brought the event. Whoever stops waiting is forgotten.
+    ///
+    /// # Errors
+    /// [`DriverGone`].
+    pub async fn read_news<T, F>(&self, after: Seq, look: F) -> Result<T, DriverGone>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Node<S>, Now) -> T + Send + 'static,
+    {
+        let permit = self.permit().await?;
+        let (look, answered) = answering(look);
+        let waits = Arc::new(());
+        let waiting = Waiting { look: Box::new(look), waits: Arc::downgrade(&waits) };
+        self.shared
+            .commands
+            .send(Command::Await { after, waiting, _permit: permit })
+            .map_err(|_| DriverGone)?;
+        let answer = answered.await.map_err(|_| DriverGone);
+        drop(waits);
+        answer
     }
 
     /// Changes the node, and answers when the transaction is durable. What `change` has written stays part of
@@ -188,6 +210,18 @@ impl<S: Store + Send + 'static> Driver<S> {
             let _ = thread.join();
         }
     }
+}
+
+/// A look whose result somebody waits for.
+fn answering<S, T: Send + 'static>(
+    look: impl FnOnce(&Node<S>, Now) -> T + Send + 'static,
+) -> (impl FnOnce(&Node<S>, Now) + Send + 'static, oneshot::Receiver<T>) {
+    let (answer, answered) = oneshot::channel();
+    let look = move |node: &Node<S>, now: Now| {
+        // Whoever asked may have left.
+        let _ = answer.send(look(node, now));
+    };
+    (look, answered)
 }
 
 fn run<S: Store>(engine: Engine<S>, queue: &Receiver<Command<S>>) {

@@ -82,6 +82,39 @@ async fn the_newest_event_is_told_and_stays_told_when_the_driver_stops() {
 }
 
 #[tokio::test]
+async fn news_are_read_at_once_where_there_are_some_and_else_with_the_commit_that_brings_them() {
+    let driver = driver(1);
+    let newest = || *driver.newest().borrow();
+    let before = newest();
+    let mut waiting = Box::pin(driver.read_news(before, |node, _| node.store().is_dirty()));
+    assert!((&mut waiting).now_or_never().is_none());
+    assert!(texts(&driver).await.is_empty(), "a read that is no news");
+    assert!((&mut waiting).now_or_never().is_none(), "it was woken by nothing");
+    post(&driver, "hello").await;
+    assert!(!within("the news", waiting).await.unwrap(), "it looked into an open transaction");
+    let late = driver.read_news(before, |node, _| node.store().event_bounds().unwrap());
+    assert_eq!(within("old news", late).await.unwrap().map(|(_, newest)| newest), Some(newest()));
+    driver.stop().await;
+    assert!(driver.read_news(newest(), |_, _| ()).await.is_err());
+}
+
+#[tokio::test]
+async fn whoever_waits_for_news_waits_in_no_queue_and_is_forgotten_when_it_leaves() {
+    let driver = driver(1);
+    let before = *driver.newest().borrow();
+    let looked = Arc::new(());
+    for _ in 0..2 * REQUESTS_MAX {
+        let token = Arc::clone(&looked);
+        let mut waiting = Box::pin(driver.read_news(before, move |_, _| drop(token)));
+        assert!((&mut waiting).now_or_never().is_none());
+        within("a read in the queue behind it", driver.read(|_, _| ())).await.unwrap();
+    }
+    // The newest is forgotten when somebody else waits.
+    assert!(Arc::strong_count(&looked) <= 2, "{} are kept", Arc::strong_count(&looked) - 1);
+    driver.stop().await;
+}
+
+#[tokio::test]
 async fn whoever_leaves_has_written_all_the_same() {
     let driver = driver(1);
     let thread = busy(&driver).await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use meshlink_core::node::Node;
-use meshlink_core::{Now, Store};
+use meshlink_core::{Now, Seq, Store};
 use tokio::sync::{Mutex, MutexGuard, Notify, Semaphore, watch};
 
 use super::guard::Failures;
@@ -134,6 +134,22 @@ impl App {
     {
         let app = self.clone();
         let read = self.0.driver.read(move |node, now| f(node, app.0.clock.steady(now)));
+        Ok(read.await.map_err(|_| stopping())??)
+    }
+
+    /// As [`App::read`], as soon as there is an event after this one.
+    pub(super) async fn read_news<T, E>(
+        &self,
+        after: Seq,
+        f: impl FnOnce(&Node<SqliteStore>, Now) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, Failure>
+    where
+        T: Send + 'static,
+        E: Send + 'static,
+        Failure: From<E>,
+    {
+        let app = self.clone();
+        let read = self.0.driver.read_news(after, move |node, now| f(node, app.0.clock.steady(now)));
         Ok(read.await.map_err(|_| stopping())??)
     }
 

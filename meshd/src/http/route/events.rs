@@ -1,7 +1,7 @@
 //! The event stream.
 //!
 //! A stream is a reader of the durable log, nothing more: it takes a few events at a time, hands them on when
-//! the client has taken the ones before, and looks again when the driver says that there are new ones. So a
+//! the client has taken the ones before, and has the node's thread look again when there are new ones. So a
 //! client that stays away for a day and one that reads slowly are the same to it, and no event waits in memory.
 //! What the log no longer has is announced by a `gap`.
 //!
@@ -11,6 +11,7 @@
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::Json;
@@ -84,10 +85,10 @@ pub(crate) async fn stream(
     let permit = Arc::clone(app.streams()).try_acquire_owned().map_err(|_| too_many())?;
     let format = Format::wanted(&headers);
     let feed = Feed {
-        newest: app.driver().newest(),
+        look: None,
         stopping: app.stopping(),
         locked: app.locked(),
-        reader: Reader { start, types: Arc::new(types), vitals: app.vitals() },
+        reader: Reader { start, more: true, types: Arc::new(types), vitals: app.vitals() },
         app,
         caller,
         format,
@@ -228,28 +229,36 @@ struct Feed {
     caller: Caller,
     format: Format,
     reader: Reader,
-    newest: watch::Receiver<Seq>,
+    /// A look at the log that is under way, perhaps waiting for news.
+    look: Option<Look>,
     stopping: watch::Receiver<bool>,
     locked: watch::Receiver<bool>,
     greeted: bool,
     _permit: OwnedSemaphorePermit,
 }
 
+type Look = Pin<Box<dyn Future<Output = Result<Batch, Failure>> + Send>>;
+
 impl Feed {
     /// The next bytes for the client; `None` when the stream is over.
     async fn next(&mut self) -> Option<Bytes> {
         loop {
-            if *self.stopping.borrow()
-                || *self.locked.borrow()
-                || !self.app.tokens().still_knows(&self.caller)
-            {
+            let mut look = self.look.take().unwrap_or_else(|| self.reader.look(&self.app));
+            let seen = tokio::select! {
+                batch = &mut look => Some(batch),
+                _ = self.stopping.wait_for(|stopping| *stopping) => return None,
+                _ = self.locked.wait_for(|locked| *locked) => return None,
+                () = tokio::time::sleep(limits::KEEP_ALIVE) => None,
+            };
+            if !self.may_go_on() {
                 return None;
             }
-            // Marked as seen before the log is read: what comes later wakes the wait below.
-            self.newest.borrow_and_update();
-            let reader = self.reader.clone();
-            let batch = self.app.read(move |node, now| reader.read(node, now)).await.ok()?;
+            let Some(batch) = seen.transpose().ok()? else {
+                self.look = Some(look);
+                return Some(Bytes::from_static(self.format.keep_alive().as_bytes()));
+            };
             self.reader.start = Start::After(batch.position);
+            self.reader.more = batch.more;
             let mut text = if self.greeted { String::new() } else { self.format.greeting() };
             self.greeted = true;
             for item in &batch.items {
@@ -258,18 +267,11 @@ impl Feed {
             if !text.is_empty() {
                 return Some(Bytes::from(text));
             }
-            if batch.more {
-                continue;
-            }
-            tokio::select! {
-                changed = self.newest.changed() => changed.ok()?,
-                stopping = self.stopping.changed() => stopping.ok()?,
-                locked = self.locked.changed() => locked.ok()?,
-                () = tokio::time::sleep(limits::KEEP_ALIVE) => {
-                    return Some(Bytes::from_static(self.format.keep_alive().as_bytes()));
-                }
-            }
         }
+    }
+
+    fn may_go_on(&self) -> bool {
+        !*self.stopping.borrow() && !*self.locked.borrow() && self.app.tokens().still_knows(&self.caller)
     }
 }
 
@@ -277,6 +279,8 @@ impl Feed {
 #[derive(Clone)]
 struct Reader {
     start: Start,
+    /// Whether there may be more behind the start already.
+    more: bool,
     types: Arc<Option<BTreeSet<&'static str>>>,
     vitals: Vitals,
 }
@@ -313,6 +317,19 @@ enum Data {
 }
 
 impl Reader {
+    /// Looks at the log: at once, or when it has something new.
+    fn look(&self, app: &App) -> Look {
+        let (app, reader) = (app.clone(), self.clone());
+        Box::pin(async move {
+            match reader.start {
+                Start::After(seq) if !reader.more => {
+                    app.read_news(seq, move |node, now| reader.read(node, now)).await
+                }
+                _ => app.read(move |node, now| reader.read(node, now)).await,
+            }
+        })
+    }
+
     fn read(&self, node: &Node<SqliteStore>, now: Now) -> Result<Batch, StoreError> {
         let bounds = node.store().event_bounds()?;
         let newest = bounds.map_or(Seq(0), |(_, newest)| newest);
