@@ -1,8 +1,8 @@
 //! The loop on the node's thread.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Weak};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use meshlink_core::{
