@@ -470,6 +470,15 @@ pub(crate) enum StoreAction {
     Verify,
     /// Give its unused space back to the disk; nothing else happens meanwhile
     Compact,
+    /// Copy it to a file, with all messages, while everything goes on
+    #[command(
+        after_help = "What is private in the file opens with `master-key` of the state directory alone, which is not in it.
+How to go back to it is in docs/operate.md."
+    )]
+    Backup {
+        /// Where to; must not be there yet.
+        file: PathBuf,
+    },
 }
 
 /// What to do about the profile.

@@ -278,6 +278,7 @@ async fn introduce(driver: &Driver, settings: &Settings) -> anyhow::Result<()> {
             if node.store().is_locked() {
                 return Ok(());
             }
+            locking::settle_copy(node, now)?;
             locking::note_owner(node)?;
             adopt_name(node, name, now)
         })

@@ -54,6 +54,7 @@ pub fn unlock(
     };
     // From here on it is unlocked; what a disk that fails does not take now comes with the first write it takes.
     node.assume(identity)?;
+    settle_copy(node, now)?;
     node.catch_up(now)?;
     Ok(note_owner(node)?)
 }
@@ -111,6 +112,23 @@ pub fn check_owner(store: &SqliteStore, id: &meshlink_core::NodeId, dir: &Path) 
         return Ok(());
     }
     Err(UnlockError::OtherNode(dir.display().to_string()))
+}
+
+/// Has a node whose store began as a copy of an older one begin anew (threat K-04), once.
+///
+/// # Errors
+/// The disk failed; the next start tries again.
+pub fn settle_copy(node: &mut Node<SqliteStore>, now: Now) -> Result<(), StoreError> {
+    if node.store().is_locked() || !node.store().is_unsettled_copy()? {
+        return Ok(());
+    }
+    node.begin_anew(now)?;
+    node.store_mut().settle_copy()?;
+    tracing::warn!(
+        "the store is a backup: this node gives out new keys and forgets the old ones; what it did since the backup \
+         was made is not known here"
+    );
+    Ok(())
 }
 
 /// Writes down whose the store is.

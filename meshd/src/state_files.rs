@@ -15,6 +15,8 @@ use crate::vault::MASTER_KEY_FILE;
 
 /// The database's name in the state directory.
 pub const DATABASE: &str = "meshd.db";
+/// What a backup of it is called there while it is made.
+pub const COPY: &str = "meshd.db-copy";
 
 /// What stands in the master key's place once a wipe has begun. Shorter than any key file.
 const WIPED: &[u8] = b"meshlink-wiped-1\n";
@@ -46,6 +48,9 @@ pub const STATE_FILES: &[StateFile] = &[
     StateFile { name: "meshd.db-new", holds: "a database that is being made" },
     StateFile { name: "meshd.db-new-wal", holds: "its log" },
     StateFile { name: "meshd.db-new-journal", holds: "its journal" },
+    StateFile { name: COPY, holds: "a backup of the database that is being made" },
+    StateFile { name: "meshd.db-copy-wal", holds: "its log" },
+    StateFile { name: "meshd.db-copy-journal", holds: "its journal" },
     StateFile { name: "meshd.db-room", holds: "zeros, to see whether the disk has room" },
     StateFile { name: SOCKET_FILE, holds: "nothing: the API's socket, where there is no runtime directory" },
     StateFile { name: LOCK_FILE, holds: "the process id of the daemon" },

@@ -3,13 +3,23 @@
 use super::Console;
 use crate::amount;
 use crate::args::{ConfigAction, StoreAction};
+use crate::connection::broken;
+use crate::daemon::Opened;
 use crate::doctor::machine::Machine;
 use crate::doctor::{Finding, Report, State, bluetooth, by_daemon};
 use crate::failure::Failure;
+use crate::limits::STREAM_IDLE_MS_MAX;
 use crate::line::{BAD, Column, FAINT, GOOD, Line, Table, WARN};
 use crate::request::Request;
-use hyper::Method;
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+use hyper::{Method, header};
 use meshlink_api::{LogSetting, Reloaded, Settings, Status, StoreCompacted, StoreReport, StoreVerified};
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::Duration;
 
 /// `meshctl doctor`.
 pub(super) async fn doctor(console: &mut Console<'_>) -> Result<(), Failure> {
@@ -145,6 +155,7 @@ pub(super) async fn store(console: &mut Console<'_>, action: StoreAction) -> Res
             }
             console.screen.line(&Line::of(format!("sound, checked in {}", seconds(took_ms))))
         }
+        StoreAction::Backup { file } => backup_store(console, &file).await,
         StoreAction::Compact => {
             let request = Request::post("/v1/store").action("compact").patient();
             console
@@ -160,6 +171,64 @@ pub(super) async fn store(console: &mut Console<'_>, action: StoreAction) -> Res
                 .await
         }
     }
+}
+
+/// What a copy of the store is called on the wire.
+const COPY_MEDIA_TYPE: &str = "application/vnd.sqlite3";
+
+async fn backup_store(console: &mut Console<'_>, path: &Path) -> Result<(), Failure> {
+    // Before the daemon copies some 100 MB.
+    if path.exists() {
+        return Err(Failure::usage(format!("{} is there already", path.display()), "choose another name"));
+    }
+    let opened = console.daemon.open(&Request::post("/v1/store").action("backup").patient()).await?;
+    let place = opened.address.to_string();
+    let header = |name| opened.response.headers().get(name).and_then(|value| value.to_str().ok());
+    let bytes = header(header::CONTENT_LENGTH).and_then(|text| text.parse::<u64>().ok());
+    let Some(bytes) = bytes.filter(|_| header(header::CONTENT_TYPE) == Some(COPY_MEDIA_TYPE)) else {
+        return Err(Failure::Foreign { place, why: "its answer is no backup".into() });
+    };
+    let unwritable = |error: io::Error| Failure::file("write", path, &error);
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).map_err(unwritable)?;
+    let copied = copy_body(opened, bytes, &mut file).await.map_err(|failure| match failure {
+        CopyFailure::Daemon(failure) => failure,
+        CopyFailure::File(error) => unwritable(error),
+    });
+    if let Err(failure) = copied {
+        // Half a backup is none.
+        let _ = std::fs::remove_file(path);
+        return Err(failure);
+    }
+    let shown = path.display().to_string();
+    let line = Line::of(format!("{} in ", amount::bytes(bytes))).text(&shown);
+    console.report(&[("file", &shown), ("bytes", &bytes.to_string())], line)
+}
+
+enum CopyFailure {
+    Daemon(Failure),
+    File(io::Error),
+}
+
+async fn copy_body(opened: Opened, bytes: u64, file: &mut File) -> Result<(), CopyFailure> {
+    let Opened { response, address } = opened;
+    let lost =
+        |why: &str| CopyFailure::Daemon(Failure::Lost { place: address.to_string(), why: why.to_owned() });
+    let mut body = response.into_body();
+    let mut written = 0;
+    let silence = Duration::from_millis(STREAM_IDLE_MS_MAX);
+    while let Some(frame) =
+        tokio::time::timeout(silence, body.frame()).await.map_err(|_| lost("it stopped in the middle"))?
+    {
+        let frame = frame.map_err(|error| CopyFailure::Daemon(broken(&address, &error)))?;
+        let data = frame.data_ref().map_or(&[][..], Bytes::as_ref);
+        file.write_all(data).map_err(CopyFailure::File)?;
+        written += data.len() as u64;
+    }
+    if written != bytes {
+        return Err(lost("it ended in the middle"));
+    }
+    file.sync_all().map_err(CopyFailure::File)
 }
 
 fn store_facts(store: &StoreReport) -> Vec<(&'static str, Line)> {

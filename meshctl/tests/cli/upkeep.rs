@@ -1,9 +1,10 @@
 //! `doctor`, `config`, `log`, `store`.
 
-use crate::fake::{Fake, Reply};
+use crate::fake::{Asked, Fake, Reply};
 use crate::objects::{script, status};
 use crate::run::{Home, Ran};
 use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt as _;
 
 fn store() -> Value {
     json!({
@@ -75,6 +76,46 @@ fn people_get_sentences() {
         all.push_str(&format!("$ meshctl {}\n{}\n", args.join(" "), ran.out));
     }
     insta::assert_snapshot!("upkeep", all);
+}
+
+fn copy(length: usize) -> impl Fn(&Asked) -> Reply + Send + Sync + 'static {
+    move |_| {
+        let head = "HTTP/1.1 200 X\r\ncontent-type: application/vnd.sqlite3\r\ncontent-length: 3000\r\n\r\n";
+        Reply::Bytes([head.as_bytes(), &vec![7; length]].concat())
+    }
+}
+
+#[test]
+fn a_backup_of_the_store_is_a_private_file_that_was_not_there_before() {
+    let home = Home::new();
+    let fake = Fake::on_socket(&home.socket(), copy(3000));
+    let file = home.path("store.backup");
+    let args = ["store", "backup", file.to_str().unwrap()];
+    let ran = home.run(&args);
+    assert_eq!((ran.code, ran.out.as_str()), (0, "3.0 kB in ~/store.backup\n"), "{}", ran.err);
+    assert_eq!(fake.lines(), ["POST /v1/store/backup"]);
+    assert_eq!(std::fs::read(&file).unwrap(), vec![7; 3000]);
+    assert_eq!(file.metadata().unwrap().permissions().mode() & 0o777, 0o600);
+    std::fs::write(&file, "another one").unwrap();
+    assert_eq!(home.run(&args).code, 2);
+    assert_eq!(fake.lines().len(), 1, "the daemon was not even asked");
+    assert_eq!(std::fs::read(&file).unwrap(), b"another one");
+}
+
+#[test]
+fn half_a_backup_of_the_store_is_none() {
+    let home = Home::new();
+    let file = home.path("store.backup");
+    let args = ["store", "backup", file.to_str().unwrap()];
+    let fake = Fake::on_socket(&home.socket(), copy(2999));
+    let ran = home.run(&args);
+    assert_eq!(ran.code, 3, "{}", ran.err);
+    drop(fake);
+    assert!(!file.exists());
+    std::fs::remove_file(home.socket()).ok();
+    let _fake = Fake::on_socket(&home.socket(), |_| Reply::json(&json!({"ok": true})));
+    assert_eq!(home.run(&args).code, 1);
+    assert!(!file.exists());
 }
 
 #[test]

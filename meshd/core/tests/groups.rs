@@ -515,3 +515,24 @@ fn a_node_that_starts_again_goes_on_with_its_groups() {
         assert_eq!(shown, ["one", "three", "two"], "node {at}");
     }
 }
+
+#[test]
+fn k04_a_node_set_back_to_an_old_copy_uses_no_index_of_a_group_session_twice() {
+    let mut net = people(3);
+    let group = group_of(&mut net, 3, false);
+    say(&mut net, 0, &group, "one");
+    meet(&mut net, 3);
+    let old = net.store(0).clone();
+    say(&mut net, 0, &group, "two");
+    meet(&mut net, 3);
+    *net.node(0).store_mut() = old;
+    net.crash(0);
+    net.node(0).set_reachable();
+    let now = net.now(0);
+    net.node(0).begin_anew(now).unwrap();
+    say(&mut net, 0, &group, "three");
+    meet(&mut net, 3);
+    for at in 1..3 {
+        assert_eq!(texts(&net, at), ["one", "two", "three"], "node {at}");
+    }
+}

@@ -139,6 +139,42 @@ fn k04_a_store_that_was_set_back_to_an_old_copy_notices_and_loses_nothing_said_m
 }
 
 #[test]
+fn k04_a_node_that_begins_anew_in_an_old_copy_uses_no_key_twice_and_loses_nothing_said_meanwhile() {
+    let mut net = acquainted();
+    let mut old = net.store(1).clone();
+    // As a copy of the store is made: without what is deleted on schedule.
+    for shelf in [Shelf::Prekey, Shelf::Invite] {
+        for (key, _) in old.records(shelf, &[], 1000).unwrap() {
+            old.remove_record(shelf, &key).unwrap();
+        }
+    }
+    old.commit().unwrap();
+    let link = net.join(0, 1);
+    // Uses up the other's keys for one message each that the copy has; they are deleted two days later.
+    for n in 0..8 {
+        send(&mut net, 1, 0, &format!("since {n}"));
+        net.settle();
+    }
+    net.pass(3 * DAY_MS);
+    net.cut(link);
+    let meanwhile = send(&mut net, 0, 1, "are you there?");
+    *net.node(1).store_mut() = old;
+    net.crash(1);
+    net.node(1).set_reachable();
+    let now = net.now(1);
+    net.node(1).begin_anew(now).unwrap();
+    net.settle();
+    assert_eq!(net.store(1).records(Shelf::Prekey, &[], 100).unwrap().len(), 1, "the new published one");
+    let first = send(&mut net, 1, 0, "I am back");
+    net.join(0, 1);
+    net.pass(2 * MINUTE_MS);
+    assert_eq!(net.texts(1).last().map(String::as_str), Some("are you there?"));
+    assert_eq!(net.status(0, &meanwhile), MessageStatus::Delivered);
+    assert_eq!(net.texts(0).last().map(String::as_str), Some("I am back"));
+    assert_eq!(net.status(1, &first), MessageStatus::Delivered);
+}
+
+#[test]
 fn r02_what_was_shown_before_the_backup_comes_back_as_no_new_message() {
     let mut net = acquainted();
     let old = export(&mut net, 1);

@@ -83,6 +83,7 @@ struct Inner {
     failures: Failures,
     streams: Arc<Semaphore>,
     derivations: Semaphore,
+    copies: Arc<Semaphore>,
     stopping: watch::Sender<bool>,
     requests: RequestCounts,
 }
@@ -117,6 +118,7 @@ impl App {
             failures: Failures::new(now),
             streams: Arc::new(Semaphore::new(limits::STREAMS_MAX)),
             derivations: Semaphore::new(1),
+            copies: Arc::new(Semaphore::new(1)),
             stopping: watch::channel(false).0,
             requests: RequestCounts::default(),
         })))
@@ -201,6 +203,11 @@ impl App {
         self.0.keyring_turn.lock().await
     }
 
+    pub(super) fn copies(&self) -> &Arc<Semaphore> {
+        &self.0.copies
+    }
+
+    /// The state directory.
     pub(super) fn state_dir(&self) -> &Path {
         &self.0.state_dir
     }

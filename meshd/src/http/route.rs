@@ -148,6 +148,7 @@ table! {
     GET    "/v1/store"                READ  Nothing    storage::show;
     POST   "/v1/store/verify"         ADMIN Nothing    storage::verify;
     POST   "/v1/store/compact"        ADMIN Nothing    storage::compact;
+    POST   "/v1/store/backup"         ADMIN Nothing    storage::backup;
     GET    "/v1/openapi.json"         READ  Nothing    document::openapi;
     GET    "/metrics"                 READ  Nothing    metrics::metrics;
 }
@@ -175,6 +176,7 @@ const ANSWER_LOCKED: &[&str] = &[
     "/v1/store",
     "/v1/store/verify",
     "/v1/store/compact",
+    "/v1/store/backup",
     "/v1/openapi.json",
     "/metrics",
 ];

@@ -26,6 +26,8 @@ use meshlink_core::store::StoreError;
 use rusqlite::config::DbConfig;
 use rusqlite::{ErrorCode, OpenFlags, OptionalExtension, Params, Row, ffi};
 
+use super::copy::Copying;
+
 /// A log that has grown to this is moved into the database, in bytes.
 const LOG_BYTES: u64 = 2 * 1024 * 1024;
 /// A log this long takes no new transaction before it was moved into the database, in bytes.
@@ -49,6 +51,8 @@ pub(super) struct Connection {
     /// Something was destroyed in the open transaction, or in one whose pages the log still has as they were.
     empties_log: bool,
     page_bytes: u64,
+    /// After `sql`, so that it is closed later.
+    copying: Copying,
 }
 
 #[derive(Debug)]
@@ -71,6 +75,7 @@ impl Connection {
             log_kept_bytes: 0,
             empties_log: false,
             page_bytes,
+            copying: Copying::default(),
         };
         connection.log_kept_bytes = connection.log_bytes(log_frames(&sql)?);
         connection.sql = Some(sql);
@@ -174,20 +179,32 @@ impl Connection {
             }
             Transaction::Open => {}
         }
+        let copy = self.copying.take_wanted();
         if let Err(error) = self.run("COMMIT") {
             self.reopen();
             return Err(error);
         }
         self.transaction = Transaction::None;
         self.note_log();
-        if self.empties_log && self.checkpoint_whole().is_ok() {
-            self.empties_log = false;
-        } else if self.log_kept_bytes >= LOG_BYTES {
-            // The commit holds whatever comes of this. A log that can't be moved is tried again, and stops
-            // new transactions when it gets too long.
-            let _ = self.checkpoint();
+        self.tend_log();
+        if let Some(request) = copy {
+            self.begin_copy(&request);
         }
         Ok(())
+    }
+
+    /// Moves the log into the database if it is time. The commit before holds whatever comes of this: a log that
+    /// can't be moved is tried again, and stops new transactions when it gets too long.
+    fn tend_log(&mut self) {
+        let is_due = self.empties_log || self.log_kept_bytes >= LOG_BYTES;
+        if !is_due || !self.copying.lets_checkpoint(self.log_kept_bytes) {
+            return;
+        }
+        if self.empties_log && self.checkpoint_whole().is_ok() {
+            self.empties_log = false;
+        } else {
+            let _ = self.checkpoint();
+        }
     }
 
     /// Has the log emptied by the commit to come, so that it holds no older form of what is destroyed in it. If
@@ -205,6 +222,7 @@ impl Connection {
 
     /// Drops the transaction, if one is open.
     pub(super) fn rollback(&mut self) {
+        self.copying.take_wanted();
         match std::mem::replace(&mut self.transaction, Transaction::None) {
             Transaction::None => {}
             // The files did something unforeseen: what this connection remembers of them may be wrong.
@@ -228,9 +246,10 @@ impl Connection {
             Transaction::None => {}
         }
         let filler = i64::try_from(PROBE_BYTES).expect("a small number");
+        let may_move = self.copying.lets_checkpoint(self.log_kept_bytes);
         self.write("INSERT OR REPLACE INTO probe (n, filler) VALUES (1, zeroblob(?1))", [filler])
             .and_then(|_| self.commit())
-            .and_then(|()| self.checkpoint())
+            .and_then(|()| if may_move { self.checkpoint() } else { Ok(()) })
             .and_then(|()| self.write("DELETE FROM probe", []))
             .and_then(|_| self.commit())
             .inspect_err(|_| self.rollback())
@@ -268,6 +287,18 @@ impl Connection {
         }
     }
 
+    /// Drops what is not committed and empties the log; a copy that is being read is given up.
+    pub(super) fn close(&mut self) -> Result<(), StoreError> {
+        self.rollback();
+        self.copying.give_up();
+        self.checkpoint_whole()
+    }
+
+    /// Copies of the file that are made or asked for.
+    pub(super) fn copying_mut(&mut self) -> &mut Copying {
+        &mut self.copying
+    }
+
     /// Where the database is.
     pub(super) fn path(&self) -> &Path {
         &self.path
@@ -276,6 +307,9 @@ impl Connection {
     /// Writes the database anew without its free pages. Takes as much room again while it runs; on an error
     /// the database is as it was.
     pub(super) fn compact(&mut self) -> Result<(), StoreError> {
+        if self.copying.is_read() {
+            return Err(StoreError::Io { detail: "a backup of it is being made".to_owned() });
+        }
         self.ready_to_begin()?;
         self.checkpoint_whole()?;
         // The copy would otherwise be built in memory.
@@ -319,7 +353,8 @@ impl Connection {
         if self.sql.is_none() {
             self.restore()?;
         }
-        if self.log_kept_bytes >= LOG_BYTES_MAX { self.checkpoint() } else { Ok(()) }
+        let is_long = self.log_kept_bytes >= LOG_BYTES_MAX;
+        if is_long && self.copying.lets_checkpoint(self.log_kept_bytes) { self.checkpoint() } else { Ok(()) }
     }
 
     fn run(&self, statement: &str) -> Result<(), StoreError> {

@@ -8,7 +8,7 @@
 //!        │
 //!   Connection ── one transaction, one log, reopened after a failure
 //!        │
-//!   NAME (database)   NAME-wal (log)      nothing else
+//!   NAME (database)   NAME-wal (log)      nothing else, but NAME-copy while a backup is made
 //! ```
 //!
 //! Everything the core keeps and the daemon's own tables share one transaction, so an answer to a request and
@@ -32,6 +32,7 @@ mod bundles;
 mod check;
 mod column;
 mod connection;
+mod copy;
 mod cursors;
 mod events;
 mod hand_overs;
@@ -61,6 +62,7 @@ use meshlink_core::store::{
 };
 
 pub use check::{CheckPart, CheckParts, Checked};
+pub use copy::{CopyError, CopyRequest, CopySource, remove_copy};
 pub use cursors::{CURSORS_MAX, CursorRow};
 pub use idempotent::IdempotentRow;
 pub use listing::{ConversationRow, KeptOf, MessageFilter, MessagePage, Order};
@@ -160,8 +162,7 @@ impl SqliteStore {
     /// # Errors
     /// The log could not be moved. What was committed is in it, and safe.
     pub fn close(mut self) -> Result<(), StoreError> {
-        self.db.rollback();
-        self.db.checkpoint_whole()
+        self.db.close()
     }
 
     /// Takes the totals from the file again, after the connection may have been opened again.
@@ -175,9 +176,8 @@ impl SqliteStore {
 
 impl Drop for SqliteStore {
     fn drop(&mut self) {
-        self.db.rollback();
         // What is in the log is as safe there.
-        let _ = self.db.checkpoint_whole();
+        let _ = self.db.close();
     }
 }
 

@@ -22,7 +22,7 @@ use super::column::int;
 use super::connection::{self, Connection, log_path};
 use super::schema::{APPLICATION_ID, VERSION, migrations};
 use super::totals::{self, Totals};
-use super::{SqliteStore, recount};
+use super::{SqliteStore, copy, recount};
 use crate::vault::RecordKeys;
 
 /// Why a store is not opened. Each says in one line what to do; none changed a file.
@@ -121,6 +121,8 @@ impl SqliteStore {
     /// See [`OpenError`].
     pub fn open(path: &Path, keys: Option<RecordKeys>) -> Result<Self, OpenError> {
         let start = Instant::now();
+        // Of a process that ended while it made a backup.
+        copy::remove_copy(&beside(path, "-copy"));
         let created = make_if_missing(path)?;
         let log_missing = look(path)?;
         let mut db = Connection::open(path).map_err(|error| refusal(path, &error))?;
@@ -135,6 +137,7 @@ impl SqliteStore {
 
 fn load(path: &Path, db: &mut Connection) -> Result<([u8; 4], Totals), OpenError> {
     let mut load = || {
+        copy::take_name(db)?;
         let store_id = totals::store_id(db)?;
         let mut totals = Totals::load(db)?;
         if !recount::is_by_our_rules(db)? {
@@ -166,7 +169,7 @@ fn make_if_missing(path: &Path) -> Result<bool, OpenError> {
     }
     private_file(&new).map_err(|error| unwritable(path, &error))?;
     fill(&new).map_err(|error| refusal(path, &error))?;
-    let placed = private_file(&log).and_then(|()| std::fs::rename(&new, path)).and_then(|()| sync_dir(path));
+    let placed = private_file(&log).and_then(|_| std::fs::rename(&new, path)).and_then(|()| sync_dir(path));
     placed.map_err(|error| unwritable(path, &error))?;
     Ok(true)
 }
@@ -215,6 +218,14 @@ fn look(path: &Path) -> Result<bool, OpenError> {
         return Err(OpenError::Newer { path: path.to_owned(), found: header.user_version, known: VERSION });
     }
     let log = std::fs::metadata(log_path(path));
+    // SQLite would write another database's log into this one.
+    if !header.is_wal && log.as_ref().is_ok_and(|log| log.len() > 0) {
+        let log = log_path(path);
+        return Err(damaged(format!(
+            "it never had a log, but there is one: if it is a backup just put here, remove {}",
+            log.display()
+        )));
+    }
     // With a log, pages that are not in the file may be in the log.
     if log.as_ref().map_or(0, std::fs::Metadata::len) == 0 && metadata.len() < header.bytes {
         return Err(damaged(format!("it was cut short: {} of {} bytes", metadata.len(), header.bytes)));
@@ -313,15 +324,17 @@ fn unwritable(path: &Path, error: &std::io::Error) -> OpenError {
     }
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     name.into()
 }
 
 /// Makes an empty file that only this user can read.
-fn private_file(path: &Path) -> std::io::Result<()> {
-    OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?.sync_all()
+pub(super) fn private_file(path: &Path) -> std::io::Result<File> {
+    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    file.sync_all()?;
+    Ok(file)
 }
 
 fn sync_dir(path: &Path) -> std::io::Result<()> {

@@ -81,6 +81,7 @@ fn example(route: &Route, message: &str) -> (String, Option<&'static str>) {
         ("GET", "/v1/store") => ("/v1/store".to_owned(), None),
         ("POST", "/v1/store/verify") => ("/v1/store/verify".to_owned(), None),
         ("POST", "/v1/store/compact") => ("/v1/store/compact".to_owned(), None),
+        ("POST", "/v1/store/backup") => ("/v1/store/backup".to_owned(), None),
         ("GET", "/v1/openapi.json") => ("/v1/openapi.json".to_owned(), None),
         ("GET", "/metrics") => ("/metrics".to_owned(), None),
         (method, path) => panic!("{method} {path} has no row in the attack matrix: add an example request"),

@@ -25,7 +25,7 @@ fn a_reader_sees_the_store_and_changes_nothing() {
     let server = Server::start();
     let reader = server.client_with_scope("read");
     assert!(reader.get("/v1/store").ok()["database_bytes"].as_u64().unwrap() > 0);
-    for path in ["/v1/store/verify", "/v1/store/compact", "/v1/config/reload"] {
+    for path in ["/v1/store/verify", "/v1/store/compact", "/v1/store/backup", "/v1/config/reload"] {
         assert_eq!(reader.post_empty(path).problem(), "insufficient_scope", "{path}");
     }
     assert_eq!(reader.get("/v1/config").problem(), "insufficient_scope");

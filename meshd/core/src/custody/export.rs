@@ -5,6 +5,8 @@
 //! would undo the deletion of keys or be used twice after the store was set back (threat K-04): no prekey of either side,
 //! no code that was shown, no message. The restored node publishes new keys under a new **lineage**; others then drop the
 //! keys it gave them before, and seal again what it has not confirmed.
+//!
+//! A node that goes on from an older copy of its whole store does the same, and keeps what else is in it.
 
 use minicbor::{CborLen, Decode, Encode};
 
@@ -154,6 +156,22 @@ impl<S: Store> Custody<S> {
         self.restore_profile(profile, export.profile_revision, now)?;
         self.try_channels_again(now)?;
         Ok(self.renew_prekeys(now)?)
+    }
+
+    /// Goes on from an older copy of the own store: nothing that may have been used since is used again, and nobody is
+    /// left with keys whose secret halves are not here.
+    pub(crate) fn begin_anew(&mut self, now: Now) -> Result<(), StoreError> {
+        for (key, _) in self.store.records(Shelf::Invite, &[], usize::MAX)? {
+            self.store.remove_record(Shelf::Invite, &key)?;
+        }
+        self.load_invites()?;
+        self.forget_own_sessions()?;
+        let contacts: Vec<(NodeId, Contact)> =
+            self.contacts().iter().map(|(id, contact)| (*id, contact.clone())).collect();
+        for (id, contact) in contacts.into_iter().filter(|(_, contact)| !contact.one_time.is_empty()) {
+            self.save_contact(&id, Contact { one_time: Vec::new(), ..contact })?;
+        }
+        self.begin_lineage(now)
     }
 
     /// Removes what only the identity until now can use.

@@ -136,6 +136,22 @@ impl<S: Store> Custody<S> {
             .set_slot(Slot::Prekeys, &encoded(&OwnPrekeys { revision: beyond, ..OwnPrekeys::default() }))
     }
 
+    /// The same in a store that is an older copy of the node's own: what it gave out before is withdrawn, since what was
+    /// given out after the copy was made is not known here.
+    pub(super) fn begin_lineage(&mut self, now: Now) -> Result<(), StoreError> {
+        let own = self.own_prekeys()?;
+        if let Some(older) = own.bundle {
+            let until_tl_ms = self.timeline.at(now).saturating_add(LIFETIME_S_MAX * 1000 + DROPPED_MS);
+            self.drop_and_remember(&older, until_tl_ms, Loss::Outdated)?;
+        }
+        for (key, _) in self.store.records(Shelf::Prekey, &[], usize::MAX)? {
+            self.store.remove_record(Shelf::Prekey, &key)?;
+        }
+        self.published.clear();
+        self.restore_prekeys(own.revision)?;
+        self.renew_prekeys(now)
+    }
+
     /// Makes the next own revision higher than one that came from elsewhere, and soon: nobody has to have the secret
     /// half of those keys, so what others seal to them may never be opened (threat K-04). This store may be an old copy,
     /// so the lineage is another one, too.

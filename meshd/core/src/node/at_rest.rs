@@ -40,6 +40,16 @@ impl<S: Store> Node<S> {
         self.custody.export()
     }
 
+    /// Goes on from an older copy of the own store, in one transaction: with prekeys of a new lineage, new sessions in
+    /// groups, and without keys that may have been used since (threat K-04). Others notice as they meet it, and seal again
+    /// what it has not confirmed.
+    ///
+    /// # Errors
+    /// The store is locked or failed.
+    pub fn begin_anew(&mut self, now: Now) -> Result<(), StoreError> {
+        self.write_private(now, |node| node.custody.begin_anew(now))
+    }
+
     /// Goes on as the node of a backup, in one transaction. Contacts, codes and keys of who it was before go; messages
     /// stay. If that can't be done or can't be committed, it is who it was, and all of the transaction is lost.
     ///

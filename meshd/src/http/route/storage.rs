@@ -1,9 +1,18 @@
-//! The store on its disk: how large, how sound, how much of it is air.
+//! The store on its disk: how large, how sound, how much of it is air; and a copy of it.
 
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Json;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
+use axum::response::Response;
+use futures_util::stream;
+use hyper::header::{self, HeaderValue};
 use meshlink_api::{StoreCompacted, StoreReport, StoreVerified};
 use meshlink_core::store::Class;
 use meshlink_core::{Store, StoreError};
@@ -11,7 +20,8 @@ use meshlink_core::{Store, StoreError};
 use crate::http::app::App;
 use crate::http::problem::{Code, Failure};
 use crate::service_manager;
-use crate::sqlite::{Checked, SqliteStore};
+use crate::sqlite::{Checked, CopyError, CopySource, SqliteStore, remove_copy};
+use crate::state_files::COPY;
 
 /// Tries to find a moment between two transactions for a compaction.
 const COMPACT_TRIES: u32 = 50;
@@ -121,6 +131,92 @@ pub(crate) async fn compact(State(app): State<App>) -> Result<Json<StoreCompacte
         tokio::time::sleep(COMPACT_PAUSE).await;
     }
     Err(Code::StoreFailed.because("the store is written without a pause").hint("try again at a quieter time"))
+}
+
+/// What a backup of the store is, on the wire.
+const COPY_MEDIA_TYPE: &str = "application/vnd.sqlite3";
+/// Bytes of it read and sent at a time.
+const COPY_PIECE_BYTES: usize = 256 * 1024;
+
+/// A copy of the whole database as it is when the request comes in, while everything goes on.
+///
+/// What is private in it is sealed with the keys in the state directory, which are not in it. It says of itself that it is a
+/// copy: a node that is started from it gives out new keys, as after `POST /v1/restore`. The daemon needs as much room on
+/// its disk meanwhile.
+#[utoipa::path(
+    post, path = "/v1/store/backup", tag = "maintenance", operation_id = "backup_store",
+    responses((status = 200, description = "The database, checked, in one file.", body = String, content_type = "application/vnd.sqlite3")),
+)]
+pub(crate) async fn backup(State(app): State<App>) -> Result<Response, Failure> {
+    let turn = Arc::clone(app.copies()).try_acquire_owned().map_err(|_| Failure::from(CopyError::Busy))?;
+    let files = app.read(|node, _| node.store().file_use()).await?;
+    let room = app.read(|node, _| Ok::<_, StoreError>(disk_free_bytes(node.store().path()))).await?;
+    let needed = files.database_bytes + files.log_bytes;
+    if room.is_some_and(|room| room < needed) {
+        return Err(Code::InsufficientStorage.because(format!(
+            "a backup needs {needed} bytes on the daemon's disk while it is made, and {} are free",
+            room.unwrap_or_default()
+        )));
+    }
+    let source = app.write(|node, _| Ok::<_, StoreError>(node.store_mut().request_copy())).await?.take()?;
+    let path = app.state_dir().join(COPY);
+    let made = tokio::task::spawn_blocking(move || {
+        let made = copy_of(source, path);
+        drop(turn);
+        made
+    });
+    let copy = made.await.map_err(|_| Code::Stopping.because("the daemon is stopping"))??;
+    tracing::info!(bytes = copy.bytes, "a backup of the store was made");
+    let bytes = copy.bytes;
+    let mut response = Response::new(Body::from_stream(stream::try_unfold(copy, Copy::next)));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(COPY_MEDIA_TYPE));
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(bytes));
+    Ok(response)
+}
+
+/// A copy on its way out. Its file has no name any more: whatever happens, nothing of it is left.
+struct Copy {
+    file: Arc<File>,
+    bytes: u64,
+    sent_bytes: u64,
+}
+
+fn copy_of(source: CopySource, path: PathBuf) -> Result<Copy, CopyError> {
+    source.write_to(&path)?;
+    let opened = File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file)));
+    remove_copy(&path);
+    let (bytes, file) = opened.map_err(|error| CopyError::Unwritable { path, detail: error.to_string() })?;
+    Ok(Copy { file: Arc::new(file), bytes, sent_bytes: 0 })
+}
+
+impl Copy {
+    async fn next(mut self) -> io::Result<Option<(Bytes, Self)>> {
+        let left = usize::try_from(self.bytes - self.sent_bytes).unwrap_or(usize::MAX).min(COPY_PIECE_BYTES);
+        if left == 0 {
+            return Ok(None);
+        }
+        let (file, at) = (Arc::clone(&self.file), self.sent_bytes);
+        let read = tokio::task::spawn_blocking(move || {
+            let mut piece = vec![0; left];
+            file.read_exact_at(&mut piece, at).map(|()| piece)
+        });
+        let piece = read.await.map_err(io::Error::other)??;
+        self.sent_bytes += piece.len() as u64;
+        Ok(Some((piece.into(), self)))
+    }
+}
+
+impl From<CopyError> for Failure {
+    fn from(error: CopyError) -> Self {
+        match error {
+            CopyError::Busy => Code::LimitReached.because(error.to_string()).hint("wait until it is done"),
+            CopyError::Overtaken | CopyError::Unwritable { .. } => {
+                Code::StoreFailed.because(error.to_string())
+            }
+            CopyError::Store(error) => error.into(),
+        }
+    }
 }
 
 fn millis(since: Instant) -> u64 {

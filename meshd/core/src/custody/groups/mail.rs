@@ -302,6 +302,13 @@ impl<S: Store> Custody<S> {
         over.iter().try_for_each(|place| self.drop_session(place))
     }
 
+    /// Sends in new sessions from here on: what was sent in the old ones after this copy of the store was made is not
+    /// known here, and no index of theirs may be used twice (threats C-08, K-04).
+    pub(in crate::custody) fn forget_own_sessions(&mut self) -> Result<(), StoreError> {
+        let groups: Vec<GroupId> = self.groups.all.keys().copied().collect();
+        groups.iter().try_for_each(|group| self.set_own_session(group, None))
+    }
+
     fn set_own_session(&mut self, group: &GroupId, session: Option<OwnSession>) -> Result<(), StoreError> {
         let Some(known) = self.groups.all.get_mut(group) else { return Ok(()) };
         if known.kept.own.is_none() && session.is_none() {
