@@ -203,6 +203,8 @@ fn metrics_are_prometheus_text() {
     let server = Server::start();
     let client = server.client();
     client.post("/v1/messages", &json!({"text": "hello"})).created();
+    let taken_back = client.post("/v1/messages", &json!({"text": "oh"})).created();
+    assert_eq!(client.delete(&format!("/v1/messages/{}", taken_back["id"].as_str().unwrap())).status, 204);
     client.get("/v1/nothing");
     let answer = client.get("/metrics");
     assert_eq!(answer.field("content-type"), "text/plain; version=0.0.4; charset=utf-8");
@@ -212,7 +214,11 @@ fn metrics_are_prometheus_text() {
         "meshlink_store_bundles{class=\"own\"} 1",
         "meshlink_links{kind=\"relay\"} 0",
         "meshlink_store_writable 1",
-        "meshlink_http_requests_total{method=\"POST\",route=\"/v1/messages\",status=\"201\"} 1",
+        "meshlink_bundles_taken_total{kind=\"bundle\"} 0",
+        "meshlink_bundles_dropped_total{reason=\"withdrawn\"} 1",
+        "meshlink_bundles_dropped_total{reason=\"gave_way\"} 0",
+        "meshlink_bundles_refused_total{reason=\"invalid\"} 0",
+        "meshlink_http_requests_total{method=\"POST\",route=\"/v1/messages\",status=\"201\"} 2",
         "meshlink_http_requests_total{method=\"GET\",route=\"none\",status=\"404\"} 1",
     ] {
         assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");

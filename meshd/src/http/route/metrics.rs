@@ -12,6 +12,7 @@ use axum::extract::State;
 use hyper::header::{CONTENT_TYPE, HeaderName};
 use meshlink_api::{LinkKind, Status};
 use meshlink_core::store::{Class, Usage};
+use meshlink_core::tally::{Loss, Tally};
 use meshlink_core::{MessageStatus, Node, Now, Seq, Store, StoreError};
 
 use self::page::Page;
@@ -48,6 +49,7 @@ pub(crate) async fn metrics(
                 waiting_s: oldest_pending_s(node, now)?,
                 lags: lags(store)?,
                 live: live(node),
+                bundles: *node.tally(),
             })
         })
         .await?;
@@ -73,6 +75,8 @@ struct Numbers {
     lags: Vec<(String, u64)>,
     /// What the live links have carried, by kind.
     live: BTreeMap<meshlink_core::LinkKind, Carried>,
+    /// What became of the bundles that came by.
+    bundles: Tally,
 }
 
 /// Only links whose handshake is done: what the others carried is never added up, and a counter must not fall.
@@ -170,6 +174,7 @@ impl Numbers {
         for (why, count) in &tally.closes {
             page.sample("meshlink_links_closed_total", &[("reason", why)], count);
         }
+        self.write_bundles(page);
         page.histogram(
             "meshlink_encounter_seconds",
             "How long neighbours stayed that are gone.",
@@ -189,6 +194,27 @@ impl Numbers {
             "Transactions the disk did not take.",
             failed,
         );
+    }
+
+    /// Every reason is there from the start, so that the first time shows as a rise.
+    fn write_bundles(&self, page: &mut Page) {
+        let bundles = &self.bundles;
+        page.family("meshlink_bundles_taken_total", "counter", "Bundles taken from neighbours.");
+        for (kind, count) in [("bundle", bundles.taken), ("receipt", bundles.receipts_taken)] {
+            page.sample("meshlink_bundles_taken_total", &[("kind", kind)], count);
+        }
+        page.family("meshlink_bundles_dropped_total", "counter", "Bundles held and dropped, by why.");
+        for why in Loss::ALL {
+            page.sample("meshlink_bundles_dropped_total", &[("reason", why.code())], bundles.dropped(why));
+        }
+        page.family(
+            "meshlink_bundles_refused_total",
+            "counter",
+            "Bundles that came and were not taken, by why.",
+        );
+        for why in Loss::ALL {
+            page.sample("meshlink_bundles_refused_total", &[("reason", why.code())], bundles.refused(why));
+        }
     }
 
     fn write_store(&self, page: &mut Page) {
