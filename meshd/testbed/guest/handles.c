@@ -1,5 +1,6 @@
 /*
- * Mends btvirt up to BlueZ 5.66 from outside (LD_PRELOAD): it mixes connections up as soon as a controller has two.
+ * Mends btvirt up to BlueZ 5.66 from outside (LD_PRELOAD): it mixes connections up as soon as a controller has two, and its
+ * air has no distance: while the file OUT_OF_RANGE is there, nobody hears an advertisement.
  *
  * It makes a second connection between two controllers when both call; a real one answers "exists already", and so
  * is it answered here. (The address in the command is made one that nobody has, and put back in the refusal.)
@@ -18,6 +19,8 @@
 #include <string.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+#define OUT_OF_RANGE "/run/testbed/out-of-range"
 
 enum { FILES = 64, LINKS = 64, FIRST_HANDLE = 42, PACKET_BYTES = 2048, ADDRESS_BYTES = 6 };
 enum { COMMAND = 1, ACL = 2, EVENT = 4, DISCONNECTED = 0x05, COMPLETED = 0x13, LE_META = 0x3e, EXISTS_ALREADY = 0x0b };
@@ -120,6 +123,12 @@ static void calls(int file, uint8_t *peer)
 		}
 }
 
+/* Events "advertising report" and "extended advertising report". */
+static int is_advertisement(const uint8_t *packet, size_t length)
+{
+	return length >= 4 && packet[0] == EVENT && packet[1] == LE_META && (packet[3] == 0x02 || packet[3] == 0x0d);
+}
+
 /* A packet on its way to the kernel. */
 static void mend(int file, uint8_t *packet, size_t length)
 {
@@ -178,6 +187,8 @@ ssize_t writev(int file, const struct iovec *parts, int count)
 		memcpy(packet + whole.iov_len, parts[n].iov_base, parts[n].iov_len);
 		whole.iov_len += parts[n].iov_len;
 	}
+	if (is_advertisement(packet, whole.iov_len) && access(OUT_OF_RANGE, F_OK) == 0)
+		return whole.iov_len;
 	if (whole.iov_len > 0)
 		mend(file, packet, whole.iov_len);
 	return next(file, &whole, 1);

@@ -116,6 +116,13 @@ air_down() {
   say "air $1 is gone"
 }
 
+# out_of_range, in_range: nobody hears anybody's advertisements, until they do again; see handles.c. Connections stay.
+out_of_range() {
+  [[ $handles ]] || fail "this btvirt's air has no distance"
+  : >"$RUN/out-of-range"
+}
+in_range() { rm "$RUN/out-of-range"; }
+
 # adapter_of AIR N: the N-th controller of an air, counted from 1, as hciX.
 adapter_of() {
   local list

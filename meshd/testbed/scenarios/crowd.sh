@@ -1,4 +1,5 @@
 # Six nodes in one air write 100 messages of 1 byte to 16 KiB: everyone has all, once each, within three slots a node.
+# Takes a release build (--bin): six nodes of a debug build leave the emulated machine nothing for bluetoothd.
 # limit: 480
 # needs: meshd meshctl
 names=(a b c d e f)

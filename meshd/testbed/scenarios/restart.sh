@@ -1,5 +1,5 @@
 # bluetoothd is killed again and again during traffic: nodes are back within 3 s, nothing is lost, doubled or leaked.
-# limit: 600
+# limit: 1200
 # needs: meshd meshctl
 
 # Descriptors that a node holds.
@@ -16,6 +16,7 @@ send a "round 0" >/dev/null
 send b "back 0" >/dev/null
 wait_for back 20
 before=$(($(descriptors a) + $(descriptors b)))
+memory_before=$(($(memory_of a) + $(memory_of b)))
 
 slowest_ms=0
 for ((round = 1; round <= ${ROUNDS:-20}; round++)); do
@@ -36,5 +37,7 @@ for ((round = 0; round <= ${ROUNDS:-20}; round++)); do
 done
 # A link's own descriptors come and go with who dialled; a leak would be one or more for each restart.
 wait_for "(( \$(descriptors a) + \$(descriptors b) < before + ${ROUNDS:-20} ))" 20
+figure restart_descriptors_grown $(($(descriptors a) + $(descriptors b) - before))
+figure restart_memory_grown_kib $(($(memory_of a) + $(memory_of b) - memory_before))
 figure restart_slowest_up_ms "$slowest_ms"
 ((slowest_ms <= 3000)) || fail "back after more than 3 s"

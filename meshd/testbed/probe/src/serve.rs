@@ -102,8 +102,8 @@ impl Received {
         }
     }
 
-    fn clear(&self) {
-        self.bytes.store(0, Ordering::Relaxed);
+    fn take(&self, bytes: u64) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
 
@@ -221,7 +221,7 @@ async fn obey(order: Order, writer: &CharacteristicWriter, received: &Received) 
     match order {
         Order::Receive(bytes) => {
             received.wait_for(u64::from(bytes)).await;
-            received.clear();
+            received.take(u64::from(bytes));
             writer.send(&[1]).await
         }
         Order::Send(bytes) => {
