@@ -46,7 +46,7 @@ fn post(text: &str) -> NewBundle {
 }
 
 fn carried(bundle: &NewBundle) -> Message<'_> {
-    Message::Bundle(Carried { age_ms: 0, hops: 0, copies: 8, bytes: bundle.bytes() })
+    Message::Bundle(Carried { age_ms: 0, hops: 0, bytes: bundle.bytes() })
 }
 
 fn draft(text: &str) -> Draft {
@@ -357,10 +357,10 @@ fn s06_fields_that_change_on_the_way_are_clamped() {
     let mut rogue = Rogue::meet();
     rogue.hear();
     let bundle = post_of(&Identity::from_bytes(&[5; 64]), "clamped", |header| header.lifetime_s = u32::MAX);
-    let message = Carried { age_ms: 0, hops: 3, copies: u64::MAX, bytes: bundle.bytes() };
+    let message = Carried { age_ms: 0, hops: 3, bytes: bundle.bytes() };
     rogue.say(&[Message::Bundle(message)]);
     let stored = rogue.node.store().bundle(&bundle.id).unwrap().unwrap();
-    assert_eq!((stored.hops, stored.copies), (4, limits::COPIES_MAX));
+    assert_eq!(stored.hops, 4);
     let lifetime_ms = stored.expires_tl_ms - stored.received_tl_ms;
     assert_eq!(lifetime_ms, limits::LIFETIME_S_STRANGER_MAX * 1000);
     let far = post("too far");
@@ -402,14 +402,14 @@ fn s11_own_messages_played_back_are_recognised() {
     rogue.hear();
     let stored = rogue.node.store().bundle(&id).unwrap().unwrap();
     let bytes = BundleBytes { header: &stored.header, payload: &stored.payload, auth: &stored.auth };
-    rogue.say(&[Message::Bundle(Carried { age_ms: 9, hops: 1, copies: 1, bytes })]);
+    rogue.say(&[Message::Bundle(Carried { age_ms: 9, hops: 1, bytes })]);
     assert_eq!(rogue.hear_words(), ["stored 1"]);
     assert_eq!(shown(&rogue), 1);
     assert_eq!(rogue.node.store().bundle(&id).unwrap().unwrap(), stored);
     // Whoever holds it is another node.
     assert_eq!(rogue.node.store().message(&id).unwrap().unwrap().status, MessageStatus::Synced);
     rogue.node.forget(&id, rogue.now).unwrap();
-    rogue.say(&[Message::Bundle(Carried { age_ms: 9, hops: 1, copies: 1, bytes })]);
+    rogue.say(&[Message::Bundle(Carried { age_ms: 9, hops: 1, bytes })]);
     assert_eq!(shown(&rogue), 0, "what was forgotten stays so");
 }
 

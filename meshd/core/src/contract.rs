@@ -322,6 +322,7 @@ fn l03_the_victim_is_the_least_urgent_then_the_most_spread_then_the_oldest<S: St
     let first = ok(store.victim(Class::Stranger)).expect("five are held");
     assert_eq!((first.id, first.priority, first.cost_bytes), (id(3), Priority::Bulk, 600));
     assert_eq!(first.expires_tl_ms, bundle(3).expires_tl_ms);
+    assert_eq!((first.received_tl_ms, first.copies), (bundle(3).received_tl_ms, bundle(3).copies));
     assert_eq!(ok(store.victim_of_origin(&node(1))).expect("held").id, id(4));
     assert_eq!(ok(store.victim_of_ingress(&node(2))).expect("held").id, id(4));
     assert_eq!(ok(store.victim_of_origin(&node(9))), None);

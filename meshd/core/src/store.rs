@@ -110,7 +110,7 @@ pub struct StoredBundle {
     pub expires_tl_ms: u64,
     /// Nodes it passed through to get here, at most `HOPS_MAX`.
     pub hops: u8,
-    /// `COPIES_MAX` less the hand-overs that are known of: the fewer, the more nodes have it already.
+    /// `COPIES_MAX` less the hand-overs from here: the fewer, the more nodes have it already.
     pub copies: u8,
     /// The neighbour it came from; `None` for own ones.
     pub ingress: Option<NodeId>,
@@ -187,6 +187,10 @@ pub struct Victim {
     pub cost_bytes: u64,
     /// When it would have been dropped anyway.
     pub expires_tl_ms: u64,
+    /// When it got here.
+    pub received_tl_ms: u64,
+    /// Copies left of it.
+    pub copies: u8,
 }
 
 /// A small record of the node's own that has no table.

@@ -379,7 +379,7 @@ fn messages() {
     let prefixes = Prefixes::new(&bytes).unwrap();
     let bytes = join(&[hello.id.short(), answer.id.short()]);
     let short_ids = ShortIds::new(&bytes).unwrap();
-    let carried = Carried { age_ms: 86_400_000, hops: 2, copies: 8, bytes: hello.bytes() };
+    let carried = Carried { age_ms: 86_400_000, hops: 2, bytes: hello.bytes() };
     for (name, message) in [
         ("reconcile, with a body of four bytes", Message::Reconcile(&[1, 2, 3, 4])),
         ("bundle", Message::Bundle(carried)),

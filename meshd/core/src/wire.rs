@@ -47,8 +47,6 @@ pub struct Carried<'b> {
     pub age_ms: u64,
     /// Nodes it passed through before the sender.
     pub hops: u64,
-    /// Copies the receiver may hand out.
-    pub copies: u64,
     /// Its bytes.
     pub bytes: BundleBytes<'b>,
 }
@@ -127,7 +125,7 @@ impl<'b> Message<'b> {
         let tag = reader.uint()?;
         let expected = match tag {
             0 | 2 | 3 | 4 | 6 => 2,
-            1 => 7,
+            1 => 6,
             5 => 3,
             7 | 8 => 1,
             OPTIONAL_TAGS_FROM.. => {
@@ -146,7 +144,6 @@ impl<'b> Message<'b> {
             1 => Self::Bundle(Carried {
                 age_ms: reader.uint()?,
                 hops: reader.uint()?,
-                copies: reader.uint()?,
                 bytes: BundleBytes {
                     header: reader.bytes()?,
                     payload: reader.bytes()?,
@@ -182,11 +179,10 @@ impl<'b> Message<'b> {
         match self {
             Self::Reconcile(body) => writer.array(2).uint(0).bytes(body),
             Self::Bundle(carried) => writer
-                .array(7)
+                .array(6)
                 .uint(1)
                 .uint(carried.age_ms)
                 .uint(carried.hops)
-                .uint(carried.copies)
                 .bytes(carried.bytes.header)
                 .bytes(carried.bytes.payload)
                 .bytes(carried.bytes.auth),
@@ -286,7 +282,7 @@ mod tests {
         let bytes = BundleBytes { header: b"header", payload: b"payload", auth: b"" };
         vec![
             Message::Reconcile(b"body"),
-            Message::Bundle(Carried { age_ms: 1_000, hops: 3, copies: 8, bytes }),
+            Message::Bundle(Carried { age_ms: 1_000, hops: 3, bytes }),
             Message::News(prefixes),
             Message::Get(ShortIds::new(&TWO).unwrap()),
             Message::Stored(prefixes),
@@ -356,7 +352,7 @@ mod tests {
         for (header, payload, auth) in [(0, 0, 0), (115, 300, 64), (256, 20_480, 64)] {
             let (h, p, a) = (vec![0; header], vec![0; payload], vec![0; auth]);
             let bytes = BundleBytes { header: &h, payload: &p, auth: &a };
-            let message = Message::Bundle(Carried { age_ms: u64::MAX, hops: 16, copies: 8, bytes });
+            let message = Message::Bundle(Carried { age_ms: u64::MAX, hops: 16, bytes });
             assert!(written(&message).len() <= Carried::message_bytes(header, payload, auth));
         }
     }

@@ -278,7 +278,7 @@ pub(super) fn forget_dropped(db: &mut Connection, now_tl_ms: u64, limit: usize) 
 
 macro_rules! victim_columns {
     () => {
-        "SELECT id, priority, size_bytes, expires_tl_ms FROM bundle "
+        "SELECT id, priority, size_bytes, expires_tl_ms, received_tl_ms, copies FROM bundle "
     };
 }
 
@@ -315,6 +315,8 @@ fn read_victim(row: &Row<'_>) -> rusqlite::Result<Victim> {
         priority: get(row, 1)?,
         cost_bytes: cost_of(get(row, 2)?),
         expires_tl_ms: get(row, 3)?,
+        received_tl_ms: get(row, 4)?,
+        copies: get(row, 5)?,
     })
 }
 

@@ -2,7 +2,9 @@
 //!
 //! The bundles' space has guaranteed shares: own 30 %, contacts 50 %, strangers 15 %; receipts have at most 5 %. Whoever needs more
 //! borrows what is free, and gives it back at once when its owner comes. Within a share the least urgent goes
-//! first, then what others have most likely already (the fewest copies left), then the longest held; nobody pushes out what is more urgent than itself. Own bundles never go.
+//! first, then what was handed on most often from here (the fewest copies left), then the longest held; nobody pushes out
+//! what is more urgent than itself. Own bundles never go. Others' mail does not push out others' mail that was never handed
+//! on, unless nobody took it for a day: it would only trade a letter that met nobody for another.
 
 use crate::id::NodeId;
 use crate::limits::{self, percent};
@@ -52,6 +54,22 @@ impl<S: Store> Custody<S> {
             }
         }
         Ok((!self.make_room_for(newcomer)?).then_some(Loss::NoRoom))
+    }
+
+    /// Whether others' mail would take the place of other such mail that met nobody yet.
+    pub(super) fn would_push_out_untried(&self, mail: &StoredBundle) -> Result<bool, StoreError> {
+        let newcomer = Newcomer::from(mail);
+        let usages = Usages::read(&self.store)?;
+        let Some(scarce) = usages.scarce(newcomer, &self.limits) else { return Ok(false) };
+        if usages.gives_way(newcomer, scarce, &self.limits) != Some(newcomer.class) {
+            return Ok(false);
+        }
+        Ok(self.store.victim(newcomer.class)?.is_some_and(|victim| {
+            let held_ms = mail.received_tl_ms.saturating_sub(victim.received_tl_ms);
+            victim.priority == newcomer.priority
+                && victim.copies == limits::COPIES_MAX
+                && held_ms < limits::UNTRIED_MS
+        }))
     }
 
     /// Evicts among one neighbour's or origin's bundles until the newcomer fits under its limit.

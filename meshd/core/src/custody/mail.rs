@@ -17,8 +17,8 @@ use crate::event::{Event, LoggedEvent, MessageStatus};
 use crate::header::{Header, Kind};
 use crate::id::{BundleId, NodeId, Seq};
 use crate::limits::{
-    AGE_PRETENDED_MS_MAX, CONTACTS_MAX, COPIES_PRETENDED_MAX, CREATED_UNIX_MS_MAX, DROPPED_MS,
-    HOPS_PRETENDED_MAX, LIFETIME_S_DEFAULT, LIFETIME_S_MIN, PRIVATE_LIFETIME_MS_MAX,
+    AGE_PRETENDED_MS_MAX, CONTACTS_MAX, CREATED_UNIX_MS_MAX, DROPPED_MS, HOPS_PRETENDED_MAX,
+    LIFETIME_S_DEFAULT, LIFETIME_S_MIN, PRIVATE_LIFETIME_MS_MAX,
 };
 use crate::private::contact::{Contact, Key, ReceiptChoice, Standing, TheirPrekey, Trust};
 use crate::private::envelope::{Envelope, Introduced};
@@ -421,7 +421,7 @@ impl<S: Store> Custody<S> {
         Ok(Some(bundle))
     }
 
-    /// Stores a private bundle made here. Hops, age and hand-overs do not begin at nothing, so that whoever gets it
+    /// Stores a private bundle made here. Hops and age do not begin at nothing, so that whoever gets it
     /// first does not know that it was made here.
     pub(super) fn keep_hidden(
         &mut self,
@@ -433,9 +433,8 @@ impl<S: Store> Custody<S> {
         let [hops, a, b, c] = self.entropy.draw();
         let most = AGE_PRETENDED_MS_MAX.min(bundle.header.lifetime_ms() / 8);
         let age_ms = u64::from(u32::from_be_bytes([0, a, b, c])) * most / (1 << 24);
-        let handed_over = (hops >> 4) % (COPIES_PRETENDED_MAX + 1);
         let hops = hops % (HOPS_PRETENDED_MAX + 1);
-        let start = Start { hops, age_ms, handed_over, commitment: *commitment, unshown_in: None };
+        let start = Start { hops, age_ms, commitment: *commitment, unshown_in: None };
         self.keep_aged(bundle, class, start, now)
     }
 

@@ -46,7 +46,6 @@ struct OwnProfile {
 pub(super) struct Start {
     pub(super) hops: u8,
     pub(super) age_ms: u64,
-    pub(super) handed_over: u8,
     pub(super) commitment: Option<Commitment>,
     /// The channel it is to be shown in later.
     pub(super) unshown_in: Option<String>,
@@ -279,7 +278,7 @@ impl<S: Store> Custody<S> {
             expires_tl_ms: received_tl_ms
                 .saturating_add(bundle.header.lifetime_ms().saturating_sub(start.age_ms)),
             hops: start.hops,
-            copies: COPIES_MAX - start.handed_over,
+            copies: COPIES_MAX,
             ingress: None,
             unshown_in: start.unshown_in,
             commitment: start.commitment,

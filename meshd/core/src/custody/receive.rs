@@ -4,7 +4,7 @@
 //! costs a hash and a look-up, not a signature check; so does a forged one of what is held.) Whatever is
 //! wrong with a bundle is the fault of the neighbour that sent it; whatever there is no room for is nobody's.
 //!
-//! What travels beside the bundle is not signed, so it is clamped: hops and copies to their maxima, age from
+//! What travels beside the bundle is not signed, so it is clamped: hops to their maximum, age from
 //! below by what the clocks say, if both are to be trusted, and the lifetime by what this node grants to that
 //! class (threats S-06, L-04, R-05).
 
@@ -37,8 +37,6 @@ pub(crate) struct Arrival<'b> {
     pub(crate) age_ms: u64,
     /// What the neighbour says it passed through.
     pub(crate) hops: u64,
-    /// What the neighbour lets this node hand out.
-    pub(crate) copies: u64,
     pub(crate) from: NodeId,
     pub(crate) via: LinkKind,
 }
@@ -135,6 +133,12 @@ impl<S: Store> Custody<S> {
             self.drop_and_remember(&bundle.id, until, why)?;
             return Ok(self.refuse(why));
         }
+        let is_only_carried = bundle.header.kind == Kind::Sealed && mark.is_none() && !self.store.is_locked();
+        if is_only_carried && self.would_push_out_untried(&stored)? {
+            let until = stored.expires_tl_ms.saturating_add(DROPPED_MS);
+            self.drop_and_remember(&bundle.id, until, Loss::NoRoom)?;
+            return Ok(self.refuse(Loss::NoRoom));
+        }
         if let Some(why) = self.make_room(&stored)? {
             return Ok(self.refuse(why));
         }
@@ -229,7 +233,7 @@ impl<S: Store> Custody<S> {
             received_tl_ms,
             expires_tl_ms: received_tl_ms.saturating_add(left_ms),
             hops: arrival.hops.saturating_add(1).min(u64::from(HOPS_MAX)) as u8,
-            copies: arrival.copies.min(u64::from(COPIES_MAX)) as u8,
+            copies: COPIES_MAX,
             ingress: Some(arrival.from),
             unshown_in: None,
             commitment: header.commitment,

@@ -78,6 +78,8 @@ impl MemStore {
             priority: bundle.priority,
             cost_bytes: bundle.cost_bytes(),
             expires_tl_ms: bundle.expires_tl_ms,
+            received_tl_ms: bundle.received_tl_ms,
+            copies: bundle.copies,
         })
     }
 

@@ -38,7 +38,7 @@ fn sealed(of: &Rogue) -> Vec<StoredBundle> {
 /// Brings a node a bundle that was that long under way; what it answers.
 fn bring(to: &mut Rogue, bundle: &StoredBundle, age_ms: u64) -> Vec<String> {
     let bytes = BundleBytes { header: &bundle.header, payload: &bundle.payload, auth: &bundle.auth };
-    to.say(&[Message::Bundle(Carried { age_ms, hops: 3, copies: 1, bytes })]);
+    to.say(&[Message::Bundle(Carried { age_ms, hops: 3, bytes })]);
     to.hear_words()
 }
 
@@ -228,7 +228,7 @@ fn c17_ten_thousand_foreign_intros_cost_a_bounded_number_of_tries() {
         let intros: Vec<NewBundle> = (0..50).map(|n| intro(batch * 50 + n)).collect();
         let messages: Vec<Message<'_>> = intros
             .iter()
-            .map(|intro| Message::Bundle(Carried { age_ms: 0, hops: 1, copies: 1, bytes: intro.bytes() }))
+            .map(|intro| Message::Bundle(Carried { age_ms: 0, hops: 1, bytes: intro.bytes() }))
             .collect();
         bob.say(&messages);
         for word in bob.hear_words() {

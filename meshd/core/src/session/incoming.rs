@@ -190,7 +190,6 @@ impl Session {
             bundle: named,
             age_ms: carried.age_ms,
             hops: carried.hops,
-            copies: carried.copies,
             from: self.peer,
             via: self.via,
         };

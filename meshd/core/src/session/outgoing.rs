@@ -7,9 +7,7 @@ use crate::custody::PRIORITIES;
 use crate::event::LinkKind;
 use crate::handshake::TAG_BYTES;
 use crate::id::{IdPrefix, ShortId};
-use crate::limits::{
-    COPIES_MAX, HOPS_MAX, PREFIXES_MAX, PUSH_BYTES_MAX, QUEUE_MAX, SLOW_FRAME_BYTES, TINY_BYTES_MAX,
-};
+use crate::limits::{HOPS_MAX, PREFIXES_MAX, PUSH_BYTES_MAX, QUEUE_MAX, SLOW_FRAME_BYTES, TINY_BYTES_MAX};
 use crate::store::{Class, Offer, OfferKey, Priority, Store, StoreError, StoredBundle};
 use crate::wire::{Carried, List, Message, Name, Prefixes, ShortIds, join};
 
@@ -272,12 +270,8 @@ impl Session {
     ) {
         let bytes = BundleBytes { header: &bundle.header, payload: &bundle.payload, auth: &bundle.auth };
         let here_ms = now_tl_ms.saturating_sub(bundle.received_tl_ms);
-        let carried = Carried {
-            age_ms: bundle.age_ms.saturating_add(here_ms),
-            hops: u64::from(bundle.hops),
-            copies: u64::from(copies_given(bundle.copies)),
-            bytes,
-        };
+        let carried =
+            Carried { age_ms: bundle.age_ms.saturating_add(here_ms), hops: u64::from(bundle.hops), bytes };
         Message::Bundle(carried).write(frame.plain);
         let own = bundle.class == Class::Own;
         let flight = Flight { id: bundle.id, own, bytes: bundle.size_bytes() };
@@ -297,12 +291,6 @@ impl Session {
         frame.write_list(&mut self.news, List::News);
         self.announced += (waiting - self.news.len()) as u64;
     }
-}
-
-/// What the receiver of a bundle begins with: of the hand-overs known here, with this one, half.
-fn copies_given(copies: u8) -> u8 {
-    let handed_over = COPIES_MAX - copies.saturating_sub(1);
-    COPIES_MAX - handed_over / 2
 }
 
 impl Frame<'_> {

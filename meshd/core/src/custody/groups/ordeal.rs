@@ -72,7 +72,6 @@ impl Person {
             bundle: bytes.name().expect("it fits"),
             age_ms: 0,
             hops: 1,
-            copies: 8,
             from: NodeId([9; 20]),
             via: LinkKind::Pipe,
         };
