@@ -336,6 +336,56 @@ fn s03_a_new_round_is_begun_once_a_minute() {
     assert_eq!(rogue.hear_words(), ["reconcile"]);
 }
 
+/// How often somebody does something before it is cut.
+fn until_cut(most: usize, what: impl Fn(&mut Rogue, u64)) -> usize {
+    let mut rogue = Rogue::meet();
+    rogue.node.submit(draft("mine"), rogue.now).unwrap();
+    (1..=most)
+        .find(|n| {
+            what(&mut rogue, *n as u64);
+            rogue.closed().is_some()
+        })
+        .expect("it goes on for ever")
+}
+
+#[test]
+fn s03_whoever_reconciles_without_end_is_cut() {
+    let most = limits::ROUNDS_PER_HOUR_MAX as usize;
+    assert_eq!(until_cut(1_000, open_round), most + 1);
+    let walk = |rogue: &mut Rogue, number| {
+        rogue.say(&[Message::Reconcile(&Body::Walk { number }.write())]);
+    };
+    assert_eq!(until_cut(1_000, walk), most + 1);
+    assert_eq!(
+        until_cut(1_000, |rogue, _| rogue.say(&[Message::Takeover])),
+        limits::TAKEOVERS_PER_HOUR_MAX as usize + 1
+    );
+    // An honest neighbour begins one a minute.
+    let mut rogue = Rogue::meet();
+    for number in 1..200 {
+        open_round(&mut rogue, number);
+        hear_tags(&mut rogue);
+        rogue.pass(WALK_MS_MIN);
+    }
+    assert_eq!(rogue.closed(), None);
+}
+
+#[test]
+fn s03_nobody_lacks_more_than_it_was_told_of() {
+    let mut rogue = Rogue::meet();
+    let id = rogue.node.submit(draft("mine"), rogue.now).unwrap();
+    open_round(&mut rogue, 1);
+    hear_tags(&mut rogue);
+    let lacks = |rogue: &mut Rogue, times| {
+        let declined = id.0[..START_BYTES].repeat(times);
+        let want = Body::Want { number: 1, is_last: false, wanted: &[], declined: &declined, check: None };
+        rogue.say(&[Message::Reconcile(&want.write())]);
+        rogue.closed().is_some()
+    };
+    assert!(!lacks(&mut rogue, 2));
+    assert!((0..1_000).any(|_| lacks(&mut rogue, 2)), "it may repeat itself for ever");
+}
+
 #[test]
 fn s05_a_silent_neighbour_is_cut_when_it_owes_and_not_before() {
     let mut rogue = Rogue::meet();

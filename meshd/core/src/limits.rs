@@ -164,6 +164,11 @@ pub const PAGE_IDS_MAX: usize = 1024;
 pub const WALK_ROWS_MAX: usize = 8 * 1024;
 /// Ids of a neighbour's that are looked up within an hour; the rest is answered with "not now".
 pub const IDS_PER_HOUR_MAX: u64 = 4_000_000;
+/// Rounds and walks that a neighbour begins within an hour in one session; an honest one begins a round when the session
+/// does and at most one a minute after that. Whoever asks for more is cut (threat S-03).
+pub const ROUNDS_PER_HOUR_MAX: u64 = 90;
+/// Times within an hour that a neighbour makes one link take another one's place: each begins a session anew (threat S-03).
+pub const TAKEOVERS_PER_HOUR_MAX: u64 = 60;
 /// A neighbour may ask for a new walk this often, in milliseconds (threat S-03).
 pub const WALK_MS_MIN: u64 = 60_000;
 /// Bundles asked for on one link and not come yet; more is not asked for until then.

@@ -1,9 +1,11 @@
 //! A link as the node sees it: a handshake, then an encrypted session or a stand-by for one.
 
+use crate::bucket::Bucket;
 use crate::clock::Now;
 use crate::event::{LinkFacts, LinkKind, LinkPhase, LinkStatus};
 use crate::handshake::{Handshake, Tunnel};
 use crate::id::{LinkId, NodeId};
+use crate::limits::TAKEOVERS_PER_HOUR_MAX;
 use crate::session::Session;
 
 /// One link.
@@ -20,6 +22,8 @@ pub(crate) struct Link {
     past_sent_bundles: u64,
     past_received_bundles: u64,
     pub(crate) facts: LinkFacts,
+    /// Times that the neighbour may still make it take another link's place.
+    pub(crate) takeovers: Bucket,
     pub(crate) stage: Stage,
 }
 
@@ -74,6 +78,7 @@ impl Link {
             past_sent_bundles: 0,
             past_received_bundles: 0,
             facts: LinkFacts::default(),
+            takeovers: Bucket::new(TAKEOVERS_PER_HOUR_MAX, now),
             stage,
         }
     }

@@ -108,6 +108,8 @@ pub(crate) struct Answering {
     pub(crate) sent: usize,
     /// Where this portion ends.
     pub(crate) total: usize,
+    /// Names that the other side has said.
+    pub(crate) named: usize,
     /// What the other side was found to lack.
     pub(crate) lacked: Vec<BundleId>,
     /// Whether a name it used fitted several bundles.

@@ -29,7 +29,7 @@ use crate::event::{LinkKind, LinkPhase};
 use crate::id::{BundleId, IdPrefix, LinkId, NodeId, ShortId};
 use crate::limits::{
     ANSWERS_MAX, IDS_PER_HOUR_MAX, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, KNOWN_TO_PEER_MAX, OFFENCES_MAX,
-    QUEUE_LOW, STALL_MS_MAX, TINY_BYTES_MAX, WALK_MS_MIN,
+    QUEUE_LOW, ROUNDS_PER_HOUR_MAX, STALL_MS_MAX, TINY_BYTES_MAX, WALK_MS_MIN,
 };
 use crate::node::CloseReason;
 use crate::reconcile::Reconciliation;
@@ -117,6 +117,8 @@ pub(crate) struct Session {
     known_to_peer: VecDeque<IdPrefix>,
     bucket: Bucket,
     ids: Bucket,
+    /// Rounds and walks that the neighbour may still begin.
+    rounds: Bucket,
     offences: u32,
     /// When to tell the neighbour that there is room again for what was refused.
     again_mono_ms: Option<u64>,
@@ -223,6 +225,7 @@ impl Session {
             known_to_peer: VecDeque::new(),
             bucket: custody.link_bucket(now),
             ids: Bucket::new(IDS_PER_HOUR_MAX, now),
+            rounds: Bucket::new(ROUNDS_PER_HOUR_MAX, now),
             offences: 0,
             again_mono_ms: None,
             owed_since_mono_ms: None,

@@ -47,7 +47,8 @@ pub(crate) struct View {
 impl Summary {
     /// Of the empty set, with room for `count` ids, or for `symbols` symbols if that is more.
     pub(crate) fn with_room(count: u64, symbols: usize) -> Self {
-        let symbols = symbols.min(SYMBOLS_MAX).max(length_for(count));
+        // Twice as long each time: a neighbour that asks for ever more makes it be made anew ten times at most.
+        let symbols = symbols.min(SYMBOLS_MAX).next_power_of_two().max(length_for(count));
         Self { count: 0, whole: 0, tugs: [0; TUGS], row: CodedRow::empty(symbols), fingerprint: None }
     }
 

@@ -231,6 +231,9 @@ impl<S: Store> Node<S> {
             // Both have found out by themselves. What this side said, the other one heard after its own word.
             return Ok(());
         }
+        if !link.takeovers.take(1, now) {
+            return Err(Stop::Close(CloseReason::Protocol("it begins anew too often")));
+        }
         let others: Vec<LinkId> =
             self.links_to(&peer).filter(|other| other.session().is_some()).map(|other| other.id).collect();
         for other in others {

@@ -50,6 +50,7 @@ impl Session {
                 Ok(true)
             }
             Body::Walk { number } => {
+                self.count_round(around)?;
                 self.reconciliation.asking.take_if(|asking| asking.number == number);
                 self.begin_walk(around);
                 Ok(true)
@@ -94,6 +95,7 @@ impl Session {
         view: &View,
         around: &mut Around<'_, S>,
     ) -> Result<(), Stop> {
+        self.count_round(around)?;
         let snapshot = snapshot(around)?;
         let summary = around.custody.summary(0)?;
         self.reconciliation.answering = None;
@@ -117,10 +119,17 @@ impl Session {
             row,
             sent: 0,
             total: symbols,
+            named: 0,
             lacked: Vec::new(),
             is_ambiguous: false,
         });
         Ok(())
+    }
+
+    /// The neighbour makes this side describe its set, or name all of it.
+    fn count_round<S: Store>(&mut self, around: &Around<'_, S>) -> Result<(), Stop> {
+        let may = self.rounds.take(1, around.now);
+        if may { Ok(()) } else { Err(Stop::Close(CloseReason::Protocol("it reconciles too often"))) }
     }
 
     fn receive_same<S: Store>(&mut self, number: u64, around: &mut Around<'_, S>) -> Result<bool, Stop> {
@@ -322,6 +331,11 @@ impl Session {
         let [wanted, declined] = names.map(|names| names.chunks_exact(START_BYTES));
         if self.queue.len() + wanted.len() > QUEUE_MAX {
             return Err(Stop::Close(CloseReason::Protocol("it asks for too much at once")));
+        }
+        // No more ids come out of symbols than there are symbols.
+        answering.named += wanted.len() + declined.len();
+        if answering.named > answering.row.len() {
+            return Err(Stop::Close(CloseReason::Protocol("it lacks more than it was told of")));
         }
         let mut missing = Vec::new();
         for (start, is_wanted) in
