@@ -187,6 +187,9 @@ pub const IN_FLIGHT_BYTES_MAX: u64 = 512 * 1024;
 pub const TINY_BYTES_MAX: u64 = 128;
 /// Largest bundle that is pushed without being asked for, in bytes.
 pub const PUSH_BYTES_MAX: u64 = 1024;
+/// Bundles that a round has shown a neighbour to lack are pushed if they are no more than this; more are announced, since it
+/// may have dropped them and would refuse each one anew.
+pub const GIFTS_PUSHED_MAX: usize = 8;
 /// Other links remembered as offering what was asked for on one.
 pub const SECOND_SOURCES_MAX: usize = 3;
 /// Prefixes remembered per session as known to the neighbour.

@@ -87,6 +87,24 @@ fn a_letter_that_nobody_has_stays_pending_over_a_restart() {
     }
 }
 
+#[test]
+fn what_a_neighbour_has_dropped_is_not_sent_to_it_at_each_encounter() {
+    let mut net = acquainted(3, Limits::default());
+    carry(&mut net, 0, 2);
+    let others = net.node(2).tally().taken;
+    let carrier = net.add(60, Limits { store_bundles_max: others + 3, ..Limits::default() });
+    for n in 0..40 {
+        send(&mut net, 0, 1, &format!("{n}"));
+    }
+    for _ in 0..5 {
+        carry(&mut net, 0, carrier);
+        carry(&mut net, carrier, 0);
+    }
+    let tally = *net.node(carrier).tally();
+    assert!(tally.refused(Loss::NoRoom) >= 30, "{tally:?}");
+    assert_eq!(tally.refused(Loss::Forgotten), 0);
+}
+
 /// A carrier with room for three letters that was offered five, and how many bundles it has taken.
 fn full_carrier() -> (Net, At, u64) {
     let mut net = acquainted(3, Limits::default());

@@ -50,7 +50,7 @@ impl Session {
             Message::News(prefixes) => self.receive_news(prefixes, around),
             Message::Get(ids) => self.receive_get(ids, around),
             Message::Stored(prefixes) => self.receive_stored(prefixes, around),
-            Message::Refused(_, prefixes) => Ok(self.receive_refused(prefixes)),
+            Message::Refused(why, prefixes) => Ok(self.receive_refused(why, prefixes)),
             Message::Gone(ids) => {
                 for id in ids.iter() {
                     around.wants.lost(&id, self.link);
@@ -260,7 +260,11 @@ impl Session {
         Ok(has_progress)
     }
 
-    fn receive_refused(&mut self, prefixes: Prefixes<'_>) -> bool {
+    /// It was not taken. Who has dropped one thing may have dropped others, and is asked before they are sent.
+    fn receive_refused(&mut self, why: Refusal, prefixes: Prefixes<'_>) -> bool {
+        if matches!(why, Refusal::Unwanted | Refusal::Full) {
+            self.overlap = Overlap::Much;
+        }
         let mut has_progress = false;
         for prefix in prefixes.iter() {
             if let Some(flight) = self.in_flight.remove(&prefix) {

@@ -3,12 +3,12 @@
 use crate::canonical::Malformed;
 use crate::coded::{Peeler, SYMBOL_BYTES, symbols_for};
 use crate::id::{BundleId, Seq, ShortId};
-use crate::limits::{HOPS_MAX, MORE_MAX, OWED_MAX, PENDING_MAX, QUEUE_MAX, SYMBOLS_MAX};
+use crate::limits::{GIFTS_PUSHED_MAX, HOPS_MAX, MORE_MAX, OWED_MAX, PENDING_MAX, QUEUE_MAX, SYMBOLS_MAX};
 use crate::node::CloseReason;
 use crate::reconcile::{
     Answering, Asking, AskingStage, BODY_HEAD_BYTES, Body, START_BYTES, Snapshot, walk::Heard,
 };
-use crate::store::{OfferKey, Store, StoreError};
+use crate::store::{OfferKey, Priority, Store, StoreError};
 use crate::summary::{View, WholeSum, whole};
 
 use super::{Around, Session, Sort, Stop, Turn, broken};
@@ -216,6 +216,9 @@ impl Session {
             self.reconciliation.say.push_front(enough.write());
             self.reconciliation.is_enough = true;
         }
+        if self.gifts.len() > GIFTS_PUSHED_MAX {
+            self.announce_gifts();
+        }
         let is_same_set = asking.snapshot.removals == around.custody.removals;
         let check = is_same_set.then_some(sum);
         ours.sort_unstable();
@@ -224,6 +227,19 @@ impl Session {
         self.reconciliation.asking = Some(asking);
         self.confirm_pending(&ours, until, around)?;
         Ok(())
+    }
+
+    /// Names what the other side lacks instead of sending it unasked, but for what can't wait or costs no more than a name: it
+    /// may have dropped the rest.
+    fn announce_gifts(&mut self) {
+        let Self { gifts, news, .. } = self;
+        gifts.retain(|turn, offer| {
+            let is_pushed = turn.sort != Sort::Other || turn.priority == Priority::Sos;
+            if !is_pushed {
+                news.push(offer.id.prefix());
+            }
+            is_pushed
+        });
     }
 
     /// The next names of what is wanted, as far as enough is not owed already and there is room for it.
