@@ -26,17 +26,7 @@ fn post_of(identity: &Identity, text: &str, header: impl FnOnce(&mut Header)) ->
         reply_to: None,
         extensions: Extensions::default(),
     };
-    let mut head = Header {
-        kind: Kind::Post,
-        created_unix_ms: None,
-        lifetime_s: 3_600,
-        priority: Priority::Normal,
-        payload_bytes: 0,
-        origin: None,
-        salt: Some([0; 8]),
-        commitment: None,
-        extensions: Extensions::default(),
-    };
+    let mut head = Header { salt: Some([0; 8]), ..Header::bare(Kind::Post, 3_600, Priority::Normal) };
     header(&mut head);
     NewBundle::sign(head, post.encode(), identity)
 }
@@ -120,17 +110,8 @@ fn c01_a_bad_copy_does_not_keep_the_good_one_out() {
 
 /// A sealed bundle that the node can't open; its secret is `secret` sixteen times.
 fn sealed(secret: u8) -> NewBundle {
-    let bare = Header {
-        kind: Kind::Sealed,
-        created_unix_ms: None,
-        lifetime_s: 3_600,
-        priority: Priority::Normal,
-        payload_bytes: 0,
-        origin: None,
-        salt: None,
-        commitment: Some(Commitment::of(&[secret; 16])),
-        extensions: Extensions::default(),
-    };
+    let commitment = Some(Commitment::of(&[secret; 16]));
+    let bare = Header { commitment, ..Header::bare(Kind::Sealed, 3_600, Priority::Normal) };
     NewBundle::unsigned(bare, vec![secret; 256])
 }
 

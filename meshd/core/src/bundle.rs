@@ -273,17 +273,7 @@ mod tests {
     }
 
     fn header(kind: Kind) -> Header {
-        Header {
-            kind,
-            created_unix_ms: None,
-            lifetime_s: 3_600,
-            priority: Priority::Normal,
-            payload_bytes: 0,
-            origin: None,
-            salt: Some([1; 8]),
-            commitment: None,
-            extensions: Extensions::default(),
-        }
+        Header { salt: Some([1; 8]), ..Header::bare(kind, 3_600, Priority::Normal) }
     }
 
     fn post() -> NewBundle {

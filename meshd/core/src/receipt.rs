@@ -14,7 +14,7 @@
 //! bundle of it, so it can't be multiplied. It proves one message only: two in one bundle would tell that
 //! they had the same recipient.
 
-use crate::canonical::{Extensions, Malformed, Reader, Writer};
+use crate::canonical::{Malformed, Reader, Writer};
 use crate::header::{Header, Kind};
 use crate::limits::LIFETIME_S_STRANGER_MAX;
 use crate::store::Priority;
@@ -99,17 +99,8 @@ impl Receipt {
 
     /// The only header that goes with it.
     pub(crate) fn header(&self, payload_bytes: u32) -> Header {
-        Header {
-            kind: Kind::Receipt,
-            created_unix_ms: None,
-            lifetime_s: LIFETIME_S_STRANGER_MAX as u32,
-            priority: Priority::Normal,
-            payload_bytes,
-            origin: None,
-            salt: None,
-            commitment: None,
-            extensions: Extensions::default(),
-        }
+        let bare = Header::bare(Kind::Receipt, LIFETIME_S_STRANGER_MAX as u32, Priority::Normal);
+        Header { payload_bytes, ..bare }
     }
 }
 

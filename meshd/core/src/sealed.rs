@@ -68,22 +68,12 @@ pub(crate) fn size_class(bytes: usize) -> Option<usize> {
 mod tests {
     use super::*;
     use crate::bundle::{BadBundle, Content, NewBundle};
-    use crate::canonical::Extensions;
     use crate::receipt::Commitment;
     use crate::store::Priority;
 
     fn header(kind: Kind) -> Header {
-        Header {
-            kind,
-            created_unix_ms: None,
-            lifetime_s: 3_600,
-            priority: Priority::Normal,
-            payload_bytes: 0,
-            origin: None,
-            salt: None,
-            commitment: Some(Commitment([1; 16])),
-            extensions: Extensions::default(),
-        }
+        let commitment = Some(Commitment([1; 16]));
+        Header { commitment, ..Header::bare(kind, 3_600, Priority::Normal) }
     }
 
     fn prove(header: Header, payload_bytes: usize) -> Result<Content, BadBundle> {

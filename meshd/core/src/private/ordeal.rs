@@ -3,7 +3,6 @@
 //! Two honest nodes that never meet: a rogue beside each brings what it wants, in the order it wants.
 
 use crate::bundle::{BundleBytes, NewBundle};
-use crate::canonical::Extensions;
 use crate::draft::{ContactDraft, PrivateDraft};
 use crate::event::LinkKind;
 use crate::header::{Header, Kind};
@@ -204,17 +203,8 @@ fn c17_whatever_is_wrong_with_a_sealed_bundle_the_answer_is_the_same() {
 fn intro(n: u32) -> NewBundle {
     let mut commitment = [0; 16];
     commitment[..4].copy_from_slice(&n.to_be_bytes());
-    let header = Header {
-        kind: Kind::Intro,
-        created_unix_ms: None,
-        lifetime_s: 3_600,
-        priority: Priority::Normal,
-        payload_bytes: 0,
-        origin: None,
-        salt: None,
-        commitment: Some(Commitment(commitment)),
-        extensions: Extensions::default(),
-    };
+    let commitment = Some(Commitment(commitment));
+    let header = Header { commitment, ..Header::bare(Kind::Intro, 3_600, Priority::Normal) };
     let mut payload = vec![7; 256];
     payload[..4].copy_from_slice(&n.to_be_bytes());
     NewBundle::unsigned(header, payload)
