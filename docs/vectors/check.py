@@ -291,7 +291,10 @@ def private(secrets):
         assert bundle_id(header, payload).hex() == case["id"]
         prekey = X25519PrivateKey.from_private_bytes(unhex(case["prekey_secret"])).public_key().public_bytes_raw()
         around = 8 if cbor2.loads(header)[1] == 4 else 0
-        noise = NoiseConnection.from_name(b"Noise_Xpsk0_25519_ChaChaPoly_BLAKE2s")
+        by_code = case["name"] == "by a code"
+        letter, tags = ("K", 48) if around and not by_code else ("X", 96)
+        assert case["pattern"] == f"Noise_{letter}psk0_25519_ChaChaPoly_BLAKE2s"
+        noise = NoiseConnection.from_name(case["pattern"].encode())
         noise.set_as_initiator()
         noise.set_psks(psk)
         noise.set_prologue(b"MeshLink v1 sealed" + header + bob_keys + prekey)
@@ -301,11 +304,11 @@ def private(secrets):
         noise.start_handshake()
         envelope = unhex(case["envelope"])
         assert cbor2.dumps(cbor2.loads(envelope), canonical=True) == envelope
-        sealed = bytes(noise.write_message(envelope.ljust(len(payload) - around - 96, b"\0")))
+        sealed = bytes(noise.write_message(envelope.ljust(len(payload) - around - tags, b"\0")))
         assert sealed == payload[around:]
         if around:
             pair = derive("code pair", psk, bob_keys)
-            if case["name"] != "by a code":
+            if not by_code:
                 shared = x["alice"].exchange(x["bob"].public_key())
                 pair = derive("pair", shared, psk, alice_keys, bob_keys)
             mask = keyed(pair, sealed[:32])[:8]

@@ -113,8 +113,10 @@ impl<S: Store> Custody<S> {
     ) -> Result<Option<(Author, Envelope)>, StoreError> {
         let Some(keys) = self.contacts.get(id).and_then(Contact::keys) else { return Ok(None) };
         let Some(secret) = self.prekey_for(prekey, id)? else { return Ok(None) };
-        let opened = open(&self.identity.public(), &secret, &psk, &bundle.header, &sealed.noise);
-        let Some(opened) = opened.filter(|opened| opened.sender == keys.x) else { return Ok(None) };
+        let own = self.identity.public();
+        let Some(opened) = open(&own, &secret, &psk, Some(&keys.x), &bundle.header, &sealed.noise) else {
+            return Ok(None);
+        };
         let author = Author { keys, psk, used: Some(prekey), code: None };
         Ok(read(&opened.plain).map(|envelope| (author, envelope)))
     }
@@ -127,7 +129,7 @@ impl<S: Store> Custody<S> {
         let secrets = [of_code].into_iter().chain(self.published.iter().cloned());
         let opened = secrets
             .into_iter()
-            .find_map(|secret| open(&own, &secret, &invite.psk.0, &bundle.header, &sealed.noise))?;
+            .find_map(|secret| open(&own, &secret, &invite.psk.0, None, &bundle.header, &sealed.noise))?;
         let envelope = read(&opened.plain)?;
         let author = Author {
             keys: PublicKeys { ed: envelope.sender_ed?, x: opened.sender },
@@ -145,7 +147,7 @@ impl<S: Store> Custody<S> {
         let mut opened = None;
         // Newest first: that is the one most likely used.
         for secret in self.published.iter().rev() {
-            opened = opened.or_else(|| open(&own, secret, &[0; 32], &bundle.header, &sealed.noise));
+            opened = opened.or_else(|| open(&own, secret, &[0; 32], None, &bundle.header, &sealed.noise));
         }
         let opened = opened?;
         let envelope = read(&opened.plain)?;

@@ -1,16 +1,21 @@
 //! The seal: one Noise message to a short-lived key of the recipient.
 //!
-//! `Noise_Xpsk0_25519_ChaChaPoly_BLAKE2s` with the recipient's prekey as the responder's static key, so each
-//! message has keys of its own and needs no other message to be opened: loss and reordering cost nothing. The
-//! sender's static key travels encrypted; that it is the sender's is proven by the Diffie-Hellman result of
-//! it and the prekey, so whoever steals only the recipient's identity can't forge others to it (threat C-11), and
-//! nobody can prove to a third who wrote it.
+//! Noise with the recipient's prekey as the responder's static key, so each message has keys of its own and needs no
+//! other message to be opened: loss and reordering cost nothing. That the sender's static key is the sender's is proven by the
+//! Diffie-Hellman result of it and the prekey, so whoever steals only the recipient's identity can't forge others to it
+//! (threat C-11), and nobody can prove to a third who wrote it.
+//!
+//! ```text
+//!  to a contact   Kpsk0   the hint says whose it is, so the sender's key does not travel     48 bytes around, 8 of hint
+//!  by a code      Xpsk0   the sender's key travels encrypted                                 96 bytes around, 8 of hint
+//!  intro          Xpsk0   likewise, and nothing says whose it is                             96 bytes around
+//! ```
 //!
 //! The prologue has the header and the recipient's keys: a bundle can't be given another header or
 //! address (threat C-07). Whatever is wrong with a bundle, the answer is the same: it is not for us (threat
 //! C-17).
 //!
-//! Source: The Noise Protocol Framework, revision 34, sections 7.4 (X) and 9 (PSK).
+//! Source: The Noise Protocol Framework, revision 34, sections 7.4 (K, X) and 9 (PSK).
 
 use snow::{Builder, HandshakeState};
 use x25519_dalek::{PublicKey, StaticSecret};
@@ -23,14 +28,19 @@ use crate::noise::Primitives;
 use crate::prekeys::PrekeyId;
 use crate::sealed::{Sealed, TAG_BYTES, size_class};
 
-const PATTERN: &str = "Noise_Xpsk0_25519_ChaChaPoly_BLAKE2s";
+/// With a sender that the recipient knows.
+const PATTERN_KNOWN: &str = "Noise_Kpsk0_25519_ChaChaPoly_BLAKE2s";
+/// With a sender whose key travels.
+const PATTERN_NAMED: &str = "Noise_Xpsk0_25519_ChaChaPoly_BLAKE2s";
 const PROLOGUE_LABEL: &[u8] = b"MeshLink v1 sealed";
 const PAIR_CONTEXT: &str = "MeshLink v1 pair";
 const CODE_CONTEXT: &str = "MeshLink v1 code pair";
 const EPHEMERAL_CONTEXT: &str = "MeshLink v1 seal entropy";
 
-/// Bytes of a Noise message around its payload: ephemeral key, encrypted static key, two tags.
-pub(crate) const NOISE_BYTES: usize = 32 + 32 + 16 + 16;
+/// Bytes of a Noise message around its payload: ephemeral key and tag.
+const KNOWN_BYTES: usize = 32 + 16;
+/// With the sender's key: encrypted, with a tag of its own.
+const NAMED_BYTES: usize = KNOWN_BYTES + 32 + 16;
 
 /// A pre-shared key; zeros if the two have none.
 pub(crate) type Psk = [u8; 32];
@@ -45,15 +55,37 @@ pub(crate) struct PrekeySecret {
 
 /// Marks the bundles of one direction between two nodes, for them alone.
 #[derive(Clone)]
-pub(crate) struct PairKey(Zeroizing<[u8; 32]>);
+pub(crate) struct PairKey {
+    key: Zeroizing<[u8; 32]>,
+    /// Whether whoever has it knows whose bundles it marks.
+    names_sender: bool,
+}
 
 /// For whom a message is, and with what.
+#[derive(Clone, Copy)]
 pub(crate) struct Address<'a> {
     pub(crate) recipient: &'a PublicKeys,
     pub(crate) prekey: &'a [u8; 32],
     pub(crate) psk: &'a Psk,
     /// What the recipient recognises it by; none for an intro.
     pub(crate) pair: Option<&'a PairKey>,
+}
+
+impl Address<'_> {
+    fn is_sender_known(&self) -> bool {
+        self.pair.is_some_and(|pair| pair.names_sender)
+    }
+
+    /// The name of the Noise protocol.
+    pub(crate) fn pattern(&self) -> &'static str {
+        if self.is_sender_known() { PATTERN_KNOWN } else { PATTERN_NAMED }
+    }
+
+    /// Bytes of the payload that are not what is sealed.
+    pub(crate) fn bytes_around(&self) -> usize {
+        let noise = if self.is_sender_known() { KNOWN_BYTES } else { NAMED_BYTES };
+        noise + if self.pair.is_some() { TAG_BYTES } else { 0 }
+    }
 }
 
 /// What came out of a sealed bundle.
@@ -92,7 +124,7 @@ impl PairKey {
         hasher.update(psk);
         hasher.update(&from.to_bytes());
         hasher.update(&to.to_bytes());
-        Some(Self(Zeroizing::new(*hasher.finalize().as_bytes())))
+        Some(Self { key: Zeroizing::new(*hasher.finalize().as_bytes()), names_sender: true })
     }
 
     /// The key for bundles to the owner of a code from whoever has it.
@@ -100,13 +132,13 @@ impl PairKey {
         let mut hasher = blake3::Hasher::new_derive_key(CODE_CONTEXT);
         hasher.update(psk);
         hasher.update(&owner.to_bytes());
-        Self(Zeroizing::new(*hasher.finalize().as_bytes()))
+        Self { key: Zeroizing::new(*hasher.finalize().as_bytes()), names_sender: false }
     }
 
     /// The hint, and what hides the selector, for a message with that ephemeral key.
     fn mask(&self, ephemeral: &[u8; 32]) -> [u8; TAG_BYTES] {
         let mut mask = [0; TAG_BYTES];
-        mask.copy_from_slice(&blake3::keyed_hash(&self.0, ephemeral).as_bytes()[..TAG_BYTES]);
+        mask.copy_from_slice(&blake3::keyed_hash(&self.key, ephemeral).as_bytes()[..TAG_BYTES]);
         mask
     }
 
@@ -144,15 +176,15 @@ pub(crate) fn seal(
     seed: [u8; 32],
 ) -> Option<NewBundle> {
     let tag_bytes = if address.pair.is_some() { TAG_BYTES } else { 0 };
-    let class = size_class(tag_bytes + NOISE_BYTES + plain.len())?;
+    let class = size_class(address.bytes_around() + plain.len())?;
     header.kind = if address.pair.is_some() { Kind::Sealed } else { Kind::Intro };
     header.payload_bytes = class as u32;
     let mut padded = Zeroizing::new(plain.to_vec());
-    padded.resize(class - tag_bytes - NOISE_BYTES, 0);
+    padded.resize(class - address.bytes_around(), 0);
 
     let seed = hedged(seed, sender, address, &padded);
     let prologue = prologue(&header, address.recipient, address.prekey);
-    let mut noise = builder(&prologue, address.psk, seed)
+    let mut noise = builder(address.pattern(), &prologue, address.psk, seed)
         .local_private_key(sender.agreement_secret())
         .and_then(|builder| builder.remote_public_key(address.prekey))
         .and_then(Builder::build_initiator)
@@ -168,19 +200,23 @@ pub(crate) fn seal(
     Some(NewBundle::unsigned(header, payload))
 }
 
-/// Opens a bundle sealed to that prekey; `None` if it was not.
+/// Opens a bundle sealed to that prekey; `None` if it was not. `sender` is the X25519 identity of whom it is marked by, if
+/// that says who it is.
 pub(crate) fn open(
     recipient: &PublicKeys,
     prekey: &PrekeySecret,
     psk: &Psk,
+    sender: Option<&[u8; 32]>,
     header: &Header,
     noise_message: &[u8],
 ) -> Option<Opened> {
     let prologue = prologue(header, recipient, &prekey.public);
-    let mut noise: HandshakeState = builder(&prologue, psk, [0; 32])
-        .local_private_key(prekey.bytes())
-        .and_then(Builder::build_responder)
-        .ok()?;
+    let pattern = if sender.is_some() { PATTERN_KNOWN } else { PATTERN_NAMED };
+    let mut builder = builder(pattern, &prologue, psk, [0; 32]).local_private_key(prekey.bytes()).ok()?;
+    if let Some(sender) = sender {
+        builder = builder.remote_public_key(sender).ok()?;
+    }
+    let mut noise: HandshakeState = builder.build_responder().ok()?;
     let mut plain = Zeroizing::new(vec![0; noise_message.len()]);
     let length = noise.read_message(noise_message, &mut plain).ok()?;
     plain.truncate(length);
@@ -193,8 +229,8 @@ fn prologue(header: &Header, recipient: &PublicKeys, prekey: &[u8; 32]) -> Vec<u
     [PROLOGUE_LABEL, &header.encode(), &recipient.to_bytes(), prekey].concat()
 }
 
-fn builder<'b>(prologue: &'b [u8], psk: &'b Psk, seed: [u8; 32]) -> Builder<'b> {
-    let params = PATTERN.parse().expect("the pattern is one that snow knows");
+fn builder<'b>(pattern: &str, prologue: &'b [u8], psk: &'b Psk, seed: [u8; 32]) -> Builder<'b> {
+    let params = pattern.parse().expect("the pattern is one that snow knows");
     Builder::with_resolver(params, Box::new(Primitives::new(seed)))
         .prologue(prologue)
         .and_then(|builder| builder.psk(0, psk))
@@ -215,7 +251,6 @@ pub(crate) fn hedged(seed: [u8; 32], sender: &Identity, address: &Address<'_>, p
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::canonical::Extensions;
     use crate::receipt::Commitment;
     use crate::store::Priority;
 
@@ -232,17 +267,8 @@ mod tests {
     }
 
     fn header() -> Header {
-        Header {
-            kind: Kind::Sealed,
-            created_unix_ms: None,
-            lifetime_s: 3_600,
-            priority: Priority::Normal,
-            payload_bytes: 0,
-            origin: None,
-            salt: None,
-            commitment: Some(Commitment([5; 16])),
-            extensions: Extensions::default(),
-        }
+        let commitment = Some(Commitment([5; 16]));
+        Header { commitment, ..Header::bare(Kind::Sealed, 3_600, Priority::Normal) }
     }
 
     fn pair(psk: &Psk) -> PairKey {
@@ -270,7 +296,9 @@ mod tests {
 
     fn opened_by(recipient: &Identity, bundle: &NewBundle, psk: &Psk) -> Option<Opened> {
         let parts = Sealed::decode(&bundle.header, &bundle.payload).unwrap();
-        open(&recipient.public(), &prekey(), psk, &bundle.header, &parts.noise)
+        let alice = alice().public().x;
+        let sender = parts.tag.is_some().then_some(&alice);
+        open(&recipient.public(), &prekey(), psk, sender, &bundle.header, &parts.noise)
     }
 
     #[test]
@@ -286,10 +314,28 @@ mod tests {
 
     #[test]
     fn the_overhead_is_what_the_documents_say() {
-        let full = 256 - NOISE_BYTES - TAG_BYTES;
-        assert_eq!(sealed(&vec![1; full], 9).payload.len(), 256);
-        assert_eq!(sealed(&vec![1; full + 1], 9).payload.len(), 512);
-        assert_eq!(NOISE_BYTES + TAG_BYTES, 104);
+        let lengths = |has_hint: bool, around: usize| {
+            let psk = [0; 32];
+            let fits = sealed_with(&vec![1; 256 - around], 9, has_hint, &psk);
+            let does_not = sealed_with(&vec![1; 257 - around], 9, has_hint, &psk);
+            (fits.payload.len(), does_not.payload.len(), fits.header_bytes.len() + around)
+        };
+        assert_eq!(lengths(true, 56), (256, 512, 89), "to a contact: 33 of header for lifetimes below a day");
+        assert_eq!(lengths(false, 96), (256, 512, 129), "an intro");
+    }
+
+    #[test]
+    fn what_comes_by_a_code_names_its_sender_and_opens_with_the_code_only() {
+        let psk = [8; 32];
+        let of_code = PairKey::of_code(&psk, &bob().public());
+        let address =
+            Address { recipient: &bob().public(), prekey: &prekey().public, psk: &psk, pair: Some(&of_code) };
+        let bundle = seal(&alice(), &address, header(), b"hello", [9; 32]).unwrap();
+        let parts = Sealed::decode(&bundle.header, &bundle.payload).unwrap();
+        assert_eq!(of_code.recognises(&parts), Some(prekey().id()));
+        let opened = |sender| open(&bob().public(), &prekey(), &psk, sender, &bundle.header, &parts.noise);
+        assert_eq!(opened(None).unwrap().sender, alice().public().x);
+        assert!(opened(Some(&alice().public().x)).is_none(), "the patterns are told apart");
     }
 
     #[test]
@@ -350,8 +396,10 @@ mod tests {
         };
         for who in [&mallory, &bob()] {
             let forged = seal(who, &address, header(), b"from alice", [9; 32]).unwrap();
-            let opened = opened(&forged, &[0; 32]).unwrap();
-            assert_ne!(opened.sender, alice().public().x);
+            assert!(opened(&forged, &[0; 32]).is_none(), "marked as hers, and not hers");
+            let intro =
+                seal(who, &Address { pair: None, ..address }, header(), b"from alice", [9; 32]).unwrap();
+            assert_ne!(opened(&intro, &[0; 32]).unwrap().sender, alice().public().x);
         }
     }
 
@@ -389,9 +437,11 @@ mod tests {
 
     #[test]
     fn w05_a_message_shorter_than_its_overhead_is_not_opened() {
-        for length in 0..NOISE_BYTES {
-            let header = sealed(b"x", 1).header;
-            assert!(open(&bob().public(), &prekey(), &[0; 32], &header, &vec![0; length]).is_none());
+        let (alice, header) = (alice().public().x, sealed(b"x", 1).header);
+        for (sender, around) in [(None, NAMED_BYTES), (Some(&alice), KNOWN_BYTES)] {
+            for message in (0..around).map(|length| vec![0; length]) {
+                assert!(open(&bob().public(), &prekey(), &[0; 32], sender, &header, &message).is_none());
+            }
         }
     }
 }
