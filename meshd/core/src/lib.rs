@@ -50,6 +50,8 @@ pub mod tally;
 mod vectors;
 mod wants;
 pub mod wire;
+#[cfg(test)]
+mod wycheproof_vectors;
 
 pub use clock::Now;
 pub use custody::Export;
