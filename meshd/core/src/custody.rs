@@ -88,6 +88,8 @@ pub(crate) struct Custody<S> {
     /// Who this node was when the open transaction began, if it made it another one.
     identity_before: Option<Identity>,
     groups: groups::Groups,
+    /// Names this run of the program.
+    run: groups::Run,
 }
 
 impl<S: Store> Custody<S> {
@@ -99,6 +101,8 @@ impl<S: Store> Custody<S> {
         now: Now,
     ) -> Result<Self, StoreError> {
         let timeline = Timeline::resume(store.saved_clock()?, now);
+        let mut entropy = entropy;
+        let run = groups::Run(entropy.draw());
         let mut custody = Self {
             store,
             identity,
@@ -130,6 +134,7 @@ impl<S: Store> Custody<S> {
             has_put_by: false,
             identity_before: None,
             groups: groups::Groups::default(),
+            run,
         };
         custody.reload()?;
         Ok(custody)

@@ -97,6 +97,8 @@ pub const AGE_PRETENDED_MS_MAX: u64 = 10 * 60 * 1000;
 pub const SECRET_CHANNELS_MAX: usize = 64;
 /// Posts of the past that are looked at in one go when a channel is joined: some milliseconds of work.
 pub const HISTORY_SLICE: usize = 256;
+/// Bytes of groups' rosters in a backup: some twenty groups of 64 people, beside a thousand contacts in the one MiB of it.
+pub const GROUP_BACKUP_BYTES_MAX: usize = 512 * 1024;
 /// Groups of a node, with those it is invited to and those it left.
 pub const GROUPS_MAX: usize = 64;
 /// Invitations to groups that the user has said nothing about.
@@ -113,8 +115,9 @@ pub const GROUP_PARENTS_MAX: usize = 16;
 pub const GROUP_SESSION_MESSAGES_MAX: u32 = 100;
 /// How long a session is sent with, in milliseconds: 7 days.
 pub const GROUP_SESSION_MS_MAX: u64 = 7 * 24 * 3600 * 1000;
-/// Sessions of one member that are kept of one group, the newest ones.
-pub const GROUP_SESSIONS_OF_MEMBER_MAX: usize = 8;
+/// Sessions of one member that are kept of one group, the newest ones: a machine that is switched off each night begins one
+/// a day, and each is kept for 21.
+pub const GROUP_SESSIONS_OF_MEMBER_MAX: usize = 24;
 /// Lifetime of a message to a group, in seconds: 14 days at most, and if its author names none, so that somebody who
 /// was away for a week gets all of it.
 pub const GROUP_LIFETIME_S_MAX: u64 = 14 * 24 * 3600;
@@ -129,7 +132,7 @@ pub const GROUP_RECEIPTS_MAX: usize = 64;
 pub const GROUP_REPAIR_MS: u64 = 60_000;
 /// And so often, as long as nothing new comes of it.
 pub const GROUP_REPAIRS_MAX: u32 = 4;
-/// Held bundles of groups that are tried with one new session, oldest first.
+/// Held bundles of groups that are tried with a new session in one go, oldest first.
 pub const GROUP_TRIES_MAX: usize = 4 * 1024;
 
 /// Links at one time, all kinds together.

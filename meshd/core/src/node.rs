@@ -173,8 +173,8 @@ pub struct Node<S> {
     is_unsettled: bool,
     /// Whether what is in memory may differ from the store, because that could not be read.
     is_stale: bool,
-    /// Whether another machine with this node's keys was met.
-    has_met_twin: bool,
+    /// Which keys of this node's another machine with the same ones was met with.
+    twin_of: Option<NodeId>,
 }
 
 impl<S: Store> Node<S> {
@@ -207,7 +207,7 @@ impl<S: Store> Node<S> {
             probe_mono_ms: None,
             is_unsettled: true,
             is_stale: false,
-            has_met_twin: false,
+            twin_of: None,
         })
     }
 
@@ -219,7 +219,7 @@ impl<S: Store> Node<S> {
     /// Whether it has met another machine with its keys since it started: a copied disk image, or a backup put
     /// back beside its original (threat C-13). What is for one of them reaches either.
     pub fn has_met_twin(&self) -> bool {
-        self.has_met_twin
+        self.twin_of == Some(self.id())
     }
 
     /// Its keys.

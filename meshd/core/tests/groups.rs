@@ -6,99 +6,12 @@ mod net;
 
 use meshlink_core::group::entry::GroupId;
 use meshlink_core::node::groups::{Part, conversation_of};
-use meshlink_core::node::{ContactDraft, GroupDraft, GroupError, GroupMessageDraft, SubmitError};
+use meshlink_core::node::{GroupDraft, GroupError, SubmitError};
 use meshlink_core::private::contact::ReceiptChoice;
 use meshlink_core::store::{OfferKey, Protection, Shelf};
-use meshlink_core::{BundleId, Event, Limits, LinkId, MessageStatus, NodeId, Priority, Store};
-use net::{At, DAY_MS, Net};
-
-const MINUTE_MS: u64 = 60_000;
-
-/// Nodes in a line, each the contact of all others, not linked.
-fn people(count: usize) -> Net {
-    let mut net = Net::with_limits(count, Limits::default());
-    for at in 0..count {
-        net.node(at).set_reachable();
-    }
-    net.pass(1);
-    // Everybody hears of everybody's keys once.
-    let links = line(&mut net, count);
-    net.settle();
-    for one in 0..count {
-        for other in (0..count).filter(|other| *other != one) {
-            befriend(&mut net, one, other);
-        }
-    }
-    net.pass(MINUTE_MS);
-    cut(&mut net, links);
-    net
-}
-
-fn befriend(net: &mut Net, one: At, other: At) {
-    let (id, now) = (net.id(other), net.now(one));
-    net.node(one).add_contact(ContactDraft { id: Some(id), ..ContactDraft::default() }, now).unwrap();
-}
-
-fn line(net: &mut Net, count: usize) -> Vec<LinkId> {
-    (1..count).map(|at| net.join(at - 1, at)).collect()
-}
-
-fn cut(net: &mut Net, links: Vec<LinkId>) {
-    for link in links {
-        net.cut(link);
-    }
-}
-
-/// Links all in a line until nobody has anything to say, receipts and all.
-fn meet(net: &mut Net, count: usize) {
-    let links = line(net, count);
-    net.pass(5 * MINUTE_MS);
-    cut(net, links);
-}
-
-fn found(net: &mut Net, at: At, members: &[At], history: bool) -> GroupId {
-    let draft = GroupDraft {
-        name: "Hikers".to_owned(),
-        history,
-        members: members.iter().map(|at| net.id(*at)).collect(),
-    };
-    let now = net.now(at);
-    net.node(at).found_group(draft, now).unwrap()
-}
-
-fn join(net: &mut Net, at: At, group: &GroupId) {
-    let now = net.now(at);
-    net.node(at).join_group(group, now).unwrap();
-}
-
-/// A group of the first so many, all joined, everybody level.
-fn group_of(net: &mut Net, count: usize, history: bool) -> GroupId {
-    let others: Vec<At> = (1..count).collect();
-    let group = found(net, 0, &others, history);
-    meet(net, count);
-    for at in others {
-        join(net, at, &group);
-    }
-    meet(net, count);
-    meet(net, count);
-    group
-}
-
-fn say(net: &mut Net, at: At, group: &GroupId, text: &str) -> BundleId {
-    try_say(net, at, group, text).unwrap()
-}
-
-fn try_say(net: &mut Net, at: At, group: &GroupId, text: &str) -> Result<BundleId, SubmitError> {
-    let draft = GroupMessageDraft {
-        group: *group,
-        text: text.to_owned(),
-        lifetime_s: None,
-        priority: Priority::Normal,
-        reply_to: None,
-    };
-    let now = net.now(at);
-    net.node(at).submit_to_group(draft, now)
-}
+use meshlink_core::{Event, MessageStatus, NodeId, Store};
+use net::groups::{found, friends, group_of, join, meet, say, try_say};
+use net::{At, DAY_MS, MINUTE_MS, Net};
 
 fn members(net: &mut Net, at: At, group: &GroupId) -> Vec<NodeId> {
     let view = net.node(at).groups()[group].view().clone();
@@ -117,7 +30,7 @@ fn texts(net: &Net, at: At) -> Vec<String> {
 
 #[test]
 fn a_group_talks_once_those_invited_have_joined() {
-    let mut net = people(3);
+    let mut net = friends(3);
     let group = found(&mut net, 0, &[1, 2], false);
     meet(&mut net, 3);
     for at in [1, 2] {
@@ -148,7 +61,7 @@ fn a_group_talks_once_those_invited_have_joined() {
 
 #[test]
 fn one_bundle_serves_a_group_of_five_and_says_nothing() {
-    let mut net = people(5);
+    let mut net = friends(5);
     let group = group_of(&mut net, 5, false);
     say(&mut net, 0, &group, "first, with the keys");
     meet(&mut net, 5);
@@ -173,7 +86,7 @@ fn one_bundle_serves_a_group_of_five_and_says_nothing() {
 
 #[test]
 fn five_over_a_line_of_nodes_with_one_away_for_a_week() {
-    let mut net = people(5);
+    let mut net = friends(5);
     let group = group_of(&mut net, 5, false);
     // The last one is away; the others meet once a day.
     let mut sent: Vec<String> = Vec::new();
@@ -208,7 +121,7 @@ fn five_over_a_line_of_nodes_with_one_away_for_a_week() {
 
 #[test]
 fn c14_a_removed_member_reads_nothing_sent_after_the_removal_is_known() {
-    let mut net = people(4);
+    let mut net = friends(4);
     let group = group_of(&mut net, 4, false);
     for at in 0..4 {
         say(&mut net, at, &group, &format!("before {at}"));
@@ -236,7 +149,7 @@ fn c14_a_removed_member_reads_nothing_sent_after_the_removal_is_known() {
 #[test]
 fn c14_a_new_member_reads_what_came_before_only_if_the_group_says_so() {
     for history in [false, true] {
-        let mut net = people(3);
+        let mut net = friends(3);
         let group = found(&mut net, 0, &[1], history);
         meet(&mut net, 3);
         join(&mut net, 1, &group);
@@ -257,7 +170,7 @@ fn c14_a_new_member_reads_what_came_before_only_if_the_group_says_so() {
 
 #[test]
 fn c14_an_invitation_is_taken_from_a_contact_only() {
-    let mut net = people(3);
+    let mut net = friends(3);
     let (stranger, now) = (net.id(0), net.now(2));
     net.node(2).remove_contact(&stranger, now).unwrap();
     let group = found(&mut net, 0, &[1, 2], false);
@@ -274,7 +187,7 @@ fn c14_an_invitation_is_taken_from_a_contact_only() {
 
 #[test]
 fn members_who_are_no_contacts_of_each_other_talk() {
-    let mut net = people(3);
+    let mut net = friends(3);
     for (one, other) in [(1, 2), (2, 1)] {
         let (id, now) = (net.id(other), net.now(one));
         net.node(one).remove_contact(&id, now).unwrap();
@@ -293,7 +206,7 @@ fn members_who_are_no_contacts_of_each_other_talk() {
 
 #[test]
 fn declining_leaving_and_renaming_are_seen_by_all() {
-    let mut net = people(3);
+    let mut net = friends(3);
     let group = found(&mut net, 0, &[1, 2], false);
     meet(&mut net, 3);
     join(&mut net, 1, &group);
@@ -325,7 +238,7 @@ fn declining_leaving_and_renaming_are_seen_by_all() {
 
 #[test]
 fn c14_two_administrators_apart_change_the_group_and_all_agree_afterwards() {
-    let mut net = people(5);
+    let mut net = friends(5);
     let group = found(&mut net, 0, &[1, 2], false);
     meet(&mut net, 5);
     for at in [1, 2] {
@@ -363,7 +276,7 @@ fn c14_two_administrators_apart_change_the_group_and_all_agree_afterwards() {
 
 #[test]
 fn read_receipts_follow_what_both_chose_for_each_other() {
-    let mut net = people(3);
+    let mut net = friends(3);
     let group = group_of(&mut net, 3, false);
     // 0 and 1 say so to each other; 2 says it of nobody.
     for (one, other) in [(0, 1), (1, 0)] {
@@ -387,7 +300,7 @@ fn read_receipts_follow_what_both_chose_for_each_other() {
 
 #[test]
 fn c14_with_frames_lost_and_notes_late_everything_is_read_once() {
-    let mut net = people(4);
+    let mut net = friends(4);
     let group = group_of(&mut net, 4, false);
     let mut sent = Vec::new();
     let mut draw: u64 = 7;
@@ -424,7 +337,7 @@ fn c14_with_frames_lost_and_notes_late_everything_is_read_once() {
 
 #[test]
 fn an_old_session_ends_by_age_and_by_number() {
-    let mut net = people(2);
+    let mut net = friends(2);
     let group = group_of(&mut net, 2, false);
     let sessions = |net: &Net| net.store(1).records(Shelf::GroupSession, &[], 100).unwrap().len();
     say(&mut net, 0, &group, "one");
@@ -452,7 +365,7 @@ fn an_old_session_ends_by_age_and_by_number() {
 
 #[test]
 fn limits_and_refusals_of_a_group_are_said_before_anything_happens() {
-    let mut net = people(2);
+    let mut net = friends(2);
     let now = net.now(0);
     let nobody = NodeId([9; 20]);
     let (own, other) = (net.id(0), net.id(1));
@@ -480,7 +393,7 @@ fn limits_and_refusals_of_a_group_are_said_before_anything_happens() {
 
 #[test]
 fn a_blocked_member_reads_nothing_more_and_is_not_shown() {
-    let mut net = people(3);
+    let mut net = friends(3);
     let group = group_of(&mut net, 3, false);
     for at in 0..3 {
         say(&mut net, at, &group, "before");
@@ -498,7 +411,7 @@ fn a_blocked_member_reads_nothing_more_and_is_not_shown() {
 
 #[test]
 fn a_node_that_starts_again_goes_on_with_its_groups() {
-    let mut net = people(3);
+    let mut net = friends(3);
     let group = group_of(&mut net, 3, false);
     say(&mut net, 0, &group, "one");
     meet(&mut net, 3);
@@ -518,7 +431,7 @@ fn a_node_that_starts_again_goes_on_with_its_groups() {
 
 #[test]
 fn k04_a_node_set_back_to_an_old_copy_uses_no_index_of_a_group_session_twice() {
-    let mut net = people(3);
+    let mut net = friends(3);
     let group = group_of(&mut net, 3, false);
     say(&mut net, 0, &group, "one");
     meet(&mut net, 3);
@@ -535,4 +448,17 @@ fn k04_a_node_set_back_to_an_old_copy_uses_no_index_of_a_group_session_twice() {
     for at in 1..3 {
         assert_eq!(texts(&net, at), ["one", "two", "three"], "node {at}");
     }
+}
+
+#[test]
+fn whoever_is_removed_is_not_waited_for_any_more() {
+    let mut net = friends(3);
+    let group = group_of(&mut net, 3, false);
+    // The last one is away, and hears nothing of it.
+    let id = say(&mut net, 0, &group, "who is there?");
+    meet(&mut net, 2);
+    assert_eq!(net.status(0, &id), MessageStatus::Synced);
+    let (away, now) = (net.id(2), net.now(0));
+    net.node(0).remove_from_group(&group, &away, now).unwrap();
+    assert_eq!(net.status(0, &id), MessageStatus::Delivered, "at once, not when its lifetime ends");
 }

@@ -10,10 +10,9 @@ use meshlink_core::private::contact::ReceiptChoice;
 use meshlink_core::store::Shelf;
 use meshlink_core::store::{Known, Store, StoreError};
 use meshlink_core::{Draft, Identity, MessageStatus, Priority, ProfileDraft, SubmitError};
+use net::groups::{friends, group_of, say};
 use net::people::{exchange_code, people, send, take_code, write};
-use net::{DAY_MS, Net};
-
-const MINUTE_MS: u64 = 60_000;
+use net::{DAY_MS, MINUTE_MS, Net};
 
 fn lock(net: &mut Net, at: usize) {
     let node = net.node(at);
@@ -268,4 +267,37 @@ fn a_receipt_choice_and_a_code_are_kept_through_a_locking() {
     unlock(&mut net, 1, 2);
     assert_eq!(net.texts(1).last().map(String::as_str), Some("by your code"));
     assert_eq!(net.node(1).contact(&other).map(|contact| contact.receipts), Some(ReceiptChoice::Nothing));
+}
+
+#[test]
+fn group_mail_that_came_while_locked_is_shown_once_with_the_unlocking_and_confirmed() {
+    let mut net = friends(3);
+    let group = group_of(&mut net, 3, false);
+    say(&mut net, 0, &group, "before");
+    net::groups::meet(&mut net, 3);
+    lock(&mut net, 1);
+    // One whose session is known, and one whose session comes by sealed mail of the same time.
+    let known = say(&mut net, 0, &group, "while you slept");
+    let new = say(&mut net, 2, &group, "me too");
+    net.join(0, 1);
+    net.join(1, 2);
+    net.pass(MINUTE_MS);
+    assert!(net.texts(1).iter().all(String::is_empty), "nothing is read");
+    net.cut_all();
+    let texts = ["before", "while you slept", "me too"];
+    for _ in 0..2 {
+        unlock(&mut net, 1, 2);
+        assert_eq!(net.texts(1), texts, "with the unlocking, and once");
+        net.pass(MINUTE_MS);
+        assert_eq!(net.texts(1), texts);
+        lock(&mut net, 1);
+    }
+    unlock(&mut net, 1, 2);
+    net::groups::meet(&mut net, 3);
+    for (at, id) in [(0, known), (2, new)] {
+        assert_eq!(net.status(at, &id), MessageStatus::Delivered);
+    }
+    say(&mut net, 1, &group, "good morning");
+    net::groups::meet(&mut net, 3);
+    assert_eq!(net.texts(0).last().map(String::as_str), Some("good morning"));
 }

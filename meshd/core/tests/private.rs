@@ -9,9 +9,7 @@ use meshlink_core::private::contact::{ReceiptChoice, Standing, Trust};
 use meshlink_core::store::{Class, OfferKey, Protection, Shelf};
 use meshlink_core::{Event, Limits, MessageStatus, NodeId, Priority, Store};
 use net::people::{code_of, exchange_code, people, send, take_code, write};
-use net::{At, DAY_MS, Net};
-
-const MINUTE_MS: u64 = 60_000;
+use net::{At, DAY_MS, MINUTE_MS, Net};
 
 fn add(net: &mut Net, at: At, who: At, name: &str) -> NodeId {
     let (id, now) = (net.id(who), net.now(at));
@@ -529,4 +527,33 @@ fn a_lifetime_is_no_longer_than_a_key_lives() {
     };
     let refused = net.node(0).submit_private(draft, now);
     assert_eq!(refused, Err(SubmitError::BadLifetime { min: 60, max: 604_800 }));
+}
+
+#[test]
+fn p10_after_a_sleep_of_two_weeks_keys_are_as_they_have_to_be_at_once() {
+    let mut net = people(2);
+    exchange_code(&mut net, 0, 1, false);
+    net.join(0, 1);
+    net.settle();
+    for (from, to) in [(1, 0), (0, 1), (1, 0)] {
+        send(&mut net, from, to, "before");
+        net.settle();
+    }
+    net.pass(MINUTE_MS);
+    net.cut_all();
+    let keys = |net: &Net, at: At| net.store(at).records(Shelf::Prekey, &[], 100).unwrap();
+    let before = keys(&net, 1);
+    assert!(before.len() > 1);
+    // The machine is suspended: no timer fires meanwhile, and then all are late.
+    net.mono_ms += 15 * DAY_MS;
+    net.pass(1);
+    let after = keys(&net, 1);
+    assert!(after.iter().all(|key| !before.contains(key)), "c10: none of those keys opens anything now");
+    assert_eq!(after.len(), 1, "one was published with the waking");
+    net.join(0, 1);
+    net.settle();
+    let id = send(&mut net, 0, 1, "after");
+    net.pass(MINUTE_MS);
+    assert_eq!(net.texts(1).last().map(String::as_str), Some("after"));
+    assert_eq!(net.status(0, &id), MessageStatus::Delivered);
 }

@@ -4,13 +4,14 @@
 
 mod net;
 
+use meshlink_core::group::entry::GroupId;
+use meshlink_core::node::groups::Part;
 use meshlink_core::private::contact::Trust;
 use meshlink_core::store::{Shelf, Store, StoreError};
 use meshlink_core::{BundleId, Export, Identity, Limits, MessageStatus, ProfileDraft, SubmitError};
+use net::groups::{friends, group_of, meet, say, try_say};
 use net::people::{exchange_code, people, send, write};
-use net::{At, DAY_MS, Net};
-
-const MINUTE_MS: u64 = 60_000;
+use net::{At, DAY_MS, MINUTE_MS, Net};
 
 /// Two people who wrote to each other, so that each has keys of the other for one message, and verified.
 fn acquainted() -> Net {
@@ -246,4 +247,148 @@ fn k03_bytes_that_are_no_export_are_refused() {
         assert!(Export::from_bytes(&good[..end]).is_err(), "cut at {end}");
     }
     assert!(Export::from_bytes(&[&good[..], &[0]].concat()).is_err());
+}
+
+/// Sessions of a member's that a node can read.
+fn sessions_of(net: &Net, at: At, member: At) -> usize {
+    let from = net.id(member);
+    let all = net.store(at).records(Shelf::GroupSession, &from.0, 100).unwrap();
+    all.iter().take_while(|(key, _)| key.starts_with(&from.0)).count()
+}
+
+fn with_all(net: &mut Net, at: At, others: &[At]) {
+    for other in others {
+        net.join(*other, at);
+    }
+    net.pass(5 * MINUTE_MS);
+    net.cut_all();
+}
+
+fn count(net: &Net, at: At, text: &str) -> usize {
+    net.texts(at).iter().filter(|shown| *shown == text).count()
+}
+
+#[test]
+fn k04_r02_a_restored_member_of_a_group_reads_what_it_had_not_confirmed_and_writes_under_a_new_session() {
+    let mut net = friends(3);
+    let group = group_of(&mut net, 3, false);
+    for at in 0..3 {
+        say(&mut net, at, &group, &format!("before {at}"));
+        meet(&mut net, 3);
+    }
+    let kept = export(&mut net, 2);
+    // Its disk is lost, and nobody knows yet: the session of that was given to it long ago.
+    say(&mut net, 0, &group, "meanwhile");
+    meet(&mut net, 2);
+    let at = restore(&mut net, 3, kept);
+    let me = net.id(2);
+    assert_eq!(net.node(at).groups()[&group].part_of(&me), Part::Joined);
+    let (view, of_others) =
+        (net.node(at).groups()[&group].view().clone(), net.node(0).groups()[&group].view().clone());
+    assert_eq!(view, of_others);
+    assert_eq!(net.store(at).records(Shelf::GroupSession, &[], 1), Ok(Vec::new()), "no session of anybody");
+    assert_eq!(sessions_of(&net, 0, 2), 1);
+
+    say(&mut net, at, &group, "I am back");
+    with_all(&mut net, at, &[0, 1]);
+    with_all(&mut net, at, &[0, 1]);
+    assert_eq!(count(&net, at, "meanwhile"), 1, "{:?}", net.texts(at));
+    assert!(!net.texts(at).iter().any(|text| text.starts_with("before")), "r02: nothing comes back as news");
+    for other in [0, 1] {
+        assert_eq!(count(&net, other, "I am back"), 1, "{:?}", net.texts(other));
+        assert_eq!(sessions_of(&net, other, 2), 2, "a session that was not in the backup");
+        say(&mut net, other, &group, &format!("welcome from {other}"));
+    }
+    with_all(&mut net, at, &[0, 1]);
+    for other in [0, 1] {
+        assert_eq!(count(&net, at, &format!("welcome from {other}")), 1);
+    }
+}
+
+#[test]
+fn k04_a_member_removed_after_the_backup_is_out_once_it_meets_anybody() {
+    let mut net = friends(3);
+    let group = group_of(&mut net, 3, false);
+    let kept = export(&mut net, 2);
+    let (gone, now) = (net.id(2), net.now(0));
+    net.node(0).remove_from_group(&group, &gone, now).unwrap();
+    meet(&mut net, 3);
+    let at = restore(&mut net, 3, kept);
+    assert_eq!(net.node(at).groups()[&group].part_of(&gone), Part::Joined, "as far as it knows");
+    say(&mut net, at, &group, "am I still in?");
+    with_all(&mut net, at, &[0, 1]);
+    say(&mut net, 0, &group, "without you");
+    with_all(&mut net, at, &[0, 1]);
+    assert_eq!(count(&net, at, "without you"), 0);
+    for other in [0, 1] {
+        assert_eq!(count(&net, other, "am I still in?"), 0);
+    }
+}
+
+/// A group of three in which node 1 has written, with a copy of its store as it was then; and it wrote on.
+fn set_back() -> (Net, GroupId) {
+    let mut net = friends(3);
+    let group = group_of(&mut net, 3, false);
+    say(&mut net, 1, &group, "one");
+    meet(&mut net, 3);
+    let old = net.store(1).clone();
+    say(&mut net, 1, &group, "two");
+    meet(&mut net, 3);
+    *net.node(1).store_mut() = old;
+    (net, group)
+}
+
+#[test]
+fn k04_a_store_that_was_set_back_uses_no_index_of_a_session_twice() {
+    let (mut net, group) = set_back();
+    net.crash(1);
+    net.node(1).set_reachable();
+    // Before it has met anybody who could tell it.
+    say(&mut net, 1, &group, "three");
+    meet(&mut net, 3);
+    for at in [0, 2] {
+        assert_eq!(net.texts(at), ["one", "two", "three"], "node {at}");
+    }
+}
+
+#[test]
+fn k04_a_running_machine_that_was_set_back_begins_new_sessions_with_its_new_lineage() {
+    let mut net = friends(3);
+    // Without a clock its next keys would have the revision of those it has forgotten: so those come by.
+    net.set_wall(1, None);
+    let group = group_of(&mut net, 3, false);
+    say(&mut net, 1, &group, "one");
+    meet(&mut net, 3);
+    let old = net.store(1).clone();
+    net.join(0, 1);
+    net.pass(4 * DAY_MS);
+    net.cut_all();
+    say(&mut net, 1, &group, "two");
+    meet(&mut net, 3);
+    // As if memory and disk of a virtual machine were put back: the program runs on and notices nothing by itself.
+    *net.node(1).store_mut() = old;
+    net.node(1).assume(Identity::from_bytes(&[2; 64])).unwrap();
+    meet(&mut net, 3);
+    say(&mut net, 1, &group, "three");
+    meet(&mut net, 3);
+    for at in [0, 2] {
+        assert_eq!(net.texts(at), ["one", "two", "three"], "node {at}");
+    }
+}
+
+#[test]
+fn a_backup_without_groups_or_with_half_a_roster_is_told_apart() {
+    let mut net = friends(2);
+    let without = export(&mut net, 0).to_bytes();
+    let group = group_of(&mut net, 2, false);
+    let with = export(&mut net, 0);
+    assert_eq!((with.groups(), Export::from_bytes(&without).unwrap().groups()), (1, 0));
+    let mut bytes = with.to_bytes();
+    // A byte of the founding entry: everything after it names another one.
+    let at = bytes.windows(6).position(|window| window == b"Hikers").unwrap();
+    bytes[at] ^= 1;
+    assert!(Export::from_bytes(&bytes).is_err());
+    let refused = try_say(&mut net, 0, &GroupId([9; 32]), "no such group");
+    assert_eq!(refused, Err(SubmitError::NotInGroup { group: GroupId([9; 32]) }));
+    assert!(net.node(0).groups().contains_key(&group));
 }

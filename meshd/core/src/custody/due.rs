@@ -33,6 +33,8 @@ pub(super) enum Task {
     RepairGroup = 12,
     /// Forget the key to a session of a group.
     ForgetSession = 13,
+    /// Go on opening messages to groups that came before their sessions.
+    TryUnheard = 14,
 }
 
 impl Task {
@@ -49,6 +51,7 @@ impl Task {
             Self::GiveUpGroup,
             Self::RepairGroup,
             Self::ForgetSession,
+            Self::TryUnheard,
         ];
         all.into_iter().find(|task| *task as u8 == number)
     }
@@ -115,6 +118,7 @@ impl<S: Store> Custody<S> {
             Task::GiveUpGroup => self.give_up_group(what, now),
             Task::RepairGroup => self.repair(what, now),
             Task::ForgetSession => self.forget_session(what, now),
+            Task::TryUnheard => self.try_unheard_after(what, now),
         }
     }
 }

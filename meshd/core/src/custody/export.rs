@@ -1,9 +1,9 @@
 //! What of a node goes into a backup, and a node made of one.
 //!
-//! In it are who the node's contacts are and why they are believed, what it says about itself, which channels it shows
-//! and whom it blocked: with the node's keys, enough to be the same person on another machine. Not in it is whatever
+//! In it are who the node's contacts are and why they are believed, what it says about itself, which channels it shows,
+//! the groups it is in and whom it blocked: with the node's keys, enough to be the same person on another machine. Not in it is whatever
 //! would undo the deletion of keys or be used twice after the store was set back (threat K-04): no prekey of either side,
-//! no code that was shown, no message. The restored node publishes new keys under a new **lineage**; others then drop the
+//! no session of a group, no code that was shown, no message. The restored node publishes new keys under a new **lineage**; others then drop the
 //! keys it gave them before, and seal again what it has not confirmed.
 //!
 //! A node that goes on from an older copy of its whole store does the same, and keeps what else is in it.
@@ -21,6 +21,7 @@ use crate::store::{Record, Shelf, Store, StoreError};
 use crate::tally::Loss;
 
 use super::Custody;
+use super::groups::GroupExport;
 use super::prekeys::encoded;
 
 /// Longest name of a record in an export.
@@ -49,6 +50,9 @@ pub struct Export {
     secret_channels: Vec<Kept>,
     #[n(8)]
     blocked: Vec<NodeId>,
+    /// None in a backup of a version without groups.
+    #[n(9)]
+    groups: Option<Vec<GroupExport>>,
 }
 
 /// A record.
@@ -79,6 +83,9 @@ impl Export {
         if export.contacts.len() > CONTACTS_MAX {
             return Err("it has more contacts than a node");
         }
+        if export.groups.iter().flatten().any(|group| group.roster().is_none()) {
+            return Err("it has a group whose entries don't fit together");
+        }
         let mut channels = export.channels.iter().chain(&export.secret_channels);
         if channels.any(|kept| kept.key.len() > KEY_BYTES_MAX) {
             return Err("it has a channel with a longer name than channels have");
@@ -89,6 +96,11 @@ impl Export {
     /// How many contacts are in it.
     pub fn contacts(&self) -> usize {
         self.contacts.len()
+    }
+
+    /// How many groups are in it, with those the node left.
+    pub fn groups(&self) -> usize {
+        self.groups.as_ref().map_or(0, Vec::len)
     }
 
     /// The name that the node gives itself.
@@ -120,6 +132,7 @@ impl<S: Store> Custody<S> {
             channels: on(Shelf::Channel)?,
             secret_channels: on(Shelf::SecretChannel)?,
             blocked: self.store.blocked()?,
+            groups: Some(self.export_groups().0),
         })
     }
 
@@ -140,6 +153,7 @@ impl<S: Store> Custody<S> {
         for (id, contact) in &export.contacts {
             self.store.put_record(Shelf::Contact, &id.0, &encoded(contact))?;
         }
+        self.restore_groups(export.groups.unwrap_or_default())?;
         let before = std::mem::replace(&mut self.identity, identity);
         self.identity_before.get_or_insert(before);
         self.load_private()?;

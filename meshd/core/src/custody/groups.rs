@@ -5,17 +5,20 @@
 //!  groups/notes    what members tell each other in sealed messages, sent, sent again, taken in
 //!  groups/mail     messages to the group: own sessions, opening
 //!  groups/receipts who has an own message
+//!  groups/backup  what of it goes into a backup, and what a restored member gets again
 //! ```
 //!
 //! Everything that changes a group is an entry, put on the shelf, sent to everybody in it. Whoever did not get it is told
 //! again: with the next note, or when a roster that ends elsewhere shows that somebody lacks something.
 
+mod backup;
 mod mail;
 mod notes;
 #[cfg(test)]
 mod ordeal;
 mod receipts;
 
+pub(in crate::custody) use backup::GroupExport;
 pub(in crate::custody) use mail::UNHEARD;
 pub use mail::conversation_of;
 pub use receipts::Recipient;
@@ -92,7 +95,16 @@ pub(super) struct OwnSession {
     /// Who has its key, or will have it with the next note that arrives.
     #[n(3)]
     pub(super) given: Vec<NodeId>,
+    /// The run of the program that began it. Another one may have an older copy of the store, in which indices that were
+    /// used are still free (threat K-04).
+    #[n(4)]
+    pub(super) run: Option<Run>,
 }
+
+/// Names a run of the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode, CborLen)]
+#[cbor(transparent)]
+pub(in crate::custody) struct Run(#[cbor(with = "minicbor::bytes")] pub(in crate::custody) [u8; 8]);
 
 /// A session that can be read, an own one too.
 #[derive(Clone, Encode, Decode, CborLen)]
@@ -349,6 +361,7 @@ impl<S: Store> Custody<S> {
     fn follow_roster(&mut self, group: &GroupId, before: &View, now: Now) -> Result<(), StoreError> {
         let after = self.groups.all[group].view().clone();
         self.know_fellows(&after, now)?;
+        self.roll_up_all(group, before, &after, now)?;
         for gone in before.members.keys().filter(|id| !after.members.contains_key(id)) {
             self.forget_sessions_of(group, gone)?;
         }

@@ -288,7 +288,7 @@ impl<S: Store> Custody<S> {
                 self.store.put_record(Shelf::Waiting, &waiting_key(to, &id), &[])?;
             }
         }
-        self.start_over_with(to)
+        self.start_over_with(to, now)
     }
 
     /// Seals a message or note that is stored, if there are keys for it.

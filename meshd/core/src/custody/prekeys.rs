@@ -154,13 +154,14 @@ impl<S: Store> Custody<S> {
 
     /// Makes the next own revision higher than one that came from elsewhere, and soon: nobody has to have the secret
     /// half of those keys, so what others seal to them may never be opened (threat K-04). This store may be an old copy,
-    /// so the lineage is another one, too.
+    /// so the lineage is another one, too, and so are the sessions of groups.
     fn outgrow_prekeys(&mut self, prekeys: &Prekeys, now: Now) -> Result<(), StoreError> {
         let own = self.own_prekeys()?;
         let due_tl_ms = own.made_tl_ms.saturating_add(PREKEY_OUTGROW_MS).max(self.timeline.at(now));
         let revision = own.revision.max(prekeys.revision);
         let own = OwnPrekeys { revision, is_outgrown: Some(true), lineage: None, ..own };
         self.store.set_slot(Slot::Prekeys, &encoded(&own))?;
+        self.forget_own_sessions()?;
         self.schedule(due_tl_ms, Task::RenewPrekeys, &[])
     }
 

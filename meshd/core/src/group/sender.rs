@@ -60,6 +60,13 @@ impl SessionKey {
         u32::from_be_bytes(*rest.first_chunk().expect("the index is there"))
     }
 
+    /// What reads the session from a later message on.
+    pub(crate) fn from(&self, index: u32) -> Option<Self> {
+        let key = ExportedSessionKey::from_bytes(&self.0).ok()?;
+        let later = InboundGroupSession::import(&key, SessionConfig::version_1()).export_at(index)?;
+        later.to_bytes().try_into().ok().map(Self)
+    }
+
     /// Whether it is one.
     pub(crate) fn is_sound(&self) -> bool {
         self.index() < GROUP_SESSION_MESSAGES_MAX && ExportedSessionKey::from_bytes(&self.0).is_ok()

@@ -292,7 +292,7 @@ impl<S: Store> Node<S> {
         if hash.is_some() && self.links.values().any(|other| other.handshake_hash() == hash) {
             return CloseReason::SelfLink;
         }
-        self.has_met_twin = true;
+        self.twin_of = Some(self.id());
         CloseReason::Twin
     }
 

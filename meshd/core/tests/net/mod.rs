@@ -6,6 +6,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part of it")]
 #![allow(clippy::unwrap_used, reason = "a net whose parts fail is a failed test")]
 
+pub mod groups;
 pub mod people;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -18,6 +19,7 @@ use meshlink_core::{
 
 /// 2026-01-01.
 pub const NEW_YEAR_MS: u64 = 1_767_225_600_000;
+pub const MINUTE_MS: u64 = 60_000;
 pub const DAY_MS: u64 = 24 * 3600 * 1000;
 
 /// Which node of a net.

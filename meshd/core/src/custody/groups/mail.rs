@@ -135,7 +135,8 @@ impl<S: Store> Custody<S> {
         let now_tl_ms = self.timeline.at(now);
         let known = &self.groups.all[group];
         let is_good = |own: &&OwnSession| {
-            own.sender.index() < GROUP_SESSION_MESSAGES_MAX
+            own.run == Some(self.run)
+                && own.sender.index() < GROUP_SESSION_MESSAGES_MAX
                 && now_tl_ms.saturating_sub(own.made_tl_ms) < GROUP_SESSION_MS_MAX
                 && own.given.iter().all(|who| known.part_of(who) != Part::Out && !self.is_blocked(who))
         };
@@ -143,7 +144,13 @@ impl<S: Store> Custody<S> {
             return own.clone();
         }
         let sender = Sender::draw(&mut self.entropy);
-        OwnSession { sender, cover: Key(self.entropy.draw()), made_tl_ms: now_tl_ms, given: Vec::new() }
+        OwnSession {
+            sender,
+            cover: Key(self.entropy.draw()),
+            made_tl_ms: now_tl_ms,
+            given: Vec::new(),
+            run: Some(self.run),
+        }
     }
 
     /// Who is to get a session's key. Whoever has a rival gets none before the user has decided.
@@ -229,7 +236,7 @@ impl<S: Store> Custody<S> {
             news.push(place);
             self.hold_session(group, from, handed, now)?;
         }
-        if news.is_empty() { Ok(()) } else { self.try_unheard(&news, now) }
+        if news.is_empty() { Ok(()) } else { self.try_unheard(&news, 0, now) }
     }
 
     fn hold_session(
@@ -397,9 +404,15 @@ impl<S: Store> Custody<S> {
         Ok(())
     }
 
-    /// Opens what came before its session did, as far as it is still carried.
-    fn try_unheard(&mut self, sessions: &[(NodeId, SessionId)], now: Now) -> Result<(), StoreError> {
-        let (mut after, mut tries) = (0, 0);
+    /// Opens what came before its session did, as far as it is still carried: some now, the rest as soon as everybody else
+    /// had a turn.
+    fn try_unheard(
+        &mut self,
+        sessions: &[(NodeId, SessionId)],
+        mut after: u64,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        let mut tries = 0;
         while tries < GROUP_TRIES_MAX {
             let found = self.store.unshown(UNHEARD, after, SWEEP_MAX)?;
             for (row, id) in &found {
@@ -412,16 +425,22 @@ impl<S: Store> Custody<S> {
             }
             tries += found.len();
             if found.len() < SWEEP_MAX {
-                break;
+                return Ok(());
             }
         }
-        Ok(())
+        self.schedule(self.timeline.at(now), Task::TryUnheard, &after.to_be_bytes())
     }
 
     /// Opens what came while the node could read nothing private.
     pub(in crate::custody) fn try_all_unheard(&mut self, now: Now) -> Result<(), StoreError> {
+        self.try_unheard_after(&[0; 8], now)
+    }
+
+    /// Goes on opening what came before its session did.
+    pub(in crate::custody) fn try_unheard_after(&mut self, row: &[u8], now: Now) -> Result<(), StoreError> {
         let all: Vec<(NodeId, SessionId)> = self.groups.sessions.keys().copied().collect();
-        if all.is_empty() { Ok(()) } else { self.try_unheard(&all, now) }
+        let Ok(row) = row.try_into().map(u64::from_be_bytes) else { return Ok(()) };
+        if all.is_empty() { Ok(()) } else { self.try_unheard(&all, row, now) }
     }
 
     /// A bundle that was carried for strangers is a fellow's: it stays as long as its author wanted it to.

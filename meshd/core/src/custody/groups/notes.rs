@@ -125,22 +125,6 @@ impl<S: Store> Custody<S> {
         self.groups.all.get(group).is_some_and(is_in) && !self.is_blocked(who)
     }
 
-    /// A member has lost what it had: it gets rosters as a whole, and the keys of sessions again.
-    pub(in crate::custody) fn start_over_with(&mut self, who: &NodeId) -> Result<(), StoreError> {
-        let in_common = self.groups.all.iter().filter(|(_, group)| group.part_of(who) != Part::Out);
-        let in_common: Vec<GroupId> = in_common.map(|(id, _)| *id).collect();
-        for group in in_common {
-            if let Some(known) = self.groups.all.get_mut(&group) {
-                known.kept.heads.retain(|heads| heads.of != *who);
-                if let Some(own) = &mut known.kept.own {
-                    own.given.retain(|given| given != who);
-                }
-            }
-            self.save_group(&group)?;
-        }
-        Ok(())
-    }
-
     /// Whether a note is taken in from that node; if so, its entries are.
     ///
     /// Of a group that is known: from whoever is in it, by its entries too. Of another one: from a contact that the

@@ -6,8 +6,9 @@ use crate::clock::Now;
 use crate::event::MessageStatus;
 use crate::group::entry::GroupId;
 use crate::group::note::Note;
+use crate::group::roster::View;
 use crate::id::{BundleId, NodeId};
-use crate::limits::{DROPPED_MS, GROUP_RECEIPTS_MAX, PRIVATE_LIFETIME_MS_MAX};
+use crate::limits::{DROPPED_MS, GROUP_RECEIPTS_MAX, PRIVATE_LIFETIME_MS_MAX, SWEEP_MAX};
 use crate::private::contact::ReceiptChoice;
 use crate::receipt::Stage;
 use crate::store::{MessageRecord, Record, Shelf, Store, StoreError};
@@ -144,6 +145,31 @@ impl<S: Store> Custody<S> {
         Ok(())
     }
 
+    /// Whoever left is not waited for any more.
+    pub(super) fn roll_up_all(
+        &mut self,
+        group: &GroupId,
+        before: &View,
+        after: &View,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        if before.members.keys().all(|id| after.members.contains_key(id)) {
+            return Ok(());
+        }
+        let mut from = Vec::new();
+        loop {
+            let page = self.store.records(Shelf::GroupSent, &from, SWEEP_MAX)?;
+            for (key, bytes) in &page {
+                let sent: Sent = decoded(bytes)?;
+                if let (Ok(id), true) = (key.as_slice().try_into(), sent.group == *group) {
+                    self.roll_up(&BundleId(id), &sent, now)?;
+                }
+            }
+            let Some((last, _)) = page.last().filter(|_| page.len() == SWEEP_MAX) else { return Ok(()) };
+            from = [&last[..], &[0]].concat();
+        }
+    }
+
     /// A message is delivered, or read, when it is with everybody who was in when it was sent and still is.
     fn roll_up(&mut self, id: &BundleId, sent: &Sent, now: Now) -> Result<(), StoreError> {
         let Some(known) = self.groups.all.get(&sent.group) else { return Ok(()) };
@@ -187,7 +213,7 @@ impl<S: Store> Custody<S> {
         self.store.remove_record(Shelf::GroupSent, &message.id.0).map(drop)
     }
 
-    fn sent_to_group(&self, id: &BundleId) -> Result<Option<Sent>, StoreError> {
+    pub(super) fn sent_to_group(&self, id: &BundleId) -> Result<Option<Sent>, StoreError> {
         self.store.record(Shelf::GroupSent, &id.0)?.map(|bytes| decoded(&bytes)).transpose()
     }
 
