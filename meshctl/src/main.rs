@@ -29,9 +29,15 @@ use args::Args;
 use clap::Parser as _;
 use failure::{Failure, exit};
 use screen::Screen;
+use std::alloc::System;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use zeroizing_alloc::ZeroAlloc;
+
+/// Overwrites what is freed, so that passphrases are gone when nobody uses them any more.
+#[global_allocator]
+static HEAP: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
     let args = Args::parse();
