@@ -144,6 +144,13 @@ pub struct BackupMade {
     pub node_id: String,
     /// How many contacts are in it.
     pub contacts: u64,
+    /// How many groups are in it.
+    #[serde(default)]
+    pub groups: u64,
+    /// How many had no room in it: a backup has 512 KiB for what was done to groups. Those that were left give way first, then
+    /// those to which most was done.
+    #[serde(default)]
+    pub groups_left_out: u64,
     /// The file, in base64.
     pub backup: String,
 }
@@ -172,6 +179,9 @@ pub struct Restored {
     pub name: Option<String>,
     /// How many contacts it has.
     pub contacts: u64,
+    /// How many groups it knows, with those it left.
+    #[serde(default)]
+    pub groups: u64,
     /// When the backup was made, if that node knew the time.
     pub made_at: Option<String>,
 }

@@ -4,7 +4,7 @@ use super::Console;
 use super::at_rest::from;
 use crate::args::{BackupAction, PassphraseSource};
 use crate::failure::Failure;
-use crate::line::Line;
+use crate::line::{BAD, Line};
 use crate::moment;
 use crate::passphrase::Source;
 use crate::request::Request;
@@ -49,9 +49,22 @@ async fn create(
         .map_err(|_| Failure::Failed { what: "the daemon's backup is not base64".into(), hint: None })?;
     write(path, &bytes, force).map_err(|error| Failure::file("write", path, &error))?;
     let place = path.display().to_string();
-    let line = Line::of(format!("{} with {}: ", made.node_id, contacts(made.contacts))).text(&place);
-    let count = made.contacts.to_string();
-    console.report(&[("file", &place), ("node_id", &made.node_id), ("contacts", &count)], line)
+    let whom = with_whom(made.contacts, made.groups);
+    let mut line = Line::of(format!("{} with {whom}: ", made.node_id)).text(&place);
+    if made.groups_left_out > 0 {
+        let left_out = counted(made.groups_left_out, "group");
+        line = line.styled(BAD, format!("; {left_out} had no room: a restored node has to be invited again"));
+    }
+    let counts = [made.contacts, made.groups, made.groups_left_out].map(|count| count.to_string());
+    let [contacts, groups, left_out] = &counts;
+    let facts = [
+        ("file", place.as_str()),
+        ("node_id", &made.node_id),
+        ("contacts", contacts),
+        ("groups", groups),
+        ("groups_left_out", left_out),
+    ];
+    console.report(&facts, line)
 }
 
 async fn restore(
@@ -76,7 +89,11 @@ async fn restore(
         .show(&request, |screen, restored: &Restored, _| {
             let name = restored.name.as_ref().map_or(String::new(), |name| format!("{name:?}, "));
             let mut line = Line::of(format!("this node is {name}"));
-            line = line.text(format!("{} with {}", restored.node_id, contacts(restored.contacts)));
+            line = line.text(format!(
+                "{} with {}",
+                restored.node_id,
+                with_whom(restored.contacts, restored.groups)
+            ));
             if let Some(made_at) = &restored.made_at {
                 line = line.text(format!(", as of {}", moment::exact(made_at)));
             }
@@ -85,8 +102,13 @@ async fn restore(
         .await
 }
 
-fn contacts(count: u64) -> String {
-    if count == 1 { "1 contact".into() } else { format!("{count} contacts") }
+fn with_whom(contacts: u64, groups: u64) -> String {
+    let contacts = counted(contacts, "contact");
+    if groups == 0 { contacts } else { format!("{contacts} and {}", counted(groups, "group")) }
+}
+
+fn counted(count: u64, what: &str) -> String {
+    if count == 1 { format!("1 {what}") } else { format!("{count} {what}s") }
 }
 
 /// Writes the file for this user alone, whole or not at all.

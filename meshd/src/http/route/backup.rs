@@ -21,7 +21,7 @@ use crate::vault::{self, BACKUP_BYTES_MAX, Backup, BackupError, Passphrase};
 
 /// Makes a backup of who this node is and whom it knows, sealed with a passphrase.
 ///
-/// In it are the node's keys, its profile, its contacts with what is known of their keys, its channels and its
+/// In it are the node's keys, its profile, its contacts with what is known of their keys, its channels, its groups and its
 /// blocks. No message is in it, and no key that is deleted on schedule.
 #[utoipa::path(
     post, path = "/v1/backup", tag = "at_rest", operation_id = "backup", request_body = NewBackup,
@@ -30,22 +30,25 @@ use crate::vault::{self, BACKUP_BYTES_MAX, Backup, BackupError, Passphrase};
 pub(crate) async fn create(State(app): State<App>, body: Bytes) -> Result<Json<BackupMade>, Failure> {
     let NewBackup { passphrase } = secret_from_json(body)?;
     let passphrase = passphrase_of(Zeroizing::new(passphrase))?;
-    let backup = app
+    let (backup, known) = app
         .read(|node, now| {
             let identity = copy(node.identity());
-            Ok::<_, Failure>(Backup { identity, export: node.export()?, made_unix_ms: now.unix_ms })
+            let backup = Backup { identity, export: node.export()?, made_unix_ms: now.unix_ms };
+            Ok::<_, Failure>((backup, node.groups().len()))
         })
         .await?;
     let (node_id, contacts) = (backup.identity.node_id().to_string(), backup.export.contacts() as u64);
+    let groups = backup.export.groups();
     let sealed = apart(&app, move || backup.seal(&passphrase, &system_entropy)).await?;
-    tracing::info!(contacts, "a backup was made");
-    Ok(Json(BackupMade { node_id, contacts, backup: BASE64.encode(&sealed) }))
+    let (groups, groups_left_out) = (groups as u64, known.saturating_sub(groups) as u64);
+    tracing::info!(contacts, groups, groups_left_out, "a backup was made");
+    Ok(Json(BackupMade { node_id, contacts, groups, groups_left_out, backup: BASE64.encode(&sealed) }))
 }
 
 /// Makes this node the one of a backup. Only a node that was not used yet can become another one.
 ///
 /// It publishes new keys under its old id; contacts hear of that as they meet it, drop the keys it gave them before,
-/// and seal again what it had not confirmed.
+/// and seal again what it had not confirmed. Of its groups it is still a member, and the others hand it their keys again.
 #[utoipa::path(
     post, path = "/v1/restore", tag = "at_rest", operation_id = "restore", request_body = NewRestore,
     responses((status = 200, description = "Who this node is from now on.", body = Restored)),
@@ -65,6 +68,7 @@ pub(crate) async fn restore(State(app): State<App>, body: Bytes) -> Result<Json<
         node_id: identity.node_id().to_string(),
         name: export.name().map(str::to_owned),
         contacts: export.contacts() as u64,
+        groups: export.groups() as u64,
         made_at: made_unix_ms.and_then(render::time),
     };
     // The keys first, beside the node's own; the store says whose it is when it is.

@@ -5,9 +5,10 @@ use axum::body::Bytes;
 use axum::extract::State;
 use hyper::StatusCode;
 use meshlink_api::{Channel, NewChannel, Page};
-use meshlink_core::Now;
 use meshlink_core::node::Node;
 use meshlink_core::private::channel_key::ChannelSecret;
+use meshlink_core::store::Protection;
+use meshlink_core::{Now, StoreError};
 use zeroize::Zeroizing;
 
 use super::{PageQuery, submit_failure};
@@ -16,7 +17,7 @@ use crate::http::app::App;
 use crate::http::intake::{self, Parameters, PathText};
 use crate::http::problem::{Code, Failure};
 use crate::http::render::Renderer;
-use crate::sqlite::SqliteStore;
+use crate::sqlite::{MessageFilter, SqliteStore};
 use crate::vault::Passphrase;
 
 /// Channels shown here. Posts to others are carried all the same.
@@ -55,17 +56,19 @@ pub(crate) async fn join(
         None => (None, None),
         Some(password) => (Some(derive(&app, &name, &password).await?), weakness(&password)),
     };
-    let (channel, new) = app
+    let (channel, new, shared) = app
         .write(move |node, now| {
+            let shared = shares_name(node, &name, secret.is_some())?;
             let new = match &secret {
                 None => node.join(&name, now),
                 Some(secret) => node.join_secret(&name, secret, now),
             };
             let new = new.map_err(submit_failure)?;
-            Ok::<_, Failure>((joined(node, &name, now)?, new))
+            Ok::<_, Failure>((joined(node, &name, now)?, new, shared.filter(|_| new)))
         })
         .await?;
-    let channel = Channel { warning: warning.map(str::to_owned), ..channel };
+    let warning = warning.into_iter().chain(shared).collect::<Vec<_>>().join("; ");
+    let channel = Channel { warning: (!warning.is_empty()).then_some(warning), ..channel };
     Ok((if new { StatusCode::CREATED } else { StatusCode::OK }, Json(channel)))
 }
 
@@ -99,6 +102,30 @@ pub(crate) async fn leave(State(app): State<App>, PathText(name): PathText) -> R
     )
     .await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// What to say of a conversation that goes on under the name of another channel: of the other sort, or with another
+/// password. Its messages stay in one list, each with its own `protection`.
+fn shares_name(
+    node: &Node<SqliteStore>,
+    name: &str,
+    is_secret: bool,
+) -> Result<Option<&'static str>, StoreError> {
+    let filter = MessageFilter { conversation: Some(name.to_owned()), limit: 1, ..MessageFilter::default() };
+    let newest = node.store().messages(&filter)?.items;
+    Ok(match newest.first().map(|message| message.protection) {
+        None => None,
+        Some(Protection::Public) if is_secret => {
+            Some("earlier messages of this name are of the public channel; `protection` of each says which")
+        }
+        Some(_) if is_secret => Some(
+            "earlier messages of this name may be of another password; what is new is for those with this one",
+        ),
+        Some(Protection::Public) => None,
+        Some(_) => Some(
+            "this channel is public; earlier messages of its name are of a channel with a password, and `protection` of each says which",
+        ),
+    })
 }
 
 fn joined(node: &Node<SqliteStore>, name: &str, now: Now) -> Result<Channel, Failure> {
