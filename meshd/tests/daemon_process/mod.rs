@@ -4,6 +4,7 @@
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
 pub mod relay;
+pub mod tap;
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -171,6 +172,11 @@ impl Daemon {
         assert!(killed.expect("kill runs").success());
         let status = wait_for("the daemon to end", PATIENCE, || self.child.try_wait().expect("own child"));
         (status.code(), sent.elapsed())
+    }
+
+    /// Waits until it has ended by itself.
+    pub fn wait_until_it_ends(&mut self) {
+        wait_for("the daemon to end", PATIENCE, || self.child.try_wait().expect("own child"));
     }
 
     /// Starts again on the same state.
