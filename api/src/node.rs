@@ -314,7 +314,7 @@ pub struct Link {
     pub peer_name: Option<String>,
     /// What carries it.
     pub kind: LinkKind,
-    /// The other end's address on that transport.
+    /// The other end's address on that transport; empty in events of a link that is down, since it is not kept.
     pub address: String,
     /// Whether this side made the connection.
     pub dialled: bool,

@@ -141,7 +141,7 @@ pub struct LinkStatus {
     /// What carries it.
     #[n(2)]
     pub kind: LinkKind,
-    /// The other end's address on that transport.
+    /// The other end's address on that transport; empty in events, which are kept.
     #[n(3)]
     pub address: String,
     /// Whether this side made the connection.
@@ -177,6 +177,13 @@ pub struct LinkStatus {
     /// How long the connection took to make, in milliseconds; only for who made it.
     #[n(14)]
     pub connect_ms: Option<u32>,
+}
+
+impl LinkStatus {
+    /// As it is kept: without the address. Where somebody's radio or network was is nothing to find on a disk (threat K-06).
+    pub(crate) fn kept(self) -> Self {
+        Self { address: String::new(), ..self }
+    }
 }
 
 /// What a transport knows of a link, as far as it does.

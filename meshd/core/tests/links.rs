@@ -2,6 +2,7 @@
 
 mod net;
 
+use meshlink_core::store::Slot;
 use meshlink_core::{CloseReason, Event, Limits, LinkKind, LinkPhase, MessageStatus, Store};
 use net::Net;
 
@@ -276,4 +277,25 @@ fn an_idle_live_link_says_nothing() {
     net.pass(10 * 3_600_000);
     assert_eq!(net.frames, frames);
     assert_eq!(net.phases(1), [(LinkKind::Pipe, LinkPhase::Live)]);
+}
+
+#[test]
+fn k06_where_a_neighbour_was_is_in_nothing_that_a_node_keeps() {
+    let mut net = Net::new(2);
+    let link = net.join(0, 1);
+    net.settle();
+    assert!(net.node(0).links().any(|link| link.address == "node 1"), "it is known while the link is up");
+    let kept = net.store(0).slot(Slot::Links).unwrap().unwrap();
+    net.cut(link);
+    net.settle();
+    let is_in = |bytes: &[u8]| bytes.windows(5).any(|window| window == b"node ");
+    assert!(!is_in(&kept));
+    let mut count = 0;
+    for event in net.log(0) {
+        if let Event::LinkUp { link } | Event::LinkDown { link } = event {
+            assert_eq!((link.address.as_str(), link.peer), ("", Some(net.id(1))));
+            count += 1;
+        }
+    }
+    assert_eq!(count, 2);
 }

@@ -360,7 +360,7 @@ fn log_event(event: &Event) {
         Event::PeerUp { peer } => tracing::info!(%peer, "neighbour is here"),
         Event::PeerDown { peer } => tracing::info!(%peer, "neighbour is gone"),
         Event::LinkUp { link } => {
-            tracing::debug!(link = link.id, kind = %link.kind, address = %link.address, "link is up")
+            tracing::debug!(link = link.id, kind = %link.kind, "link is up")
         }
         Event::LinkDown { link } => {
             tracing::debug!(link = link.id, kind = %link.kind, sent = link.sent_bytes, received = link.received_bytes, "link is down");

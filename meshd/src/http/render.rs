@@ -290,12 +290,17 @@ impl<'a> Renderer<'a> {
             Some(peer) => self.name(&peer)?,
             None => None,
         };
+        // What is kept of a link has no address; one that is up still says it.
+        let is_same = |live: &LinkStatus| {
+            (live.id, live.peer, live.since_unix_ms) == (link.id, link.peer, link.since_unix_ms)
+        };
+        let live = self.node.links().find(is_same);
         Ok(api::Link {
             id: link.id.to_string(),
             peer: link.peer.map(|peer| peer.to_string()),
             peer_name,
             kind: kind(link.kind),
-            address: link.address.clone(),
+            address: live.map_or_else(|| link.address.clone(), |live| live.address),
             dialled: link.dialled,
             phase: phase(link.phase).to_owned(),
             since_at: link.since_unix_ms.and_then(time),

@@ -368,7 +368,7 @@ impl<S: Store> Node<S> {
         if is_first {
             self.custody.log(Event::PeerUp { peer: *peer }, now)?;
         }
-        let status = link.status();
+        let status = link.status().kept();
         self.custody.log(Event::LinkUp { link: status.clone() }, now)?;
         let mut logged = self.logged_links()?;
         logged.push(status);
@@ -386,7 +386,7 @@ impl<S: Store> Node<S> {
         if logged.len() == before {
             return Ok(());
         }
-        self.custody.log(Event::LinkDown { link: link.status() }, now)?;
+        self.custody.log(Event::LinkDown { link: link.status().kept() }, now)?;
         if !logged.iter().any(|status| status.peer == Some(peer)) {
             self.custody.log(Event::PeerDown { peer }, now)?;
         }
