@@ -294,7 +294,7 @@ impl<'a> Renderer<'a> {
         let is_same = |live: &LinkStatus| {
             (live.id, live.peer, live.since_unix_ms) == (link.id, link.peer, link.since_unix_ms)
         };
-        let live = self.node.links().find(is_same);
+        let live = link.address.is_empty().then(|| self.node.links().find(is_same)).flatten();
         Ok(api::Link {
             id: link.id.to_string(),
             peer: link.peer.map(|peer| peer.to_string()),
