@@ -87,7 +87,8 @@ fn a_backup_is_a_private_file_that_replaces_none_by_accident() {
     let forced = ["--json", "backup", "create", &file, "--force", "--passphrase-file", "-"];
     let ran = run(&home, &forced, "correct horse\n");
     let shown: Value = serde_json::from_str(&ran.out).expect("JSON");
-    assert_eq!(shown, json!({"file": "~/node.backup", "node_id": node_id("me22"), "contacts": "1"}));
+    let counts = json!({"file": "~/node.backup", "node_id": node_id("me22"), "contacts": "1", "groups": "0", "groups_left_out": "0"});
+    assert_eq!(shown, counts);
     assert_eq!(std::fs::read(&path).unwrap(), b"meshlink");
 }
 
