@@ -54,10 +54,6 @@ impl Tap {
         format!("ws://{}", self.address)
     }
 
-    pub fn address(&self) -> String {
-        self.address.to_string()
-    }
-
     /// All that the relay said.
     pub fn heard(&self) -> Vec<u8> {
         self.valve.state.lock().expect("nobody panics with it").heard.clone()
