@@ -325,7 +325,9 @@ impl Reader {
                 Start::After(seq) if !reader.more => {
                     app.read_news(seq, move |node, now| reader.read(node, now)).await
                 }
-                _ => app.read(move |node, now| reader.read(node, now)).await,
+                Start::Fresh | Start::After(_) | Start::Elsewhere => {
+                    app.read(move |node, now| reader.read(node, now)).await
+                }
             }
         })
     }
