@@ -90,6 +90,8 @@ pub(crate) struct Custody<S> {
     groups: groups::Groups,
     /// Names this run of the program.
     run: groups::Run,
+    #[cfg(feature = "flaws")]
+    pub(crate) flaw: Option<crate::flaw::Flaw>,
 }
 
 impl<S: Store> Custody<S> {
@@ -135,6 +137,8 @@ impl<S: Store> Custody<S> {
             identity_before: None,
             groups: groups::Groups::default(),
             run,
+            #[cfg(feature = "flaws")]
+            flaw: None,
         };
         custody.reload()?;
         Ok(custody)

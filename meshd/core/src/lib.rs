@@ -21,6 +21,8 @@ mod custody;
 pub mod draft;
 mod entropy;
 pub mod event;
+#[cfg(feature = "flaws")]
+pub mod flaw;
 pub mod group;
 mod handshake;
 pub mod header;

@@ -415,6 +415,12 @@ impl<S: Store> Node<S> {
         self.links.values().map(Link::status)
     }
 
+    /// Makes it break a rule, or keep all of them again.
+    #[cfg(feature = "flaws")]
+    pub fn plant(&mut self, flaw: Option<crate::flaw::Flaw>) {
+        self.custody.flaw = flaw;
+    }
+
     /// What became of the bundles that came by, since the start.
     pub fn tally(&self) -> &Tally {
         &self.custody.tally

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use meshlink_core::clock::Now;
 use meshlink_core::event::{Event, LinkKind};
+use meshlink_core::flaw::Flaw as CoreFlaw;
 use meshlink_core::id::{BundleId, LinkId};
 use meshlink_core::identity::Identity;
 use meshlink_core::limits::Limits;
@@ -80,6 +81,7 @@ pub struct World {
     report: Report,
     faults: bool,
     flaw: Option<Flaw>,
+    core_flaw: Option<CoreFlaw>,
     /// What the traitor had and dropped.
     archive: Vec<StoredBundle>,
     checked: BTreeMap<usize, (usize, [u64; 3])>,
@@ -119,6 +121,7 @@ impl World {
             report,
             faults: true,
             flaw: None,
+            core_flaw: None,
             archive: Vec::new(),
             checked: BTreeMap::new(),
         };
@@ -132,6 +135,12 @@ impl World {
     /// Gives all stores a flaw that the world has to notice.
     pub fn with_flaw(mut self, flaw: Flaw) -> Self {
         self.flaw = Some(flaw);
+        self
+    }
+
+    /// The same, of all nodes: a rule that they do not keep.
+    pub fn with_core_flaw(mut self, flaw: CoreFlaw) -> Self {
+        self.core_flaw = Some(flaw);
         self
     }
 
@@ -271,7 +280,8 @@ impl World {
         let identity = Identity::from_bytes(&self.nodes[index].keys);
         let mut store = store;
         store.plant(self.flaw);
-        let node = Node::open(store, identity, seed, self.limits(), now).expect("a store in memory");
+        let mut node = Node::open(store, identity, seed, self.limits(), now).expect("a store in memory");
+        node.plant(self.core_flaw);
         self.nodes[index].life = Life::Running(Box::new(node));
         self.settle(index);
     }

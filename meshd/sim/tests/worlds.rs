@@ -2,6 +2,7 @@
 //!
 //! `MESHLINK_WORLDS=1000` runs more of them, `MESHLINK_SEED=7` starts elsewhere.
 
+use meshlink_core::flaw::Flaw as CoreFlaw;
 use meshlink_core::mem::Flaw;
 use meshsim::{Report, Scenario, World};
 
@@ -57,6 +58,25 @@ fn each_flaw_of_a_store_is_noticed() {
     for (flaw, words) in cases {
         let is_noticed = |seed| {
             let report = World::new(Scenario::tight(seed), seed).with_flaw(flaw).run();
+            report.violations.iter().any(|violation| violation.contains(words))
+        };
+        assert!((1..=5).any(is_noticed), "{flaw:?} goes unnoticed");
+    }
+}
+
+#[test]
+fn each_flaw_of_the_core_is_noticed() {
+    let forgers = Scenario { betrayals: 30, encounters: 120, ..Scenario::default() };
+    let cases = [
+        (CoreFlaw::IgnoredSignature, Some(forgers), "nobody wrote"),
+        (CoreFlaw::MissingQuota, None, "of one link"),
+        (CoreFlaw::MissingQuota, None, "of one author"),
+        (CoreFlaw::IgnoredDropped, None, "took"),
+    ];
+    for (flaw, plan, words) in cases {
+        let is_noticed = |seed| {
+            let plan = plan.clone().unwrap_or_else(|| Scenario::tight(seed));
+            let report = World::new(plan, seed).with_core_flaw(flaw).run();
             report.violations.iter().any(|violation| violation.contains(words))
         };
         assert!((1..=5).any(is_noticed), "{flaw:?} goes unnoticed");
