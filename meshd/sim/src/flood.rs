@@ -104,7 +104,7 @@ fn limits(plan: Plan) -> Limits {
 
 fn once(plan: Plan) -> Replayed {
     let mut dice = Dice::new(plan.seed);
-    let people = town(plan, &mut dice);
+    let people = town(plan.nodes, plan.minutes, &mut dice);
     let letters = work::letters(&people, plan.letters, &mut dice);
     let all = with_attacker(&people, plan);
     let radio = Radio { bandwidth_bytes_per_s: 15_000, setup_ms: 900, latency_ms: 30 };
@@ -117,25 +117,25 @@ fn once(plan: Plan) -> Replayed {
         made: 0,
     });
     let mut dice = Dice::new(plan.seed ^ 0x0066_6c6f_6f64);
-    replay(&all, &letters, Setting { limits: limits(plan), radio, spammer }, &mut dice)
+    replay(&all, &letters, Setting { limits: limits(plan), radio, spammer, liars: None }, &mut dice)
 }
 
 /// Each minute a third of the people are with somebody for two steps.
-fn town(plan: Plan, dice: &mut Dice) -> Contacts {
+pub(crate) fn town(nodes: usize, minutes: u64, dice: &mut Dice) -> Contacts {
     let mut steps = Vec::new();
-    for minute in 0..plan.minutes {
-        let mut order: Vec<usize> = (0..plan.nodes).collect();
+    for minute in 0..minutes {
+        let mut order: Vec<usize> = (0..nodes).collect();
         dice.shuffle(&mut order);
         let pairs: Vec<(usize, usize)> = order
             .chunks_exact(2)
-            .take(plan.nodes.div_ceil(6))
+            .take(nodes.div_ceil(6))
             .map(|two| (two[0].min(two[1]), two[0].max(two[1])))
             .collect();
         for step in 1..=2 {
             steps.push((minute * 60 + step * STEP_S, pairs.clone()));
         }
     }
-    Contacts { people: plan.nodes, steps }
+    Contacts { people: nodes, steps }
 }
 
 /// Each of the attacker's nodes meets its victim each minute of the first half.

@@ -9,6 +9,7 @@
 
 pub mod dice;
 pub mod flood;
+pub mod liars;
 pub mod oracle;
 pub mod reconcile;
 pub mod report;

@@ -116,6 +116,31 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Lets a part of the carriers drop what they took, bring it back, and claim to hold what they don't; compares what arrives
+    /// with what arrives among the honest ones alone.
+    Liars {
+        /// People.
+        #[arg(long, default_value_t = 30)]
+        nodes: usize,
+        /// How many of them lie.
+        #[arg(long, default_value_t = 10)]
+        liars: usize,
+        /// Letters between the honest ones, in the first half.
+        #[arg(long, default_value_t = 100)]
+        letters: usize,
+        /// Room at each node, in bundles.
+        #[arg(long, default_value_t = 50)]
+        buffer: u64,
+        /// How long it all takes, in minutes.
+        #[arg(long, default_value_t = 180)]
+        minutes: u64,
+        /// Draws who meets whom, and who writes.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+        /// Prints one JSON object.
+        #[arg(long)]
+        json: bool,
+    },
     /// Runs worlds drawn from consecutive seeds; stops at the first bad one.
     Worlds {
         /// How many.
@@ -203,6 +228,17 @@ fn run(args: Args) -> anyhow::Result<bool> {
                 println!("{outcome}");
             }
             Ok(outcome.links == 0 || outcome.ratio >= 0.95 && outcome.fullest <= 1.05)
+        }
+        Command::Liars { nodes, liars, letters, buffer, minutes, seed, json } => {
+            anyhow::ensure!(nodes >= liars + 2 && minutes >= 2, "two honest people and two minutes at least");
+            let plan = meshsim::liars::Plan { nodes, liars, letters, buffer, minutes, seed };
+            let outcome = meshsim::liars::run(plan);
+            if json {
+                println!("{}", serde_json::to_string(&outcome)?);
+            } else {
+                println!("{outcome}");
+            }
+            Ok(outcome.ratio >= 1.0)
         }
         Command::Worlds { count, seed, json } => {
             for seed in seed..seed.saturating_add(count) {

@@ -67,6 +67,8 @@ pub struct Outcome {
     pub bytes_per_delivered: Option<u64>,
     /// Letters that came to nodes which did not want them, for each that arrived; a model has none.
     pub refused_per_delivered: Option<f64>,
+    /// The same by reason.
+    pub refused_for: Option<std::collections::BTreeMap<&'static str, f64>>,
     /// Receipts held by the node that held most, beside its letters; a model has none.
     pub receipts_held_max: Option<u64>,
 }
@@ -87,7 +89,10 @@ impl std::fmt::Display for Outcome {
             self.copies_per_delivered,
         )?;
         if let (Some(refused), Some(bytes)) = (self.refused_per_delivered, self.bytes_per_delivered) {
-            write!(f, ", {refused:.0} refused and {bytes} bytes")?;
+            write!(f, ", {refused:.0} refused")?;
+            let reasons = self.refused_for.iter().flatten().filter(|(_, count)| **count >= 0.5);
+            let reasons: Vec<String> = reasons.map(|(why, count)| format!("{why} {count:.0}")).collect();
+            write!(f, " ({}) and {bytes} bytes", reasons.join(", "))?;
         }
         write!(f, " a delivery")
     }
@@ -108,7 +113,7 @@ pub fn run(contacts: &Contacts, plan: Plan, policies: &[Policy]) -> Vec<Outcome>
                 Policy::Direct => (model(Model::Direct), None),
                 Policy::Meshlink => {
                     let limits = Limits { store_bundles_max: plan.buffer as u64, ..Limits::default() };
-                    let setting = Setting { limits, radio: plan.radio, spammer: None };
+                    let setting = Setting { limits, radio: plan.radio, spammer: None, liars: None };
                     let run = replay::replay(contacts, &letters, setting, &mut dice);
                     (run.achieved.clone(), Some(run))
                 }
@@ -140,6 +145,7 @@ fn outcome(
         copies_per_delivered: each(achieved.copies),
         bytes_per_delivered: run.map(|run| each(run.bytes) as u64),
         refused_per_delivered: run.map(|run| each(run.refused)),
+        refused_for: run.map(|run| run.refused_for.iter().map(|(why, count)| (*why, each(*count))).collect()),
         receipts_held_max: run.map(|run| run.receipts_held_max),
     }
 }

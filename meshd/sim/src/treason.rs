@@ -30,6 +30,17 @@ pub(crate) fn bring_back(store: &mut MemStore, archive: &[StoredBundle], now_tl_
     store.commit().expect("a store in memory");
 }
 
+/// Claims to hold what it never had: bundles of these names, with other bytes.
+pub(crate) fn pretend(store: &mut MemStore, names: &[StoredBundle]) {
+    for bundle in names {
+        if store.bundle(&bundle.id).expect("a store in memory").is_none() {
+            let payload = bundle.payload.iter().map(|byte| !byte).collect();
+            store.insert_bundle(&StoredBundle { payload, ..bundle.clone() }).expect("a store in memory");
+        }
+    }
+    store.commit().expect("a store in memory");
+}
+
 /// Puts other words under somebody's signature; with somebody's keys the signature is right.
 pub(crate) fn make_up(store: &mut MemStore, keys: Option<[u8; 64]>, dice: &mut Dice) {
     let bundles = all(store);

@@ -20,6 +20,7 @@ use meshlink_core::tally::Loss;
 
 use crate::dice::Dice;
 use crate::flood::Spammer;
+use crate::liars::Liars;
 use crate::wire::transmission_ms;
 
 use super::acquaint::acquaint;
@@ -56,6 +57,10 @@ pub struct Replayed {
     pub fullest_bytes: u64,
     /// Letters that came to a node which did not take them.
     pub refused: u64,
+    /// The same by reason, of those there were.
+    pub refused_for: BTreeMap<&'static str, u64>,
+    /// Bundles that liars lied about.
+    pub lies: u64,
     /// Receipts held at the end by the node that held most.
     pub receipts_held_max: u64,
 }
@@ -98,6 +103,7 @@ struct Replay<'a> {
     arrived: BTreeMap<usize, u64>,
     replayed: Replayed,
     spammer: Option<Spammer>,
+    liars: Option<Liars>,
     seeds: Dice,
 }
 
@@ -106,13 +112,14 @@ pub(crate) struct Setting {
     pub(crate) limits: Limits,
     pub(crate) radio: Radio,
     pub(crate) spammer: Option<Spammer>,
+    pub(crate) liars: Option<Liars>,
 }
 
 /// Sends real nodes through a trace.
 pub(crate) fn replay(
     contacts: &Contacts,
     letters: &[Letter],
-    Setting { limits, radio, spammer }: Setting,
+    Setting { limits, radio, spammer, liars }: Setting,
     dice: &mut Dice,
 ) -> Replayed {
     let now = Now { mono_ms: 0, unix_ms: Some(EPOCH_UNIX_MS) };
@@ -142,6 +149,7 @@ pub(crate) fn replay(
         arrived: BTreeMap::new(),
         replayed: Replayed::default(),
         spammer,
+        liars,
         seeds: Dice::new(dice.between(0, u64::MAX - 1)),
     };
     replay.plan_all(contacts, dice);
@@ -179,7 +187,10 @@ impl Replay<'_> {
         for person in &self.people {
             let tally = person.node.tally();
             self.replayed.achieved.copies += tally.taken;
-            self.replayed.refused += Loss::ALL.into_iter().map(|why| tally.refused(why)).sum::<u64>();
+            for why in Loss::ALL.into_iter().filter(|why| tally.refused(*why) > 0) {
+                self.replayed.refused += tally.refused(why);
+                *self.replayed.refused_for.entry(why.code()).or_default() += tally.refused(why);
+            }
             let receipts = person.node.store().usage(Class::Receipt).expect("a store in memory").bundles;
             self.replayed.receipts_held_max = self.replayed.receipts_held_max.max(receipts);
         }
@@ -293,7 +304,24 @@ impl Replay<'_> {
         for node in pair.ends {
             self.people[node].links.remove(&link);
             self.feed(node, Input::LinkDown { link: LinkId(link) });
+            self.betray(node);
         }
+    }
+
+    /// After an encounter a liar does to its store what it does, and opens on what is left.
+    fn betray(&mut self, node: usize) {
+        let now = self.now();
+        if !self.people[node].links.is_empty() {
+            return;
+        }
+        let Some(liars) = self.liars.as_mut().filter(|liars| liars.is_one(node)) else { return };
+        let mut store = self.people[node].node.store().clone();
+        store.rollback();
+        self.replayed.lies += liars.lie(node, &mut store, now.mono_ms) as u64;
+        let identity = Identity::from_bytes(&self.people[node].keys);
+        let opened = Node::open(store, identity, self.seeds.bytes(), Limits::default(), now);
+        self.people[node].node = opened.expect("a store in memory");
+        self.people[node].wake_ms = None;
     }
 
     fn feed(&mut self, node: usize, input: Input<'_>) {
