@@ -49,7 +49,9 @@ impl Fault {
             Self::Blocked => "unblock it: rfkill unblock bluetooth",
             Self::SwitchedOff => "switch it on: bluetoothctl power on",
             Self::Forbidden => "run meshd as root, or as a user of the group bluetooth",
-            Self::NoAdvertisement(_) => "another program may use up the adapter's advertisements: stop it",
+            Self::NoAdvertisement(_) => {
+                "another program may use up the adapter's advertisements: stop it, or restart the service: systemctl restart bluetooth"
+            }
             Self::NoServices(_) => "another program may hold the handles of the node's services: stop it",
             Self::Busy | Self::Restarted | Self::Stopping | Self::Other(_) => {
                 return None;
