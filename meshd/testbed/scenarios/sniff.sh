@@ -23,13 +23,25 @@ beacons() {
   jq -c '[.[].adverts[] | capture("a1c0e01d3c579a1c4f736d2e4a6f0b(?<beacon>[0-9a-f]{16})").beacon]' "$LOGS/$1.json"
 }
 
+# observed NAME NODE NODE: an epoch of which advertisements were captured. Nodes that bluetoothd knows from before may be connected
+# without one; such an epoch shows nothing and is repeated.
+observed() {
+  local try
+  for try in 1 2 3; do
+    epoch "$@"
+    if (($(beacons "$1" | jq length) >= 2)); then return; fi
+    say "epoch $1, try $try: fewer than two advertisements were captured"
+  done
+  fail "epoch $1: no advertisements were captured in three tries"
+}
+
 air_up one
 # Both nodes start anew: see docs/ble.md, "What BlueZ does to us", 12. Without EATT all that is said in a channel of its
 # own is said by a node.
 bluetoothd_conf $'[GATT]\nCache = no\nChannels = 1'
 start_bluetoothd
-epoch first a b
-epoch second a b
+observed first a b
+observed second a b
 say "beacons: $(beacons first) and $(beacons second)"
 jq -en --argjson first "$(beacons first)" --argjson second "$(beacons second)" '
   def windows: [range(0; length - 6; 2) as $at | .[$at:$at + 8]];

@@ -36,8 +36,12 @@ struct Candidate {
     dial_at: Option<Duration>,
     /// Links wasted in a row.
     wasted: u32,
-    /// Left alone until then.
+    /// Dials in a row that did not become a link.
+    missed: u32,
+    /// Not dialled until then.
     not_before: Duration,
+    /// Gets no lane until then, if it wasted more than one link.
+    barred_until: Duration,
     /// It has connected to us, and may become a link until then.
     calls_until: Duration,
     linked: bool,
@@ -149,7 +153,7 @@ impl Candidates {
 
     /// Whether a caller may have a lane now.
     pub(crate) fn may_call(&self, address: &Address, now: Duration) -> bool {
-        self.table.get(address).is_none_or(|candidate| candidate.wasted < 2 || candidate.not_before <= now)
+        self.table.get(address).is_none_or(|candidate| candidate.wasted < 2 || candidate.barred_until <= now)
     }
 
     /// A link to that address is up, or is being made.
@@ -157,20 +161,26 @@ impl Candidates {
         self.entry(address).linked = true;
     }
 
-    /// The link to that address, or the attempt to make one, is over. If it was of no use, the address is left
-    /// alone for a while.
+    /// The link to that address is over, or a caller never became one. If it was of no use, the address is left
+    /// alone for a while, and its calls are refused.
     pub(crate) fn link_down(&mut self, address: Address, was_of_use: bool, now: Duration, dice: u32) {
         let candidate = self.entry(address);
-        candidate.linked = false;
-        candidate.calls_until = Duration::ZERO;
         if was_of_use {
-            candidate.wasted = 0;
+            (candidate.wasted, candidate.missed) = (0, 0);
         }
-        let range = BACKOFF_MIN.saturating_mul(1 << candidate.wasted.min(8)).min(BACKOFF_MAX);
-        candidate.not_before = now + range / 2 + (range / 2).mul_f64(fraction(dice));
+        candidate.leave_alone(now, dice);
         if !was_of_use {
             candidate.wasted += 1;
+            candidate.barred_until = candidate.not_before;
         }
+    }
+
+    /// A dial did not become a link. It is tried again later and later; that our dials fail says nothing against
+    /// its calls, which may be what works.
+    pub(crate) fn dial_failed(&mut self, address: Address, now: Duration, dice: u32) {
+        let candidate = self.entry(address);
+        candidate.leave_alone(now, dice);
+        candidate.missed += 1;
     }
 
     /// How many were heard of late.
@@ -191,7 +201,9 @@ impl Candidates {
             dbm: None,
             dial_at: None,
             wasted: 0,
+            missed: 0,
             not_before: Duration::ZERO,
+            barred_until: Duration::ZERO,
             calls_until: Duration::ZERO,
             linked: false,
         })
@@ -199,6 +211,14 @@ impl Candidates {
 }
 
 impl Candidate {
+    fn leave_alone(&mut self, now: Duration, dice: u32) {
+        self.linked = false;
+        self.calls_until = Duration::ZERO;
+        let doubled = self.wasted.saturating_add(self.missed).min(8);
+        let range = BACKOFF_MIN.saturating_mul(1 << doubled).min(BACKOFF_MAX);
+        self.not_before = now + range / 2 + (range / 2).mul_f64(fraction(dice));
+    }
+
     fn is_here(&self, now: Duration) -> bool {
         self.heard.is_some_and(|heard| heard + HEARD_FOR >= now)
     }
@@ -346,6 +366,23 @@ mod tests {
             })
             .collect();
         assert_eq!(waits, [2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+        candidates.link_down(A, true, START, u32::MAX);
+        assert_eq!(candidates.next_due(START), Some(START + secs(2)));
+    }
+
+    #[test]
+    fn whom_we_can_t_reach_may_still_reach_us() {
+        let mut candidates = Candidates::default();
+        candidates.heard(A, Some(theirs(9)), ours(1), START, 0);
+        let waits: Vec<u64> = (0..10)
+            .map(|_| {
+                candidates.dial_failed(A, START, u32::MAX);
+                assert!(candidates.may_call(&A, START));
+                (candidates.next_due(START).unwrap() - START).as_secs()
+            })
+            .collect();
+        assert_eq!(waits, [2, 4, 8, 16, 32, 64, 128, 256, 300, 300]);
+        candidates.link_up(A);
         candidates.link_down(A, true, START, u32::MAX);
         assert_eq!(candidates.next_due(START), Some(START + secs(2)));
     }

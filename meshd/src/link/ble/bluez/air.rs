@@ -310,6 +310,12 @@ impl Air {
     /// An attempt to reach that address came to nothing.
     pub(super) fn dial_failed(&self, address: Address) {
         let now = self.now();
+        self.lock().candidates.dial_failed(address, now, dice());
+    }
+
+    /// A caller stayed without becoming a link.
+    pub(super) fn call_wasted(&self, address: Address) {
+        let now = self.now();
         self.lock().candidates.link_down(address, false, now, dice());
     }
 

@@ -181,7 +181,7 @@ async fn show_out(air: Arc<Air>, address: Address) {
         return;
     }
     tracing::debug!(%address, "a caller stays without a link");
-    air.dial_failed(address.0);
+    air.call_wasted(address.0);
     let Ok(device) = air.adapter.device(address) else { return };
     if let Err(error) = device.disconnect().await {
         tracing::debug!(%error, %address, "the caller stays connected");
