@@ -8,7 +8,6 @@
 
 use std::time::Duration;
 
-use meshlink_core::store::Class;
 use meshlink_core::{LinkKind, Node, Store, StoreError, TransportState};
 use sd_notify::NotifyState;
 
@@ -126,18 +125,12 @@ async fn watch(driver: Driver, mut stopping: Stopping, pace: Pace, mut tell: imp
 /// user of the machine can read it.
 fn status_line(node: &Node<SqliteStore>) -> Result<String, StoreError> {
     let store = node.store();
-    let mut bundles = 0;
-    let mut bytes = 0;
-    for class in Class::ALL {
-        let usage = store.usage(class)?;
-        bundles += usage.bundles;
-        bytes += usage.bytes;
-    }
+    let held = store.usage_of_all()?;
     // Totals are in memory; this is what shows that the file can be read.
     store.mark(OWNER_MARK)?;
     let links = node.links().count();
     let locked = if store.is_locked() { "locked: " } else { "" };
-    let mut line = format!("{locked}{links} links, {bundles} bundles in {} KiB", bytes / 1024);
+    let mut line = format!("{locked}{links} links, {} bundles in {} KiB", held.bundles, held.bytes / 1024);
     for transport in node.transports() {
         let state = match transport.state {
             TransportState::Off => continue,

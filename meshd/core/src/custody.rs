@@ -38,7 +38,7 @@ use crate::identity::Identity;
 use crate::limits::{self, Limits, percent};
 use crate::private::contact::Contact;
 use crate::private::seal::{PairKey, PrekeySecret, Psk};
-use crate::store::{Class, Priority, Slot, Store, StoreError, StoredBundle};
+use crate::store::{Priority, Slot, Store, StoreError, StoredBundle};
 use crate::summary::Summary;
 use crate::tally::{Loss, Tally};
 
@@ -242,10 +242,7 @@ impl<S: Store> Custody<S> {
     /// the set has doubled.
     pub(crate) fn summary(&mut self, symbols: usize) -> Result<&mut Summary, StoreError> {
         if !self.summary.as_ref().is_some_and(|summary| summary.has_room(symbols)) {
-            let mut count = 0;
-            for class in Class::ALL {
-                count += self.store.usage(class)?.bundles;
-            }
+            let count = self.store.usage_of_all()?.bundles;
             let mut summary = Summary::with_room(count, symbols);
             self.store.each_id(&mut |id| summary.add(id))?;
             self.summary = Some(summary);

@@ -104,6 +104,16 @@ pub trait Store {
     fn forget_dropped(&mut self, now_tl_ms: u64, limit: usize) -> Result<usize, StoreError>;
     /// How much of a class is held.
     fn usage(&self, class: Class) -> Result<Usage, StoreError>;
+    /// How much is held of all classes together.
+    fn usage_of_all(&self) -> Result<Usage, StoreError> {
+        let mut all = Usage::default();
+        for class in Class::ALL {
+            let usage = self.usage(class)?;
+            all.bundles += usage.bundles;
+            all.bytes += usage.bytes;
+        }
+        Ok(all)
+    }
     /// How much is held of one origin's bundles, of all classes.
     fn usage_of_origin(&self, origin: &NodeId) -> Result<Usage, StoreError>;
     /// How much is held of the strangers' bundles that one neighbour brought.

@@ -134,9 +134,7 @@ impl App {
         E: Send + 'static,
         Failure: From<E>,
     {
-        let app = self.clone();
-        let read = self.0.driver.read(move |node, now| f(node, app.0.clock.steady(now)));
-        Ok(read.await.map_err(|_| stopping())??)
+        Ok(self.0.driver.read(self.steadily(f)).await.map_err(|_| stopping())??)
     }
 
     /// As [`App::read`], as soon as there is an event after this one.
@@ -150,9 +148,16 @@ impl App {
         E: Send + 'static,
         Failure: From<E>,
     {
+        Ok(self.0.driver.read_news(after, self.steadily(f)).await.map_err(|_| stopping())??)
+    }
+
+    /// A look by the API's own clock.
+    fn steadily<T>(
+        &self,
+        f: impl FnOnce(&Node<SqliteStore>, Now) -> T + Send + 'static,
+    ) -> impl FnOnce(&Node<SqliteStore>, Now) -> T + Send + 'static {
         let app = self.clone();
-        let read = self.0.driver.read_news(after, move |node, now| f(node, app.0.clock.steady(now)));
-        Ok(read.await.map_err(|_| stopping())??)
+        move |node, now| f(node, app.0.clock.steady(now))
     }
 
     /// Changes something and answers once it is durable.

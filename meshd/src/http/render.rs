@@ -348,7 +348,7 @@ impl<'a> Renderer<'a> {
         let own = |status| counts.own_with(status);
         let newest = store.event_bounds()?.map_or(Seq(0), |(_, newest)| newest);
         let writable = self.node.is_writable();
-        let (bundles, bytes) = store_use(store)?;
+        let held = store.usage_of_all()?;
         Ok(api::Status {
             node_id: self.node.id().to_string(),
             name: self.node.profile()?.name,
@@ -361,8 +361,8 @@ impl<'a> Renderer<'a> {
             has_twin: self.node.has_met_twin(),
             at_rest: at_rest(store.is_locked(), vitals.has_passphrase),
             store: api::StoreUse {
-                bundles,
-                bytes,
+                bundles: held.bundles,
+                bytes: held.bytes,
                 bytes_max: vitals.store_bytes_max,
                 writable,
                 detail: (!writable)
@@ -383,18 +383,6 @@ impl<'a> Renderer<'a> {
             cursor: self.cursor(newest),
         })
     }
-}
-
-/// Bundles held of all classes, and their bytes as counted against the cap.
-fn store_use(store: &SqliteStore) -> Result<(u64, u64), StoreError> {
-    use meshlink_core::store::Class;
-    let (mut bundles, mut bytes) = (0, 0);
-    for class in Class::ALL {
-        let usage = store.usage(class)?;
-        bundles += usage.bundles;
-        bytes += usage.bytes;
-    }
-    Ok((bundles, bytes))
 }
 
 /// Which group a conversation is of, if of one.

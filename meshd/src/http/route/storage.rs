@@ -14,7 +14,6 @@ use axum::response::Response;
 use futures_util::stream;
 use hyper::header::{self, HeaderValue};
 use meshlink_api::{StoreCompacted, StoreReport, StoreVerified};
-use meshlink_core::store::Class;
 use meshlink_core::{Store, StoreError};
 
 use crate::http::app::App;
@@ -41,17 +40,12 @@ fn report(store: &SqliteStore, bundle_bytes_max: u64) -> Result<StoreReport, Sto
     let opened = store.opened();
     let counts = store.counts();
     let events = store.event_bounds()?.map_or(0, |(oldest, newest)| newest.0 - oldest.0 + 1);
-    let (mut bundles, mut bundle_bytes) = (0, 0);
-    for class in Class::ALL {
-        let usage = store.usage(class)?;
-        bundles += usage.bundles;
-        bundle_bytes += usage.bytes;
-    }
+    let held = store.usage_of_all()?;
     Ok(StoreReport {
         path: store.path().display().to_string(),
         schema: SqliteStore::schema_version(),
-        bundles,
-        bundle_bytes,
+        bundles: held.bundles,
+        bundle_bytes: held.bytes,
         bundle_bytes_max,
         messages: counts.own() + counts.received,
         events,

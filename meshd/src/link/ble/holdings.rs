@@ -6,7 +6,7 @@
 //! It is no proof: whoever could choose the ids of many bundles could make two stores look alike, and would gain
 //! that two nodes miss a reason to meet until either changes.
 
-use meshlink_core::store::{Class, OfferKey, Priority};
+use meshlink_core::store::{OfferKey, Priority};
 use meshlink_core::{Store, StoreError};
 
 use super::beacon::Fingerprint;
@@ -58,11 +58,7 @@ impl Holdings {
                 return Ok(Walk::Unfinished);
             }
         }
-        let mut held = 0;
-        for class in Class::ALL {
-            held += store.usage(class)?.bundles;
-        }
-        if held == self.count {
+        if store.usage_of_all()?.bundles == self.count {
             return Ok(Walk::Whole(self.fold));
         }
         *self = Self::default();
