@@ -35,10 +35,10 @@ use crate::entropy::Entropy;
 use crate::event::{Event, LoggedEvent, MessageStatus};
 use crate::id::{BundleId, NodeId};
 use crate::identity::Identity;
-use crate::limits::{self, Limits, percent};
+use crate::limits::{self, DROPPED_MS, LIFETIME_S_MAX, Limits, percent};
 use crate::private::contact::Contact;
 use crate::private::seal::{PairKey, PrekeySecret, Psk};
-use crate::store::{Priority, Slot, Store, StoreError, StoredBundle};
+use crate::store::{Priority, Shelf, Slot, Store, StoreError, StoredBundle};
 use crate::summary::Summary;
 use crate::tally::{Loss, Tally};
 
@@ -274,6 +274,24 @@ impl<S: Store> Custody<S> {
         }
         self.dropped += 1;
         self.is_dropped_changed = true;
+        Ok(())
+    }
+
+    /// Drops what its author has sent a newer one of.
+    fn drop_outdated(&mut self, older: &BundleId, now: Now) -> Result<(), StoreError> {
+        self.drop_and_remember(older, self.forgotten_tl_ms(now), Loss::Outdated)
+    }
+
+    /// How long the id of a bundle is remembered of which only that it was held is known.
+    fn forgotten_tl_ms(&self, now: Now) -> u64 {
+        self.timeline.at(now).saturating_add(LIFETIME_S_MAX * 1000 + DROPPED_MS)
+    }
+
+    /// Removes all that lies on a shelf.
+    fn clear_shelf(&mut self, shelf: Shelf) -> Result<(), StoreError> {
+        for (key, _) in self.store.records(shelf, &[], usize::MAX)? {
+            self.store.remove_record(shelf, &key)?;
+        }
         Ok(())
     }
 

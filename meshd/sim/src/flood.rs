@@ -19,6 +19,9 @@ use crate::trace::contacts::{Contacts, STEP_S};
 use crate::trace::replay::{Radio, Replayed, Setting, replay};
 use crate::trace::work;
 
+/// The links of a town.
+pub(crate) const RADIO: Radio = Radio { bandwidth_bytes_per_s: 15_000, setup_ms: 900, latency_ms: 30 };
+
 /// What to run.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
@@ -107,7 +110,6 @@ fn once(plan: Plan) -> Replayed {
     let people = town(plan.nodes, plan.minutes, &mut dice);
     let letters = work::letters(&people, plan.letters, &mut dice);
     let all = with_attacker(&people, plan);
-    let radio = Radio { bandwidth_bytes_per_s: 15_000, setup_ms: 900, latency_ms: 30 };
     let encounters = plan.minutes.max(2) as usize / 2 * plan.links.max(1);
     let spammer = (plan.links > 0).then(|| Spammer {
         first: plan.nodes,
@@ -117,7 +119,7 @@ fn once(plan: Plan) -> Replayed {
         made: 0,
     });
     let mut dice = Dice::new(plan.seed ^ 0x0066_6c6f_6f64);
-    replay(&all, &letters, Setting { limits: limits(plan), radio, spammer, liars: None }, &mut dice)
+    replay(&all, &letters, Setting { limits: limits(plan), radio: RADIO, spammer, liars: None }, &mut dice)
 }
 
 /// Each minute a third of the people are with somebody for two steps.

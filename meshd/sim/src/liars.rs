@@ -20,9 +20,9 @@ use meshlink_core::store::StoredBundle;
 use serde::Serialize;
 
 use crate::dice::Dice;
-use crate::flood::town;
+use crate::flood::{RADIO, town};
 use crate::trace::contacts::Contacts;
-use crate::trace::replay::{Radio, Setting, replay};
+use crate::trace::replay::{Setting, replay};
 use crate::trace::work;
 use crate::treason;
 
@@ -104,10 +104,9 @@ fn once(plan: Plan, with_liars: bool) -> (usize, u64) {
     let first = plan.nodes - plan.liars;
     let honest = without_liars(&all, first);
     let letters = work::letters(&honest, plan.letters, &mut dice);
-    let radio = Radio { bandwidth_bytes_per_s: 15_000, setup_ms: 900, latency_ms: 30 };
     let limits = Limits { store_bundles_max: plan.buffer, ..Limits::default() };
     let liars = Liars { first, taken: BTreeMap::new() };
-    let setting = Setting { limits, radio, spammer: None, liars: Some(liars) };
+    let setting = Setting { limits, radio: RADIO, spammer: None, liars: Some(liars) };
     let mut dice = Dice::new(plan.seed ^ 0x006c_6961_7273);
     let run = replay(if with_liars { &all } else { &honest }, &letters, setting, &mut dice);
     (run.achieved.latencies_s.len(), run.lies)

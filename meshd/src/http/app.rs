@@ -208,6 +208,7 @@ impl App {
         self.0.keyring_turn.lock().await
     }
 
+    /// For the one backup of the store that is made at a time.
     pub(super) fn copies(&self) -> &Arc<Semaphore> {
         &self.0.copies
     }

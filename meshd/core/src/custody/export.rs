@@ -15,7 +15,7 @@ use crate::draft::{ProfileDraft, SubmitError};
 use crate::event::Event;
 use crate::id::NodeId;
 use crate::identity::Identity;
-use crate::limits::{CONTACTS_MAX, DROPPED_MS, LIFETIME_S_MAX, SWEEP_MAX};
+use crate::limits::{CONTACTS_MAX, SWEEP_MAX};
 use crate::private::contact::Contact;
 use crate::store::{Record, Shelf, Store, StoreError};
 use crate::tally::Loss;
@@ -175,9 +175,7 @@ impl<S: Store> Custody<S> {
     /// Goes on from an older copy of the own store: nothing that may have been used since is used again, and nobody is
     /// left with keys whose secret halves are not here.
     pub(crate) fn begin_anew(&mut self, now: Now) -> Result<(), StoreError> {
-        for (key, _) in self.store.records(Shelf::Invite, &[], usize::MAX)? {
-            self.store.remove_record(Shelf::Invite, &key)?;
-        }
+        self.clear_shelf(Shelf::Invite)?;
         self.load_invites()?;
         self.forget_own_sessions()?;
         let contacts: Vec<(NodeId, Contact)> =
@@ -190,7 +188,7 @@ impl<S: Store> Custody<S> {
 
     /// Removes what only the identity until now can use.
     fn shed_identity(&mut self, now: Now) -> Result<(), StoreError> {
-        let until_tl_ms = self.timeline.at(now).saturating_add(LIFETIME_S_MAX * 1000 + DROPPED_MS);
+        let until_tl_ms = self.forgotten_tl_ms(now);
         let old = self.id();
         loop {
             let own = self.store.bundles_of_origin(&old, SWEEP_MAX)?;
@@ -201,11 +199,6 @@ impl<S: Store> Custody<S> {
                 break;
             }
         }
-        for shelf in Shelf::ALL {
-            for (key, _) in self.store.records(shelf, &[], usize::MAX)? {
-                self.store.remove_record(shelf, &key)?;
-            }
-        }
-        Ok(())
+        Shelf::ALL.into_iter().try_for_each(|shelf| self.clear_shelf(shelf))
     }
 }

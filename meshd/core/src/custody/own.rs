@@ -213,8 +213,7 @@ impl<S: Store> Custody<S> {
         let bundle = NewBundle::sign(header, profile.encode(), &self.identity);
         self.keep(&bundle, Class::Own, now)?;
         if let Some(older) = own.bundle {
-            let until = self.timeline.at(now).saturating_add(LIFETIME_S_MAX * 1000 + DROPPED_MS);
-            self.drop_and_remember(&older, until, Loss::Outdated)?;
+            self.drop_outdated(&older, now)?;
         }
         self.save_profile(&OwnProfile { revision, bundle: Some(bundle.id), ..own })?;
         Ok(())

@@ -17,15 +17,14 @@ use crate::draft::SubmitError;
 use crate::header::Kind;
 use crate::id::{BundleId, NodeId};
 use crate::limits::{
-    DROPPED_MS, LIFETIME_S_DEFAULT, LIFETIME_S_MAX, ONE_TIME_GRACE_MS, ONE_TIME_MAX, PREKEY_MS,
-    PREKEY_OUTGROW_MS, PREKEY_RENEW_MS, PRIVATE_LIFETIME_MS_MAX, PUBLISHED_MAX,
+    DROPPED_MS, LIFETIME_S_DEFAULT, ONE_TIME_GRACE_MS, ONE_TIME_MAX, PREKEY_MS, PREKEY_OUTGROW_MS,
+    PREKEY_RENEW_MS, PRIVATE_LIFETIME_MS_MAX, PUBLISHED_MAX,
 };
 use crate::prekeys::{PrekeyId, Prekeys};
 use crate::private::contact::{Key, Lineage, TheirPrekey};
 use crate::private::seal::PrekeySecret;
 use crate::profile::REVISION_MAX;
 use crate::store::{Class, Known, Priority, Shelf, Slot, Store, StoreError, StoredBundle};
-use crate::tally::Loss;
 
 use super::Custody;
 use super::due::Task;
@@ -104,8 +103,7 @@ impl<S: Store> Custody<S> {
         let bundle = NewBundle::sign(header, prekeys.encode(), &self.identity);
         self.keep(&bundle, Class::Own, now)?;
         if let Some(older) = own.bundle {
-            let until = now_tl_ms.saturating_add(LIFETIME_S_MAX * 1000 + DROPPED_MS);
-            self.drop_and_remember(&older, until, Loss::Outdated)?;
+            self.drop_outdated(&older, now)?;
         }
         let kept = Kept { secret: Key(*secret.bytes()), used: false, made_tl_ms: now_tl_ms };
         self.keep_prekey(&published_key(secret.id()), &kept)?;
@@ -141,12 +139,9 @@ impl<S: Store> Custody<S> {
     pub(super) fn begin_lineage(&mut self, now: Now) -> Result<(), StoreError> {
         let own = self.own_prekeys()?;
         if let Some(older) = own.bundle {
-            let until_tl_ms = self.timeline.at(now).saturating_add(LIFETIME_S_MAX * 1000 + DROPPED_MS);
-            self.drop_and_remember(&older, until_tl_ms, Loss::Outdated)?;
+            self.drop_outdated(&older, now)?;
         }
-        for (key, _) in self.store.records(Shelf::Prekey, &[], usize::MAX)? {
-            self.store.remove_record(Shelf::Prekey, &key)?;
-        }
+        self.clear_shelf(Shelf::Prekey)?;
         self.published.clear();
         self.restore_prekeys(own.revision)?;
         self.renew_prekeys(now)
@@ -269,8 +264,7 @@ impl<S: Store> Custody<S> {
             return self.outgrow_prekeys(prekeys, now);
         }
         if let (_, Some(older)) = self.compare_prekeys(&of, prekeys)? {
-            let until = self.timeline.at(now).saturating_add(LIFETIME_S_MAX * 1000 + DROPPED_MS);
-            self.drop_and_remember(&older, until, Loss::Outdated)?;
+            self.drop_outdated(&older, now)?;
         }
         self.insert(stored)?;
         self.hear_of(&of, now)?;

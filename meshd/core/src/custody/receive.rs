@@ -137,16 +137,15 @@ impl<S: Store> Custody<S> {
         if let Content::Receipt(receipt) = &content {
             stored.commitment = Some(receipt.commitment());
         }
-        if let Some(why) = self.why_unwanted(&stored, &content)? {
+        let is_only_carried = bundle.header.kind == Kind::Sealed && mark.is_none() && !self.store.is_locked();
+        let never = match self.why_unwanted(&stored, &content)? {
+            None if is_only_carried && self.would_push_out_untried(&stored)? => Some(Loss::NoRoom),
+            why => why,
+        };
+        if let Some(why) = never {
             let until = stored.expires_tl_ms.saturating_add(DROPPED_MS);
             self.drop_and_remember(&bundle.id, until, why)?;
             return Ok(self.refuse(why));
-        }
-        let is_only_carried = bundle.header.kind == Kind::Sealed && mark.is_none() && !self.store.is_locked();
-        if is_only_carried && self.would_push_out_untried(&stored)? {
-            let until = stored.expires_tl_ms.saturating_add(DROPPED_MS);
-            self.drop_and_remember(&bundle.id, until, Loss::NoRoom)?;
-            return Ok(self.refuse(Loss::NoRoom));
         }
         if let Some(why) = self.make_room(&stored)? {
             return Ok(self.refuse(why));
@@ -280,8 +279,7 @@ impl<S: Store> Custody<S> {
             return self.outgrow(&profile);
         }
         if let (_, Some(older)) = self.compare_profile(&origin, &profile)? {
-            let until = self.timeline.at(now).saturating_add(LIFETIME_S_MAX * 1000 + DROPPED_MS);
-            self.drop_and_remember(&older, until, Loss::Outdated)?;
+            self.drop_outdated(&older, now)?;
         }
         self.insert(stored)?;
         self.learn_profile(&origin, stored.id, profile, now)

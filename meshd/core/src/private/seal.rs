@@ -81,10 +81,14 @@ impl Address<'_> {
         if self.is_sender_known() { PATTERN_KNOWN } else { PATTERN_NAMED }
     }
 
+    /// Bytes before the Noise message.
+    fn tag_bytes(&self) -> usize {
+        if self.pair.is_some() { TAG_BYTES } else { 0 }
+    }
+
     /// Bytes of the payload that are not what is sealed.
     pub(crate) fn bytes_around(&self) -> usize {
-        let noise = if self.is_sender_known() { KNOWN_BYTES } else { NAMED_BYTES };
-        noise + if self.pair.is_some() { TAG_BYTES } else { 0 }
+        self.tag_bytes() + if self.is_sender_known() { KNOWN_BYTES } else { NAMED_BYTES }
     }
 }
 
@@ -175,7 +179,7 @@ pub(crate) fn seal(
     plain: &[u8],
     seed: [u8; 32],
 ) -> Option<NewBundle> {
-    let tag_bytes = if address.pair.is_some() { TAG_BYTES } else { 0 };
+    let tag_bytes = address.tag_bytes();
     let class = size_class(address.bytes_around() + plain.len())?;
     header.kind = if address.pair.is_some() { Kind::Sealed } else { Kind::Intro };
     header.payload_bytes = class as u32;

@@ -68,6 +68,16 @@ fn disk_free_bytes(path: &std::path::Path) -> Option<u64> {
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
+/// Whether the database's disk has so much room; `what` says who needs it.
+fn check_room(app: &App, needed: u64, what: &str) -> Result<(), Failure> {
+    match disk_free_bytes(app.state_dir()) {
+        Some(free) if free < needed => {
+            Err(Code::InsufficientStorage.because(format!("{what}, and {free} are free")))
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// Checks everything in the store: pages, indexes, words, totals. Other requests wait up to some seconds for a
 /// store of some 100 MB.
 #[utoipa::path(post, path = "/v1/store/verify", tag = "maintenance", operation_id = "verify_store", responses((status = 200, description = "What was found.", body = StoreVerified)))]
@@ -95,14 +105,8 @@ pub(crate) async fn verify(State(app): State<App>) -> Result<Json<StoreVerified>
 pub(crate) async fn compact(State(app): State<App>) -> Result<Json<StoreCompacted>, Failure> {
     let started = Instant::now();
     let files = app.read(|node, _| node.store().file_use()).await?;
-    let room = app.read(|node, _| Ok::<_, StoreError>(disk_free_bytes(node.store().path()))).await?;
     let needed = (files.database_bytes - files.free_bytes) * 2;
-    if room.is_some_and(|room| room < needed) {
-        return Err(Code::InsufficientStorage.because(format!(
-            "a compaction needs {needed} bytes on the disk while it runs, and {} are free",
-            room.unwrap_or_default()
-        )));
-    }
+    check_room(&app, needed, &format!("a compaction needs {needed} bytes on the disk while it runs"))?;
     let _patience = service_manager::be_patient();
     for _ in 0..COMPACT_TRIES {
         let compacted = app
@@ -144,14 +148,12 @@ const COPY_PIECE_BYTES: usize = 256 * 1024;
 pub(crate) async fn backup(State(app): State<App>) -> Result<Response, Failure> {
     let turn = Arc::clone(app.copies()).try_acquire_owned().map_err(|_| Failure::from(CopyError::Busy))?;
     let files = app.read(|node, _| node.store().file_use()).await?;
-    let room = app.read(|node, _| Ok::<_, StoreError>(disk_free_bytes(node.store().path()))).await?;
     let needed = files.database_bytes + files.log_bytes;
-    if room.is_some_and(|room| room < needed) {
-        return Err(Code::InsufficientStorage.because(format!(
-            "a backup needs {needed} bytes on the daemon's disk while it is made, and {} are free",
-            room.unwrap_or_default()
-        )));
-    }
+    check_room(
+        &app,
+        needed,
+        &format!("a backup needs {needed} bytes on the daemon's disk while it is made"),
+    )?;
     let source = app.write(|node, _| Ok::<_, StoreError>(node.store_mut().request_copy())).await?.take()?;
     let path = app.state_dir().join(COPY);
     let made = tokio::task::spawn_blocking(move || {
