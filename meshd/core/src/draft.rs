@@ -357,6 +357,14 @@ pub enum SubmitError {
         /// Which.
         group: GroupId,
     },
+    /// The node was restored, and has heard no member of the group since: somebody may have been removed meanwhile.
+    #[error(
+        "this node was restored and has heard no member of group {group} since: who is in it may have changed"
+    )]
+    BehindGroup {
+        /// Which.
+        group: GroupId,
+    },
     /// There is no room for another contact.
     #[error("there are {max} contacts, which is the most there can be")]
     TooManyContacts {

@@ -443,6 +443,7 @@ fn k04_a_node_set_back_to_an_old_copy_uses_no_index_of_a_group_session_twice() {
     net.node(0).set_reachable();
     let now = net.now(0);
     net.node(0).begin_anew(now).unwrap();
+    meet(&mut net, 3);
     say(&mut net, 0, &group, "three");
     meet(&mut net, 3);
     for at in 1..3 {

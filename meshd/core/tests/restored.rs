@@ -9,7 +9,7 @@ use meshlink_core::node::groups::Part;
 use meshlink_core::private::contact::Trust;
 use meshlink_core::store::{Shelf, Store, StoreError};
 use meshlink_core::{BundleId, Export, Identity, Limits, MessageStatus, ProfileDraft, SubmitError};
-use net::groups::{friends, group_of, meet, say, try_say};
+use net::groups::{found, friends, group_of, meet, say, try_say};
 use net::people::{exchange_code, people, send, write};
 use net::{At, DAY_MS, MINUTE_MS, Net};
 
@@ -289,8 +289,8 @@ fn k04_r02_a_restored_member_of_a_group_reads_what_it_had_not_confirmed_and_writ
     assert_eq!(net.store(at).records(Shelf::GroupSession, &[], 1), Ok(Vec::new()), "no session of anybody");
     assert_eq!(sessions_of(&net, 0, 2), 1);
 
-    say(&mut net, at, &group, "I am back");
     with_all(&mut net, at, &[0, 1]);
+    say(&mut net, at, &group, "I am back");
     with_all(&mut net, at, &[0, 1]);
     assert_eq!(count(&net, at, "meanwhile"), 1, "{:?}", net.texts(at));
     assert!(!net.texts(at).iter().any(|text| text.starts_with("before")), "r02: nothing comes back as news");
@@ -315,14 +315,59 @@ fn k04_a_member_removed_after_the_backup_is_out_once_it_meets_anybody() {
     meet(&mut net, 3);
     let at = restore(&mut net, 3, kept);
     assert_eq!(net.node(at).groups()[&group].part_of(&gone), Part::Joined, "as far as it knows");
-    say(&mut net, at, &group, "am I still in?");
+    let behind = Err(SubmitError::BehindGroup { group });
+    assert_eq!(try_say(&mut net, at, &group, "am I still in?"), behind);
     with_all(&mut net, at, &[0, 1]);
     say(&mut net, 0, &group, "without you");
     with_all(&mut net, at, &[0, 1]);
     assert_eq!(count(&net, at, "without you"), 0);
-    for other in [0, 1] {
-        assert_eq!(count(&net, other, "am I still in?"), 0);
-    }
+    assert_eq!(try_say(&mut net, at, &group, "am I still in?"), behind, "nobody tells it who is in");
+}
+
+#[test]
+fn k04_a_restored_member_says_nothing_to_who_was_removed_meanwhile() {
+    let mut net = friends(4);
+    let group = group_of(&mut net, 4, false);
+    let kept = export(&mut net, 1);
+    let (gone, now) = (net.id(3), net.now(0));
+    net.node(0).remove_from_group(&group, &gone, now).unwrap();
+    meet(&mut net, 4);
+    let at = restore(&mut net, 2, kept);
+    assert_eq!(net.node(at).groups()[&group].part_of(&gone), Part::Joined, "as far as it knows");
+    let behind = Err(SubmitError::BehindGroup { group });
+    assert_eq!(try_say(&mut net, at, &group, "to all of you"), behind);
+    // Who was removed does not make it believe anything.
+    with_all(&mut net, at, &[3]);
+    assert_eq!(try_say(&mut net, at, &group, "to all of you"), behind);
+    net.crash(at);
+    net.node(at).assume(Identity::from_bytes(&[2; 64])).unwrap();
+    net.node(at).set_reachable();
+    assert_eq!(try_say(&mut net, at, &group, "to all of you"), behind, "it is remembered");
+    with_all(&mut net, at, &[2]);
+    assert_eq!(net.node(at).groups()[&group].part_of(&gone), Part::Out);
+    say(&mut net, at, &group, "to all of you");
+    with_all(&mut net, at, &[0, 2, 3]);
+    assert_eq!([0, 2, 3].map(|other| count(&net, other, "to all of you")), [1, 1, 0]);
+}
+
+#[test]
+fn k04_a_copy_of_a_store_says_nothing_to_a_group_before_a_member_was_heard() {
+    let mut net = friends(2);
+    let group = group_of(&mut net, 2, false);
+    let now = net.now(1);
+    net.node(1).begin_anew(now).unwrap();
+    assert_eq!(try_say(&mut net, 1, &group, "hello"), Err(SubmitError::BehindGroup { group }));
+    meet(&mut net, 2);
+    say(&mut net, 1, &group, "hello");
+}
+
+#[test]
+fn a_restored_node_that_is_alone_in_a_group_waits_for_nobody() {
+    let mut net = friends(2);
+    let group = found(&mut net, 0, &[], false);
+    let kept = export(&mut net, 0);
+    let at = restore(&mut net, 1, kept);
+    say(&mut net, at, &group, "a note");
 }
 
 /// A group of three in which node 1 has written, with a copy of its store as it was then; and it wrote on.

@@ -54,6 +54,7 @@ codes! {
     ContactKeyChanged 409 "contact_key_changed" "Another node claims to be this contact";
     RecipientBlocked 409 "recipient_blocked" "The recipient is blocked";
     NotInGroup 409 "not_in_group" "This node is not in the group";
+    GroupBehind 409 "group_behind" "No member of the group was heard since the node was restored";
     NotAdministrator 409 "not_administrator" "Only who stands above can do that to the group";
     AlreadyMember 409 "already_member" "They are in the group already";
     KeysUnknown 409 "keys_unknown" "The contact's keys are not known yet";

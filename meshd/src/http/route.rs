@@ -324,6 +324,7 @@ fn submit_failure(error: SubmitError) -> Failure {
         SubmitError::BlockedRecipient { .. } => Code::RecipientBlocked,
         SubmitError::RivalRecipient { .. } => Code::ContactKeyChanged,
         SubmitError::NotInGroup { .. } => Code::NotInGroup,
+        SubmitError::BehindGroup { .. } => Code::GroupBehind,
         SubmitError::TooManyContacts { .. } | SubmitError::TooManyChannels { .. } => Code::LimitReached,
         SubmitError::StoreFull => Code::QuotaUsed,
         SubmitError::Store(error) => return error.clone().into(),
@@ -345,6 +346,9 @@ fn submit_failure(error: SubmitError) -> Failure {
         )),
         SubmitError::NotInGroup { .. } => {
             failure.hint("GET /v1/groups lists groups and invitations; POST /v1/groups/{id}/join accepts one")
+        }
+        SubmitError::BehindGroup { .. } => {
+            failure.hint("send it again once a member was met; they say who is in it by themselves, unless this node was removed")
         }
         SubmitError::TooManyContacts { .. } => failure.hint("remove a contact"),
         SubmitError::TooManyChannels { .. } => failure.hint("leave a channel"),

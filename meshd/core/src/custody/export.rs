@@ -178,6 +178,7 @@ impl<S: Store> Custody<S> {
         self.clear_shelf(Shelf::Invite)?;
         self.load_invites()?;
         self.forget_own_sessions()?;
+        self.fall_behind()?;
         let contacts: Vec<(NodeId, Contact)> =
             self.contacts().iter().map(|(id, contact)| (*id, contact.clone())).collect();
         for (id, contact) in contacts.into_iter().filter(|(_, contact)| !contact.one_time.is_empty()) {

@@ -72,6 +72,9 @@ pub(super) struct Kept {
     /// Where the others' rosters end, as far as they have said or confirmed.
     #[n(2)]
     pub(super) heads: Vec<Heads>,
+    /// Set while the entries are those of a backup, and no member has said since what came after them.
+    #[n(3)]
+    pub(super) is_behind: Option<bool>,
 }
 
 /// Where a member's roster ends.

@@ -5,6 +5,9 @@
 //! restored member begins a session of its own, and is handed those of the others as soon as they hear of its new lineage.
 //! They hand them over **from the first message on that it has not confirmed**: what it has shown before does not come back as
 //! news (threat R-02).
+//!
+//! Who is a member may have changed since the backup was made. So nothing is sent to a group before everything is here that
+//! one other member has of it: what came with its first note after the restoration, and whatever that names.
 
 use minicbor::bytes::ByteVec;
 use minicbor::{CborLen, Decode, Encode};
@@ -84,8 +87,21 @@ impl<S: Store> Custody<S> {
             for entry in roster.entries() {
                 self.keep_entry(&group, entry)?;
             }
-            let kept = Kept { since_unix_ms: export.since_unix_ms, ..Kept::default() };
+            let kept = Kept { since_unix_ms: export.since_unix_ms, is_behind: Some(true), ..Kept::default() };
             self.store.put_record(Shelf::Group, &group.0, &encoded(&kept))?;
+        }
+        Ok(())
+    }
+
+    /// Holds back what is said to groups until their members have been heard: this is an older copy of the store.
+    pub(in crate::custody) fn fall_behind(&mut self) -> Result<(), StoreError> {
+        let groups: Vec<GroupId> = self.groups.all.keys().copied().collect();
+        for group in groups {
+            if let Some(known) = self.groups.all.get_mut(&group) {
+                known.kept.is_behind = Some(true);
+                known.kept.heads.clear();
+            }
+            self.save_group(&group)?;
         }
         Ok(())
     }

@@ -84,6 +84,10 @@ impl<S: Store> Custody<S> {
         else {
             return Err(SubmitError::NotInGroup { group });
         };
+        let is_alone = !known.view().members.iter().any(|(id, member)| member.is_joined && *id != own);
+        if known.kept.is_behind == Some(true) && !is_alone {
+            return Err(SubmitError::BehindGroup { group });
+        }
         let heads = digest(&known.roster.heads());
         let joined = known.view().members.iter().filter(|(id, member)| member.is_joined && **id != own);
         let recipients: Vec<NodeId> = joined.map(|(id, _)| *id).filter(|id| !self.is_blocked(id)).collect();

@@ -53,7 +53,12 @@ impl Group {
     /// Whether a member and this node have the same entries, as far as is known.
     fn is_level_with(&self, who: &NodeId) -> bool {
         let heads = self.heads_of(who);
-        heads.iter().all(|head| self.roster.has(head)) && self.roster.beyond(heads).next().is_none()
+        self.has_all(heads) && self.roster.beyond(heads).next().is_none()
+    }
+
+    /// Whether all is here that somebody has whose roster ends there.
+    fn has_all(&self, heads: &[EntryHash]) -> bool {
+        heads.iter().all(|head| self.roster.has(head))
     }
 }
 
@@ -191,6 +196,9 @@ impl<S: Store> Custody<S> {
         let own = self.id();
         let Some(known) = self.groups.all.get_mut(&group) else { return Ok(()) };
         known.learn_heads(peer, &note.heads);
+        if known.has_all(known.heads_of(peer)) && known.part_of(peer) == Part::Joined {
+            known.kept.is_behind = None;
+        }
         let is_level = known.is_level_with(peer);
         let takes_sessions = known.part_of(&own) == Part::Joined && known.part_of(peer) != Part::Out;
         self.save_group(&group)?;
