@@ -5,6 +5,7 @@
 """
 
 import base64
+import hashlib
 import hmac
 import json
 import math
@@ -362,8 +363,21 @@ def channels(secrets):
         assert len(payload) == 256 or len(payload) // 2 < 172 + len(content) <= len(payload)
 
 
+def key_derivation():
+    for case in cases("hkdf.json"):
+        data = unhex(case["input"])
+        if case["name"] == "BLAKE2s":
+            assert hashlib.blake2s(data).hexdigest() == case["hash"]
+            continue
+        key, output = hmac.digest(unhex(case["key"]), data, "blake2s"), b""
+        for n in (1, 2, 3):
+            output = hmac.digest(key, output + bytes([n]), "blake2s")
+            assert output.hex() == case[f"output_{n}"]
+
+
 warnings.simplefilter("ignore")
 secrets = nodes()
+key_derivation()
 bundles()
 invalid_bundles()
 link(secrets)

@@ -2,6 +2,8 @@
 
 use data_encoding::HEXLOWER;
 use snow::Builder;
+use snow::params::HashChoice;
+use snow::resolvers::CryptoResolver as _;
 
 use crate::noise::Primitives;
 
@@ -12,6 +14,7 @@ fn keys<'a>(
     secret: &'a Option<Vec<u8>>,
     ephemeral: &'a Option<Vec<u8>>,
     remote: &'a Option<Vec<u8>>,
+    psk: &'a Option<[u8; 32]>,
 ) -> Builder<'a> {
     let resolver = Box::new(Primitives::new([0; 32]));
     let mut builder = Builder::with_resolver(pattern.parse().unwrap(), resolver);
@@ -19,24 +22,61 @@ fn keys<'a>(
     if let Some(ephemeral) = ephemeral {
         builder = builder.fixed_ephemeral_key_for_testing_only(ephemeral);
     }
+    if let Some(psk) = psk {
+        builder = builder.psk(0, psk).unwrap();
+    }
     match remote {
         Some(key) => builder.remote_public_key(key).unwrap(),
         None => builder,
     }
 }
 
+/// The cases of a file whose cases are flat objects of strings, `name` first: each with what follows its name.
+fn cases(text: &str) -> impl Iterator<Item = (&str, &str)> {
+    text.split("\"name\": \"").skip(1).map(|case| case.split_once('"').unwrap())
+}
+
+/// One value of a case.
+fn bytes_of(case: &str, field: &str) -> Option<Vec<u8>> {
+    let (_, rest) = case.split_once(&format!("\"{field}\": \""))?;
+    Some(HEXLOWER.decode(rest.split('"').next()?.as_bytes()).unwrap())
+}
+
+#[test]
+fn published_vectors_of_what_noise_derives_keys_with_are_met() {
+    let mut met = [0, 0];
+    for (name, case) in cases(include_str!("../../../../docs/vectors/hkdf.json")) {
+        let mut hash = Primitives::new([0; 32]).resolve_hash(&HashChoice::Blake2s).unwrap();
+        let input = bytes_of(case, "input").unwrap();
+        if name == "BLAKE2s" {
+            let mut digest = [0; 32];
+            hash.reset();
+            hash.input(&input);
+            hash.result(&mut digest);
+            assert_eq!(Some(digest.to_vec()), bytes_of(case, "hash"));
+            met[0] += 1;
+            continue;
+        }
+        let (key, mut outputs) = (bytes_of(case, "key").unwrap(), [[0; 32]; 3]);
+        let [one, two, three] = &mut outputs;
+        hash.hkdf(&key, &input, 3, one, two, three);
+        let expected = [1, 2, 3].map(|n| bytes_of(case, &format!("output_{n}")).unwrap());
+        assert_eq!(outputs.map(|output| output.to_vec()), expected);
+        // With fewer outputs the first ones are the same.
+        let (mut one, mut two, mut none) = ([0; 32], [0; 32], [0; 32]);
+        hash.hkdf(&key, &input, 2, &mut one, &mut two, &mut none);
+        assert_eq!([one, two, none], [outputs[0], outputs[1], [0; 32]]);
+        met[1] += 1;
+    }
+    assert_eq!(met, [2, 3]);
+}
+
 #[test]
 fn published_noise_vectors_are_met() {
-    let text = include_str!("../../../../docs/vectors/noise.json");
-    // The file's cases are flat objects of strings; this reads just that.
-    let cases = text.split("\"name\": \"").skip(1).map(|case| {
-        let (name, rest) = case.split_once('"').unwrap();
-        let value = |field: &str| -> Option<Vec<u8>> {
-            let (_, rest) = rest.split_once(&format!("\"{field}\": \""))?;
-            Some(HEXLOWER.decode(rest.split('"').next()?.as_bytes()).unwrap())
-        };
+    let cases = cases(include_str!("../../../../docs/vectors/noise.json")).map(|(name, case)| {
+        let value = |field: &str| bytes_of(case, field);
         (
-            name.to_owned(),
+            name,
             [
                 "init_prologue",
                 "init_static",
@@ -44,6 +84,8 @@ fn published_noise_vectors_are_met() {
                 "init_remote_static",
                 "resp_static",
                 "resp_ephemeral",
+                "resp_remote_static",
+                "psk",
                 "handshake_hash",
             ]
             .map(value),
@@ -53,10 +95,11 @@ fn published_noise_vectors_are_met() {
         )
     });
     let mut met = 0;
-    for (name, [prologue, is, ie, irs, rs, re, hash], messages) in cases {
+    for (name, [prologue, is, ie, irs, rs, re, rrs, psk, hash], messages) in cases {
         let prologue = prologue.unwrap();
-        let one = keys(&name, &prologue, &is, &ie, &irs).build_initiator();
-        let other = keys(&name, &prologue, &rs, &re, &None).build_responder();
+        let psk = psk.map(|psk| psk.try_into().unwrap());
+        let one = keys(name, &prologue, &is, &ie, &irs, &psk).build_initiator();
+        let other = keys(name, &prologue, &rs, &re, &rrs, &psk).build_responder();
         let (mut one, mut other) = (one.unwrap(), other.unwrap());
         let mut n = 0;
         while !one.is_handshake_finished() {
@@ -72,5 +115,5 @@ fn published_noise_vectors_are_met() {
         assert_eq!(Some(one.get_handshake_hash().to_vec()), hash, "{name}");
         met += 1;
     }
-    assert_eq!(met, 2);
+    assert_eq!(met, 4);
 }
