@@ -49,6 +49,25 @@ fn answers(status: Value) -> Vec<(&'static str, Value)> {
     ]
 }
 
+#[test]
+fn what_a_daemon_warns_of_at_a_join_is_said_beside_the_result_and_is_in_the_json() {
+    let channel = json!({
+        "name": "#ops", "protection": "channel", "check": "abcd-efgh", "joined_at": null, "messages": 2, "unread": 0,
+        "members_heard": 1, "warning": "it may be guessed", "permanent": false,
+    });
+    let home = Home::new();
+    let _fake = Fake::on_socket(&home.socket(), script(vec![("POST /v1/channels", channel)]));
+    crate::run::write(&home.path("words"), "password\n");
+    let words = home.path("words").display().to_string();
+    let args = ["channel", "join", "ops", "--password-file", &words];
+    let ran = home.finish(&mut home.meshctl(&args), b"");
+    assert_eq!((ran.code, ran.err.as_str()), (0, "warning: it may be guessed\n"));
+    assert!(ran.out.starts_with("#ops joined"), "{}", ran.out);
+    let ran = home.finish(&mut home.meshctl(&[&["--json"], &args[..]].concat()), b"");
+    let said: Value = serde_json::from_str(&ran.out).unwrap();
+    assert_eq!((ran.code, &said["warning"]), (0, &json!("it may be guessed")));
+}
+
 fn run(status: Value, args: &[&str]) -> Ran {
     let home = Home::new();
     let _fake = Fake::on_socket(&home.socket(), script(answers(status)));

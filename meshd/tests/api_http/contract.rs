@@ -137,6 +137,38 @@ fn a_channel_with_a_password_is_joined_used_and_left() {
 }
 
 #[test]
+fn whoever_joins_a_channel_of_a_name_that_was_another_ones_is_told_so_once() {
+    let server = Server::start();
+    let client = server.client();
+    let join = |body: Value| client.post("/v1/channels", &body);
+    let one = json!({"name": "#ops", "password": "four words taken at random"});
+    let other = json!({"name": "#ops", "password": "quite another row of words"});
+    let public = json!({"name": "#ops"});
+    // Without a message there is nothing to mistake.
+    for body in [&one, &public, &other] {
+        assert_eq!(join(body.clone()).created()["warning"], Value::Null, "{body}");
+        assert_eq!(client.delete("/v1/channels/ops").status, 204);
+    }
+    let said = |body: &Value, what: &[&str]| {
+        let joined = join(body.clone()).created();
+        let warning = joined["warning"].as_str().unwrap_or_default();
+        assert!(what.iter().all(|word| warning.contains(word)), "{body}: {warning}");
+        assert_eq!(warning.is_empty(), what.is_empty(), "{body}: {warning}");
+        assert_eq!(join(body.clone()).ok()["warning"], Value::Null, "joined already");
+        client.post("/v1/messages", &json!({"to": "#ops", "text": "words"})).created();
+        assert_eq!(client.delete("/v1/channels/ops").status, 204);
+    };
+    said(&one, &[]);
+    said(&other, &["another password"]);
+    said(&public, &["this channel is public", "a channel with a password"]);
+    said(&public, &[]);
+    said(&one, &["the public channel"]);
+    let weak = join(json!({"name": "#ops", "password": "password"})).created();
+    let warning = weak["warning"].as_str().unwrap();
+    assert!(warning.contains("guessed") && warning.contains("; earlier messages"), "both: {warning}");
+}
+
+#[test]
 fn channels_are_joined_and_left() {
     let server = Server::start();
     let client = server.client();

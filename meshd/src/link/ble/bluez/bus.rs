@@ -68,7 +68,7 @@ pub(super) struct World {
     /// Who owns BlueZ's name; another owner is another bluetoothd.
     pub(super) owner: Option<String>,
     /// How often an adapter came, went, or was switched on or off.
-    adapter_changes: u64,
+    pub(super) adapter_changes: u64,
     /// The bus itself is gone.
     pub(super) is_lost: bool,
 }

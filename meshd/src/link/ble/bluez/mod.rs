@@ -322,3 +322,70 @@ async fn keep(post: Post, mut known: Arc<Known>, any: bool) -> Option<Fault> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(24 * 3600);
+
+    /// Whether a wait for something better ends within a time although nothing is told.
+    async fn ends_untold(fault: &Fault, within: Duration) -> bool {
+        let (_sender, mut world) = watch::channel(World::default());
+        timeout(within, until_worth_a_try(fault, &mut world)).await.is_ok()
+    }
+
+    /// How long a wait lasts after something was told.
+    async fn ends_told(fault: &Fault) -> Duration {
+        let (sender, mut world) = watch::channel(World::default());
+        let began = Instant::now();
+        let (told, ()) = (sender.send(World::default()), until_worth_a_try(fault, &mut world).await);
+        told.expect("somebody listens");
+        began.elapsed()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p07_a_missing_or_switched_off_adapter_is_waited_for_in_silence_and_used_at_once_when_it_is_back()
+    {
+        for fault in [Fault::NoAdapter, Fault::Absent, Fault::SwitchedOff, Fault::NoBluez] {
+            assert!(!ends_untold(&fault, LONG).await, "{fault}: nothing is tried before BlueZ tells");
+            assert_eq!(ends_told(&fault).await, Duration::ZERO, "{fault}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p07_the_end_of_a_block_of_which_nothing_tells_is_seen_by_looking() {
+        // An adapter whose switch can't be seen counts as free.
+        let (_sender, mut world) = watch::channel(World::default());
+        let waited = timeout(2 * rfkill::LOOK_APART, until_unblocked("hci-of-a-test", &mut world)).await;
+        assert!(waited.is_ok());
+        assert_eq!(ends_told(&Fault::Blocked).await, Duration::ZERO);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p08_a_call_that_hangs_is_given_up_and_tried_again_a_second_later() {
+        let began = Instant::now();
+        let hung = adapter::ask(std::future::pending::<bluer::Result<()>>()).await;
+        assert_eq!((hung, began.elapsed()), (Err(Fault::Hung), Duration::from_secs(10)));
+        for fault in [Fault::Hung, Fault::Busy, Fault::Forbidden, Fault::Other("new".to_owned())] {
+            assert!(!ends_untold(&fault, TRY_APART / 2).await, "{fault}: not at once, again and again");
+            assert!(ends_untold(&fault, 2 * TRY_APART).await, "{fault}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn p08_another_bluetoothd_none_and_a_lost_bus_are_told_apart() {
+        let owned = |owner: &str| World { owner: Some(owner.to_owned()), ..World::default() };
+        let lost = World { is_lost: true, ..owned(":1.1") };
+        for (next, fault) in
+            [(owned(":1.2"), Fault::Restarted), (World::default(), Fault::NoBluez), (lost, Fault::NoBus)]
+        {
+            let (sender, world) = watch::channel(owned(":1.1"));
+            let waits = replaced(world, Some(":1.1".to_owned()));
+            tokio::pin!(waits);
+            assert!(timeout(LONG, &mut waits).await.is_err(), "the same one works on");
+            sender.send(next).expect("somebody listens");
+            assert_eq!(waits.await, fault);
+        }
+    }
+}
