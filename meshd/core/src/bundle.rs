@@ -317,6 +317,23 @@ mod tests {
         let later = NewBundle::sign(header(Kind::Other(900)), vec![0xff; 3], &identity());
         assert_eq!(check(later.bytes()), Ok(Content::Unread));
         assert_eq!(post().bytes().parse().unwrap().id, post().id);
+        let parts = BundleBytes { header: &[1; 5], payload: &[2; 300], auth: &[3; 64] };
+        assert_eq!(parts.size_bytes(), 369);
+    }
+
+    #[test]
+    fn c19_a_receipt_has_one_header_and_another_is_refused() {
+        let receipt = Receipt::of(&[7; 16], crate::receipt::Stage::Delivered);
+        let made = NewBundle::receipt(&receipt);
+        assert_eq!(check(made.bytes()), Ok(Content::Receipt(receipt)));
+        for header in [
+            Header { lifetime_s: made.header.lifetime_s - 1, ..made.header.clone() },
+            Header { priority: Priority::Sos, ..made.header.clone() },
+            Header { salt: Some([1; 8]), ..made.header.clone() },
+        ] {
+            let other = NewBundle::unsigned(header, receipt.encode());
+            assert!(check(other.bytes()).is_err(), "{:?}", other.header);
+        }
     }
 
     #[test]

@@ -186,6 +186,18 @@ mod tests {
         assert_eq!(one.public(), same.public());
         assert_eq!(one.node_id(), same.node_id());
         assert_eq!(PublicKeys::from_bytes(&one.public().to_bytes()), one.public());
+        assert_eq!(x25519_dalek::x25519(*one.agreement_secret(), X25519_BASE), one.public().x);
+    }
+
+    const X25519_BASE: [u8; 32] = x25519_dalek::X25519_BASEPOINT_BYTES;
+
+    #[test]
+    fn c01_a_bundles_signature_is_one_on_its_domain_and_its_id() {
+        let (one, id) = (identity(), [5; 32]);
+        let words = [&b"MeshLink v1 bundle signature"[..], &id].concat();
+        assert_eq!(one.sign(&id), one.sign_words(&words));
+        assert!(one.public().has_signed(&words, &one.sign(&id)));
+        assert!(!one.public().verifies(&id, &one.sign_words(&id)), "without the domain it is none");
     }
 
     #[test]
@@ -224,6 +236,15 @@ mod tests {
             largest[0] = 0xec;
             largest
         }));
+        // The prime itself; the same with the sign of x; and what differs from it in one place.
+        let spelled = |first: u8, middle: u8, last: u8| {
+            let mut point = [middle; 32];
+            (point[0], point[31]) = (first, last);
+            is_reduced(&point)
+        };
+        assert!(!spelled(0xed, 0xff, 0x7f) && !spelled(0xed, 0xff, 0xff) && !spelled(0xff, 0xff, 0xff));
+        assert!(spelled(0xec, 0xff, 0xff) && spelled(0xff, 0xfe, 0xff) && spelled(0xff, 0xff, 0x7e));
+        assert!(spelled(0xff, 0xff, 0x00) && spelled(0xff, 0xff, 0x80));
     }
 
     #[test]

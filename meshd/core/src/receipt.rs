@@ -137,6 +137,9 @@ mod tests {
             assert!(Receipt::decode(&bytes[..length]).is_err(), "{length}");
         }
         assert_eq!(Receipt::decode(&bytes), Ok(Receipt::of(&[7; 16], Stage::Read)));
+        let delivered = Receipt::of(&[7; 16], Stage::Delivered);
+        assert_eq!(Receipt::decode(&delivered.encode()), Ok(delivered));
+        assert_eq!(delivered.header(20).payload_bytes, 20);
     }
 
     #[test]

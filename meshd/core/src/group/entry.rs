@@ -417,6 +417,54 @@ mod tests {
     }
 
     #[test]
+    fn c01_an_entrys_signature_is_one_on_its_domain_and_its_hash() {
+        for act in acts() {
+            let entry = signed(act);
+            let words = [&b"MeshLink v1 group entry signature"[..], &entry.hash.0].concat();
+            assert!(entry.entry.author.has_signed(&words, entry.bytes.last_chunk().unwrap()));
+        }
+    }
+
+    #[test]
+    fn w10_lengths_and_parents_have_their_ends() {
+        let too_long = Err(Malformed("an entry that is too long"));
+        assert_eq!(SignedEntry::decode(&[0; GROUP_ENTRY_BYTES_MAX + 1]), too_long);
+        assert_eq!(SignedEntry::decode(&[0; 2 * GROUP_ENTRY_BYTES_MAX]), too_long);
+        assert_ne!(SignedEntry::decode(&[0; GROUP_ENTRY_BYTES_MAX]), too_long);
+        let identity = identity(1);
+        let after = |count: usize| {
+            let parents = (0..count).map(|n| EntryHash([n as u8 + 1; 32])).collect();
+            SignedEntry::decode(
+                &Entry { parents, author: identity.public(), act: Act::Leave }.sign(&identity).bytes,
+            )
+        };
+        assert_eq!(after(GROUP_PARENTS_MAX).unwrap().entry.parents.len(), GROUP_PARENTS_MAX);
+        assert_eq!(after(GROUP_PARENTS_MAX + 1), Err(Malformed("an entry with too many before it")));
+        assert_eq!(after(GROUP_PARENTS_MAX + 2), Err(Malformed("an entry with too many before it")));
+    }
+
+    #[test]
+    fn w06_a_field_of_a_later_version_is_refused_in_an_entry() {
+        let (good, identity) = (signed(Act::Leave), identity(1));
+        let (body, _) = good.bytes.split_last_chunk::<SIGNATURE_BYTES>().unwrap();
+        let mut writer = Writer::default();
+        writer.uint(16).bytes(&[1]);
+        let mut body = [body, &writer.finish()].concat();
+        // One entry more in the map.
+        body[0] += 1;
+        let signature = identity.sign_words(&signed_words(&hash(&body)));
+        let later = [&body[..], &signature].concat();
+        assert_eq!(SignedEntry::decode(&later), Err(Malformed("an entry's field of a later version")));
+    }
+
+    #[test]
+    fn a_groups_id_survives_the_round_trip_through_its_text() {
+        let id = signed(acts().swap_remove(0)).founds().unwrap();
+        assert_eq!(id.to_string().parse(), Ok(id));
+        assert_eq!(signed(Act::Leave).founds(), None);
+    }
+
+    #[test]
     fn w11_a_groups_name_follows_the_rules_for_names() {
         for name in ["", "a\u{202e}b", &"x".repeat(65)] {
             assert!(SignedEntry::decode(&signed(Act::Rename { name: name.to_owned() }).bytes).is_err());
