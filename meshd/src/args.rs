@@ -32,12 +32,19 @@ Exit codes:
   1  failed
   2  usage or configuration";
 
+/// What `--version` says: a build that can't be dialled is told from one that can.
+const VERSION: &str = if crate::link::ble::CAN_BE_DIALLED {
+    env!("CARGO_PKG_VERSION")
+} else {
+    concat!(env!("CARGO_PKG_VERSION"), " (Bluetooth: dials, can't be dialled)")
+};
+
 /// Keeps messages, meets neighbours, carries and forwards.
 ///
 /// Every setting can also be given as MESHD_<NAME> in the environment or in a configuration file; a flag
 /// wins over the environment, the environment over the file.
 #[derive(Debug, Clone, Default, Parser)]
-#[command(name = "meshd", version, max_term_width = 100, after_long_help = AFTER_LONG_HELP)]
+#[command(name = "meshd", version, long_version = VERSION, max_term_width = 100, after_long_help = AFTER_LONG_HELP)]
 pub struct Args {
     /// Configuration file [default: ~/.config/meshlink/meshd.toml, if it is there].
     #[arg(long, value_name = "FILE")]

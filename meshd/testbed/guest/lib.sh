@@ -275,7 +275,7 @@ start_node() {
   : "${NODE_PORT[$name]:=$((7001 + ${#NODE_PORT[@]}))}"
   rm -f "$dir/api.json"
   # The radio is what is tested; a scenario may still say --lan.
-  MESHD_NO_LAN=1 "$bin/meshd" --state-dir "$dir" --socket "$dir/meshd.sock" --listen "127.0.0.1:${NODE_PORT[$name]}" \
+  MESHD_NO_LAN=1 "$bin/${NODE_PROGRAM:-meshd}" --state-dir "$dir" --socket "$dir/meshd.sock" --listen "127.0.0.1:${NODE_PORT[$name]}" \
     --no-lan --name "$name" "$@" >>"$LOGS/$name.log" 2>&1 &
   NODE_PID[$name]=$!
   wait_for "[[ -e $dir/api.json ]] || ! node_is_up $name" $SETUP_S

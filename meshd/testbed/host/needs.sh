@@ -48,6 +48,9 @@ build_what_is_needed() {
   for program in $(printf '%s\n' "${needed[@]}" | sort -u); do
     case $program in
       probe) build_probe ;;
+      meshd-btleplug)
+        [[ -x $bin/$program ]] || die "no $bin/$program: cargo build --workspace --features meshd/btleplug, copy meshd to it, build again without"
+        ;;
       *) [[ -x $bin/$program ]] || die "no $bin/$program; build it (cargo build -p $program) or pass --bin DIR" ;;
     esac
   done

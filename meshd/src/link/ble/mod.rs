@@ -7,29 +7,40 @@
 //!                                        links: chunk + slots
 //! ```
 //!
-//! What decides is in pure modules with time as an argument; what touches BlueZ is in [`bluez`], on Linux alone.
-//! What is on the air, and why, is in docs/ble.md. Nothing here is ever fatal: without a radio the status says
-//! what is missing and what helps, and it is tried again by itself.
+//! What decides is in pure modules with time as an argument, and so is what all adapters have in common: [`air`], [`seek`],
+//! [`carry`]. What touches a system's Bluetooth is in `bluez`, on Linux, and in `central`, elsewhere: that one dials and
+//! can't be dialled. The feature `btleplug` builds `central` on Linux, in the place of `bluez`. What is on the air, and
+//! why, is in docs/ble.md. Nothing here is ever fatal: without a radio the status says what is missing and what helps,
+//! and it is tried again by itself.
 
-#[cfg(target_os = "linux")]
+// What only callers need is not used where nobody can call.
+#![cfg_attr(
+    any(not(target_os = "linux"), feature = "btleplug"),
+    allow(dead_code, reason = "shared with adapters that can be dialled")
+)]
+
+#[cfg(all(target_os = "linux", not(feature = "btleplug")))]
 mod bluez;
+#[cfg(any(not(target_os = "linux"), feature = "btleplug"))]
+#[warn(dead_code)]
+mod central;
 
-#[cfg(any(target_os = "linux", test))]
+mod air;
 mod beacon;
-#[cfg(any(target_os = "linux", test))]
 mod candidates;
-#[cfg(any(target_os = "linux", test))]
+mod carry;
 mod chunk;
 mod duty;
-#[cfg(any(target_os = "linux", test))]
+mod held;
 mod holdings;
-#[cfg(any(target_os = "linux", test))]
 mod lane_book;
 mod limits;
-#[cfg(any(target_os = "linux", test))]
+mod names;
 mod offer;
-#[cfg(any(target_os = "linux", test))]
+mod seek;
 mod slots;
+
+use std::time::Duration;
 
 use meshlink_core::{LinkKind, TransportState, TransportStatus};
 
@@ -38,8 +49,13 @@ use crate::stop::Stopping;
 pub use duty::Profile;
 pub use limits::SlotLimits;
 
+/// Whether neighbours can dial this node, or it only dials them.
+pub const CAN_BE_DIALLED: bool = cfg!(all(target_os = "linux", not(feature = "btleplug")));
+
 /// How the transport as a whole is called in the status; an adapter is called by its name.
 const NAME: &str = "bluetooth";
+/// For links to say good-bye when the daemon stops.
+const GOODBYE: Duration = Duration::from_millis(400);
 
 /// What a user says about Bluetooth.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,14 +96,10 @@ pub async fn run(settings: BleSettings, driver: Driver, stopping: Stopping) {
         );
         return;
     }
-    #[cfg(target_os = "linux")]
+    #[cfg(all(target_os = "linux", not(feature = "btleplug")))]
     bluez::run(settings, driver, stopping).await;
-    #[cfg(not(target_os = "linux"))]
-    {
-        let hint = "use a relay: --relay ws://host:8080";
-        report(&driver.links(), NAME, TransportState::Off, "only on Linux in this version", Some(hint));
-        drop(stopping);
-    }
+    #[cfg(any(not(target_os = "linux"), feature = "btleplug"))]
+    central::run(settings, driver, stopping).await;
 }
 
 fn report(port: &LinkPort, name: &str, state: TransportState, detail: &str, hint: Option<&str>) {

@@ -160,7 +160,8 @@ async fn heard(adapter: &Adapter, victim: Address) -> Result<()> {
 async fn lanes(device: &Device, service: Uuid) -> Result<Vec<Characteristic>> {
     let mut lanes = Vec::new();
     for found in device.services().await? {
-        if found.uuid().await? == service {
+        // A lane's service is called as the first one, but for one byte.
+        if (found.uuid().await?.as_u128() ^ service.as_u128()) & !(0xff << 8) == 0 {
             lanes.extend(found.characteristics().await?);
         }
     }

@@ -5,22 +5,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bluer::adv::{Advertisement, AdvertisementHandle};
-use bluer::{Adapter, Address, Session};
+use bluer::{Adapter, Address, Session, Uuid};
 use meshlink_core::TransportState;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
+use super::super::air::{Power, dice};
 use super::super::beacon::{Beacon, EPOCH};
-use super::super::candidates::Ours;
+use super::super::candidates::{self, Ours};
 use super::super::duty::Profile;
-use super::super::limits::SlotLimits;
-use super::super::report;
-use super::air::{Air, Next, Power, dice};
+use super::super::held::{Friends, Held};
+use super::super::seek::{Radio, seek};
+use super::super::{BleSettings, names, report};
 use super::bus::{ANSWER_TIME_MAX, Bus, Known};
 use super::fault::Fault;
 use super::l2cap::Ear;
-use super::lanes::{self, SERVICE};
-use super::{Friends, Held, dial, privacy, rfkill};
+use super::{Air, dial, lanes, privacy, rfkill};
 use crate::driver::LinkPort;
 
 /// For the end of an advertisement to be over.
@@ -35,9 +35,7 @@ const RETRY_FIRST: Duration = Duration::from_millis(250);
 #[derive(Clone)]
 pub(super) struct Post {
     pub(super) name: String,
-    pub(super) profile: Profile,
-    pub(super) l2cap: bool,
-    pub(super) slots: SlotLimits,
+    pub(super) settings: BleSettings,
     pub(super) bus: Arc<Bus>,
     pub(super) port: LinkPort,
     /// `None`: it is not known yet.
@@ -67,37 +65,28 @@ async fn work(post: &Post, known: &Known, was_on: &mut bool) -> Result<(), Fault
     let Some(held) = known_held(&mut post.held.clone()).await else {
         return Ok(());
     };
-    let air = Air::new(adapter, ours(random, held), post);
+    let friends = post.friends.clone();
+    let lanes = post.settings.slots.callers();
+    let air = Air::new(adapter, lanes, held.ours(random), &post.settings, post.port.clone(), friends);
     for neighbour in known.neighbours.iter().filter(|neighbour| neighbour.adapter == post.name) {
-        air.remember(neighbour);
+        air.remember(neighbour.address.0, neighbour.beacon, neighbour.is_connected);
     }
     let ear = Arc::clone(&air);
     let _attached = post.bus.attach(&post.name, move |news| ear.hear(news));
     switch_on(&air.adapter, was_on).await?;
-    let _ends = EndLinks(Arc::clone(&air));
+    let _ends = air.end_links();
     let mut stopping = post.stopping.clone();
+    let ears = Ears { air: &air, bus: &post.bus };
     let ended = tokio::select! {
         () = stopping.heard() => Ok(()),
         fault = serve(&air, post, random) => Err(fault),
-        fault = seek(&air, &post.bus) => Err(fault),
+        fault = seek(&air, &ears) => Err(fault),
         fault = power_off(&air) => Err(fault),
     };
     if ended.is_ok() {
-        air.cut_all();
-        while air.links() > 0 {
-            air.wake.notified().await;
-        }
+        air.cut_all().await;
     }
     ended
-}
-
-/// Links do not outlive their adapter's task.
-struct EndLinks(Arc<Air>);
-
-impl Drop for EndLinks {
-    fn drop(&mut self) {
-        self.0.abort_all();
-    }
 }
 
 /// Switches the adapter on, once: who switches it off afterwards means it.
@@ -151,8 +140,8 @@ async fn advertise(air: &Arc<Air>, post: &Post, mut random: [u8; 4]) -> Fault {
             // The daemon stops.
             return std::future::pending().await;
         };
-        let Ours { beacon, .. } = air.ours_changed(ours(random, now));
-        match renew(air, advertisement(beacon, post.profile), &mut on_air).await {
+        let Ours { beacon, .. } = air.ours_changed(now.ours(random));
+        match renew(air, advertisement(beacon, post.settings.profile), &mut on_air).await {
             Ok(()) => say_up(post, None).await,
             Err(Fault::Hung) => return Fault::Hung,
             // Whoever is heard is dialled all the same.
@@ -203,15 +192,10 @@ async fn known_held(held: &mut watch::Receiver<Option<Held>>) -> Option<Held> {
     *held.wait_for(Option::is_some).await.ok()?
 }
 
-fn ours(random: [u8; 4], held: Held) -> Ours {
-    let Held { fingerprint, unsettled } = held;
-    Ours { beacon: Beacon::new(random, fingerprint), held: fingerprint, unsettled }
-}
-
 fn advertisement(beacon: Beacon, profile: Profile) -> Advertisement {
     let every = profile.advertise_every();
     Advertisement {
-        service_data: BTreeMap::from([(SERVICE, beacon.bytes().to_vec())]),
+        service_data: BTreeMap::from([(Uuid::from_u128(names::SERVICE), beacon.bytes().to_vec())]),
         discoverable: Some(true),
         min_interval: Some(every),
         max_interval: Some(every + every / 2),
@@ -226,47 +210,32 @@ async fn say_up(post: &Post, unheard: Option<&Fault>) {
         return;
     }
     let hint = privacy::hint().await;
-    let detail = format!("advertising and listening ({:?})", post.profile).to_lowercase();
+    let detail = format!("advertising and listening ({:?})", post.settings.profile).to_lowercase();
     report(&post.port, &post.name, TransportState::Up, &detail, hint);
 }
 
-/// Listens, dials whoever is due, rests.
-async fn seek(air: &Arc<Air>, bus: &Bus) -> Fault {
-    loop {
-        let (listen, pause) = air.duty();
-        match bus.listen(air.adapter.name()).await {
-            Ok(()) => until_somebody_is_due(air, Instant::now() + listen).await,
-            // Another program is at it: after the pause.
-            Err(Fault::Busy) => {}
-            Err(fault) => return fault,
-        }
-        // Before anybody is dialled: a connection waits for the end of a discovery.
-        if let Err(fault) = bus.rest(air.adapter.name()).await {
-            return fault;
-        }
-        while let Next::Dial(address) = air.next() {
-            dial::dial(air, Address(address)).await;
-        }
-        tracing::trace!(
-            adapter = air.adapter.name(),
-            in_range = air.in_range(),
-            links = air.links(),
-            "resting"
-        );
-        until_somebody_is_due(air, Instant::now() + pause).await;
-    }
+/// An adapter's radio, as [`seek`] uses it.
+struct Ears<'a> {
+    air: &'a Arc<Air>,
+    bus: &'a Bus,
 }
 
-async fn until_somebody_is_due(air: &Air, ends: Instant) {
-    loop {
-        let due = match air.next() {
-            Next::Dial(_) => return,
-            Next::At(at) => air.instant(at).min(ends),
-            Next::Nobody => ends,
-        };
-        tokio::select! {
-            () = air.wake.notified() => {}
-            () = sleep_until(due) => if due == ends { return },
+impl Radio for Ears<'_> {
+    type Fault = Fault;
+
+    async fn listen(&self) -> Result<bool, Fault> {
+        match self.bus.listen(self.air.adapter.name()).await {
+            Ok(()) => Ok(true),
+            Err(Fault::Busy) => Ok(false),
+            Err(fault) => Err(fault),
         }
+    }
+
+    async fn rest(&self) -> Result<(), Fault> {
+        self.bus.rest(self.air.adapter.name()).await
+    }
+
+    async fn dial(&self, address: candidates::Address) {
+        dial::dial(self.air, Address(address)).await;
     }
 }

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use bluer::Address;
+use bluer::{Address, Uuid};
 use dbus::Path;
 use dbus::arg::{AppendAll, PropMap, ReadAll, RefArg, Variant, prop_cast};
 use dbus::channel::MatchingReceiver;
@@ -18,9 +18,10 @@ use dbus::nonblock::{Proxy, SyncConnection};
 use tokio::sync::watch;
 use tokio::task::AbortHandle;
 
+use super::super::air::News;
 use super::super::beacon::Beacon;
+use super::super::names;
 use super::fault::Fault;
-use super::lanes::SERVICE;
 
 const BLUEZ: &str = "org.bluez";
 const ROOT: &str = "/org/bluez/";
@@ -32,21 +33,6 @@ const PROPERTIES: &str = "org.freedesktop.DBus.Properties";
 
 /// BlueZ answers in milliseconds, on a busy machine in seconds; after this it hangs.
 pub(super) const ANSWER_TIME_MAX: Duration = Duration::from_secs(10);
-
-/// What was heard on one adapter.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum News {
-    /// A device is here now. It says what it said before, unless there is a beacon.
-    Heard { address: Address, beacon: Option<Beacon>, dbm: Option<i16> },
-    /// Somebody has connected, or has gone.
-    Connected { address: Address, is: bool },
-    /// All services of a connected device are known.
-    Resolved { address: Address },
-    /// The adapter was switched on or off.
-    Powered(bool),
-    /// The adapter is gone.
-    Gone,
-}
 
 type Ear = Box<dyn Fn(News) + Send + Sync>;
 
@@ -317,7 +303,7 @@ impl Shared {
     }
 }
 
-fn device_news(address: Address, properties: &PropMap) -> [Option<News>; 3] {
+fn device_news(Address(address): Address, properties: &PropMap) -> [Option<News>; 3] {
     let (beacon, dbm) = (beacon(properties), prop_cast::<i16>(properties, "RSSI").copied());
     let heard = (dbm.is_some() || beacon.is_some()).then_some(News::Heard { address, beacon, dbm });
     let connected = prop_cast::<bool>(properties, "Connected");
@@ -334,7 +320,7 @@ fn beacon(properties: &PropMap) -> Option<Beacon> {
     let data = &properties.get("ServiceData")?.0;
     let mut items = data.as_iter()?;
     while let (Some(key), Some(value)) = (items.next(), items.next()) {
-        if key.as_str().and_then(|key| key.parse().ok()) != Some(SERVICE) {
+        if key.as_str().and_then(|key| key.parse().ok()) != Some(Uuid::from_u128(names::SERVICE)) {
             continue;
         }
         let bytes = value.as_iter()?.next()?.as_iter()?;
@@ -394,14 +380,17 @@ mod tests {
         let (shared, heard) = listening();
         let properties: PropMap = HashMap::from([
             ("RSSI".to_owned(), value(-60_i16)),
-            ("ServiceData".to_owned(), service_data(&SERVICE.to_string(), &[1, 2, 3, 4, 5, 6, 7, 8])),
+            (
+                "ServiceData".to_owned(),
+                service_data(&Uuid::from_u128(names::SERVICE).to_string(), &[1, 2, 3, 4, 5, 6, 7, 8]),
+            ),
         ]);
         let interfaces = HashMap::from([(DEVICE.to_owned(), properties)]);
         shared.take(&signal("/", OBJECTS, "InterfacesAdded").append2(Path::from(PATH), interfaces));
         let beacon = Beacon::read(&[1, 2, 3, 4, 5, 6, 7, 8]);
         assert_eq!(
             heard.try_iter().collect::<Vec<_>>(),
-            [News::Heard { address: ADDRESS, beacon, dbm: Some(-60) }]
+            [News::Heard { address: ADDRESS.0, beacon, dbm: Some(-60) }]
         );
     }
 
@@ -425,9 +414,9 @@ mod tests {
         assert_eq!(
             heard.try_iter().collect::<Vec<_>>(),
             [
-                News::Heard { address: ADDRESS, beacon: None, dbm: Some(-70) },
-                News::Connected { address: ADDRESS, is: true },
-                News::Resolved { address: ADDRESS },
+                News::Heard { address: ADDRESS.0, beacon: None, dbm: Some(-70) },
+                News::Connected { address: ADDRESS.0, is: true },
+                News::Resolved { address: ADDRESS.0 },
                 News::Powered(false),
             ]
         );

@@ -8,13 +8,13 @@ use bluer::{Address, Device, ErrorKind};
 use meshlink_core::LinkKind;
 use tokio::time::{Instant, timeout};
 
+use super::super::carry::{Pipe, carry};
 use super::super::chunk::Chunks;
 use super::super::offer::{Offer, OfferError};
 use super::super::slots::Key;
-use super::air::{Air, Slot};
-use super::carry::{Pipe, carry};
-use super::l2cap;
 use super::lanes::handle;
+use super::pipe::Sockets;
+use super::{Air, Slot, l2cap};
 
 /// Another program's discovery makes a connection wait up to 10 s (docs/ble.md, 4).
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(15);
@@ -43,7 +43,7 @@ pub(super) enum DialError {
 
 /// A lane of a neighbour's.
 struct Taken {
-    pipe: Pipe,
+    pipe: Sockets,
     window_bytes: usize,
 }
 
@@ -96,7 +96,7 @@ async fn reach(air: &Arc<Air>, device: &Device) -> Result<Taken, DialError> {
     let window_bytes = offer.window_bytes();
     if let Some(psm) = offer.psm.filter(|_| air.uses_l2cap) {
         match timeout(CHANNEL_TIME_MAX, l2cap::connect(air, device, psm)).await {
-            Ok(Ok(channel)) => return Ok(Taken { pipe: Pipe::L2cap(channel), window_bytes }),
+            Ok(Ok(channel)) => return Ok(Taken { pipe: Sockets::L2cap(channel), window_bytes }),
             Ok(Err(error)) => tracing::debug!(%address, %error, "no L2CAP channel"),
             Err(_) => tracing::debug!(%address, "no L2CAP channel in time"),
         }
@@ -106,7 +106,7 @@ async fn reach(air: &Arc<Air>, device: &Device) -> Result<Taken, DialError> {
     let reader = step(mine.notify_io()).await?;
     tracing::trace!(%address, "subscribed");
     let writer = step(mine.write_io()).await?;
-    Ok(Taken { pipe: Pipe::Gatt { reader, writer }, window_bytes })
+    Ok(Taken { pipe: Sockets::Gatt { reader, writer }, window_bytes })
 }
 
 /// The characteristic of one of a neighbour's lanes. Handles are fixed, so where BlueZ puts it is known without

@@ -9,12 +9,13 @@ use bluer::{Address, AddressType, Device};
 use meshlink_core::LinkKind;
 use tokio::time::sleep;
 
+use super::super::carry::{Pipe, carry};
 use super::super::chunk::Chunks;
 use super::super::offer::OUR_WINDOW_BYTES;
 use super::super::slots::Key;
-use super::air::{Air, Slot};
-use super::carry::{Pipe, carry};
 use super::lanes::see_off;
+use super::pipe::Sockets;
+use super::{Air, Slot};
 
 /// What we take in one packet, in bytes. With the default of 672 the rate is half.
 const RECEIVE_BYTES_MAX: u16 = 8192;
@@ -98,7 +99,7 @@ async fn link(air: Arc<Air>, mut slot: Slot, channel: SeqPacket, address: Addres
     }
     let end = air.port.open(LinkKind::Ble, address.to_string(), false);
     slot.named(end.id());
-    let pipe = Pipe::L2cap(channel);
+    let pipe = Sockets::L2cap(channel);
     end.facts(pipe.facts(air.dbm(&address.0), None));
     let chunks = Chunks::new(pipe.value_bytes(), OUR_WINDOW_BYTES);
     let why = carry(&mut slot, &end, &pipe, chunks).await;

@@ -20,16 +20,14 @@ use futures_util::stream::StreamExt;
 use meshlink_core::LinkKind;
 use tokio::time::{sleep, timeout};
 
+use super::super::carry::{Pipe, carry};
 use super::super::chunk::Chunks;
+use super::super::names;
 use super::super::offer::OUR_WINDOW_BYTES;
 use super::super::slots::Key;
-use super::air::Air;
-use super::carry::{Pipe, carry};
+use super::Air;
+use super::pipe::Sockets;
 
-/// The service of every lane, and what the advertisement's data is of.
-pub(super) const SERVICE: Uuid = Uuid::from_u128(0x0b6f_4a2e_6d73_4f1c_9a57_3c1d_e0c0_a101);
-/// A lane's characteristic.
-pub(super) const LANE: Uuid = Uuid::from_u128(0x0b6f_4a2e_6d73_4f1c_9a57_3c1d_e0c0_a102);
 /// Where lane 0 is, far above what BlueZ puts there itself.
 const FIRST_HANDLE: u16 = 0xe000;
 /// Service, declaration, value and configuration take four.
@@ -55,7 +53,7 @@ pub(super) async fn register(air: &Arc<Air>) -> bluer::Result<ApplicationHandle>
         let (control, control_handle) = characteristic_control();
         let readers = Arc::clone(air);
         let characteristic = Characteristic {
-            uuid: LANE,
+            uuid: Uuid::from_u128(names::LANE),
             read: Some(CharacteristicRead {
                 read: true,
                 fun: Box::new(move |request| {
@@ -87,7 +85,7 @@ pub(super) async fn register(air: &Arc<Air>) -> bluer::Result<ApplicationHandle>
             ..Default::default()
         };
         services.push(Service {
-            uuid: SERVICE,
+            uuid: Uuid::from_u128(names::service(lane)),
             handle: NonZeroU16::new(handle(lane)),
             primary: true,
             characteristics: vec![characteristic],
@@ -116,7 +114,7 @@ async fn serve(air: Arc<Air>, lane: u8, mut control: CharacteristicControl) {
         match timeout(FIRST_WORD, first_word(&mut control, &writer)).await {
             Ok(Some(reader)) => {
                 let device = writer.device_address();
-                let pipe = Pipe::Gatt { reader, writer };
+                let pipe = Sockets::Gatt { reader, writer };
                 let chunks = Chunks::new(pipe.value_bytes(), OUR_WINDOW_BYTES);
                 let end = air.port.open(LinkKind::Ble, device.to_string(), false);
                 slot.named(end.id());

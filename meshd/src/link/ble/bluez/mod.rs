@@ -5,29 +5,26 @@
 //! second.
 
 mod adapter;
-mod air;
 mod bus;
-mod carry;
 mod dial;
 mod fault;
 mod l2cap;
 mod lanes;
+mod pipe;
 mod privacy;
 mod rfkill;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use meshlink_core::private::contact::Standing;
-use meshlink_core::{LinkId, LinkKind, MessageStatus, Node, NodeId, Store, TransportState};
+use meshlink_core::TransportState;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::beacon::Fingerprint;
-use super::holdings::{Holdings, Walk};
-use super::{BleSettings, NAME, report};
+use super::held::{Friends, watch_holdings};
+use super::holdings::Holdings;
+use super::{BleSettings, GOODBYE, NAME, report};
 use crate::driver::Driver;
 use crate::stop::Stopping;
 use adapter::Post;
@@ -36,42 +33,9 @@ use fault::Fault;
 
 /// Between two tries of what failed, where nobody tells when it may work again.
 const TRY_APART: Duration = Duration::from_secs(1);
-/// Between two looks at what is held, when there is reason to.
-const LOOK_APART: Duration = Duration::from_millis(500);
-/// Bundles that are only carried make no event: look this often anyway.
-const LOOK_ANYWAY: Duration = Duration::from_secs(10);
-
-/// What the node holds, as far as neighbours care.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Held {
-    fingerprint: Fingerprint,
-    /// Own messages wait for a neighbour to confirm that it has them.
-    unsettled: bool,
-}
-
-/// What the node knows of who is at the other end of its links.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Friends {
-    /// Whether the user has contacts.
-    has_contacts: bool,
-    /// Links over Bluetooth to them.
-    links: BTreeSet<LinkId>,
-}
-
-impl Friends {
-    fn of(node: &Node<impl Store>) -> Self {
-        let is_contact = |id: &NodeId| {
-            node.contact(id).is_some_and(|contact| contact.standing == Standing::Added)
-                && !node.is_blocked(id)
-        };
-        let links = node.links().filter(|link| link.kind == LinkKind::Ble);
-        let to_contacts = links.filter(|link| link.peer.as_ref().is_some_and(is_contact));
-        Self {
-            has_contacts: node.contacts().any(|(id, _)| is_contact(id)),
-            links: to_contacts.map(|link| LinkId(link.id)).collect(),
-        }
-    }
-}
+/// One adapter's air, and a slot in it.
+type Air = super::air::Air<bluer::Adapter>;
+type Slot = super::air::Slot<bluer::Adapter>;
 
 /// Keeps Bluetooth going until the daemon stops.
 pub(super) async fn run(settings: BleSettings, driver: Driver, stopping: Stopping) {
@@ -82,49 +46,6 @@ pub(super) async fn run(settings: BleSettings, driver: Driver, stopping: Stoppin
         () = radio.run() => {}
         // Adapters say good-bye first, within what the daemon grants its links.
         () = async { ended.heard().await; sleep(GOODBYE).await } => {}
-    }
-}
-
-/// For links to say good-bye.
-const GOODBYE: Duration = Duration::from_millis(400);
-
-/// Keeps the fingerprint of what is held true, and who is at the other end of the links.
-async fn watch_holdings(
-    driver: &Driver,
-    holdings: &mut Holdings,
-    held: &watch::Sender<Option<Held>>,
-    friends: &watch::Sender<Friends>,
-) {
-    let mut newest = driver.newest();
-    loop {
-        let mut walk = *holdings;
-        let walked = driver
-            .read(move |node, _| {
-                let outcome = walk.walk(node.store());
-                let pending = node.store().counts().own_with(MessageStatus::Pending);
-                (walk, outcome, pending > 0, Friends::of(node))
-            })
-            .await;
-        let Ok((walk, outcome, unsettled, known)) = walked else { return };
-        *holdings = walk;
-        friends.send_if_modified(|before| {
-            let is_news = *before != known;
-            *before = known;
-            is_news
-        });
-        match outcome {
-            Ok(Walk::Unfinished | Walk::Stale) => continue,
-            Ok(Walk::Whole(fingerprint)) => {
-                let now = Some(Held { fingerprint, unsettled });
-                held.send_if_modified(|before| std::mem::replace(before, now) != now);
-            }
-            Err(error) => tracing::debug!(%error, "what is held can't be read"),
-        }
-        sleep(LOOK_APART).await;
-        tokio::select! {
-            changed = newest.changed() => if changed.is_err() { return },
-            () = sleep(LOOK_ANYWAY) => {}
-        }
     }
 }
 
@@ -205,9 +126,7 @@ impl Radio {
         for name in chosen {
             let post = Post {
                 name,
-                profile: self.settings.profile,
-                l2cap: self.settings.l2cap,
-                slots: self.settings.slots,
+                settings: self.settings.clone(),
                 bus: Arc::clone(bus),
                 port: port.clone(),
                 held: held.clone(),

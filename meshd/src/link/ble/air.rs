@@ -1,31 +1,31 @@
-//! What all tasks of one adapter share: who was heard, which slots and lanes are taken.
+//! What all tasks of one adapter share: who was heard, which slots and lanes are taken. `A` is what the system's own
+//! library calls the adapter; nothing here touches it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
-use bluer::Adapter;
 use meshlink_core::LinkId;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::super::candidates::{Address, Candidates, Ours};
-use super::super::duty::Duty;
-use super::super::lane_book::LaneBook;
-use super::super::offer::{OUR_WINDOW_KIB, Offer};
-use super::super::slots::{Key, Slots, Who};
-use super::Friends;
-use super::adapter::Post;
-use super::bus::{News, Remembered};
+use super::BleSettings;
+use super::beacon::Beacon;
+use super::candidates::{Address, Candidates, Ours};
+use super::duty::Duty;
+use super::held::Friends;
+use super::lane_book::LaneBook;
+use super::offer::{OUR_WINDOW_KIB, Offer};
+use super::slots::{Key, Slots, Who};
 use crate::driver::LinkPort;
 
 /// Frames that a link has to bring to have been of use: more than a handshake.
 const FRAMES_OF_USE: u32 = 3;
 
 /// See the module's text.
-pub(super) struct Air {
-    pub(super) adapter: Adapter,
+pub(super) struct Air<A> {
+    pub(super) adapter: A,
     pub(super) port: LinkPort,
     /// Whether links go over L2CAP where they can.
     pub(super) uses_l2cap: bool,
@@ -63,6 +63,21 @@ struct State {
     visitors: BTreeSet<Address>,
 }
 
+/// What was heard on an adapter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum News {
+    /// A device is here now. It says what it said before, unless there is a beacon.
+    Heard { address: Address, beacon: Option<Beacon>, dbm: Option<i16> },
+    /// Somebody has connected, or has gone.
+    Connected { address: Address, is: bool },
+    /// All services of a connected device are known.
+    Resolved { address: Address },
+    /// The adapter was switched on or off.
+    Powered(bool),
+    /// The adapter is gone.
+    Gone,
+}
+
 /// How an adapter is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Power {
@@ -80,14 +95,22 @@ pub(super) enum Next {
     Nobody,
 }
 
-impl Air {
-    pub(super) fn new(adapter: Adapter, ours: Ours, post: &Post) -> Arc<Self> {
+impl<A> Air<A> {
+    /// An adapter that offers so many lanes to callers.
+    pub(super) fn new(
+        adapter: A,
+        lanes: u8,
+        ours: Ours,
+        settings: &BleSettings,
+        port: LinkPort,
+        friends: watch::Receiver<Friends>,
+    ) -> Arc<Self> {
         let state = State {
             candidates: Candidates::default(),
-            slots: Slots::new(post.slots),
-            lanes: LaneBook::new(post.slots.callers()),
+            slots: Slots::new(settings.slots),
+            lanes: LaneBook::new(lanes),
             ours,
-            duty: Duty::new(post.profile, Duration::ZERO),
+            duty: Duty::new(settings.profile, Duration::ZERO),
             connected: BTreeMap::new(),
             cuts: BTreeMap::new(),
             ids: BTreeMap::new(),
@@ -96,13 +119,13 @@ impl Air {
         };
         Arc::new(Self {
             adapter,
-            port: post.port.clone(),
-            uses_l2cap: post.l2cap,
+            port,
+            uses_l2cap: settings.l2cap,
             wake: Notify::new(),
             power: watch::Sender::new(Power::On),
             psm: OnceLock::new(),
-            lanes: post.slots.callers(),
-            friends: post.friends.clone(),
+            lanes,
+            friends,
             resolved: Notify::new(),
             started: Instant::now(),
             state: Mutex::new(state),
@@ -120,34 +143,34 @@ impl Air {
         self.started + at
     }
 
-    /// Takes in what BlueZ tells of this adapter.
+    /// Takes in what the system tells of this adapter.
     pub(super) fn hear(&self, news: News) {
         let now = self.now();
         let mut state = self.lock();
         match news {
             News::Heard { address, beacon, dbm } => {
                 let ours = state.ours;
-                let is_new = state.candidates.heard(address.0, beacon, ours, now, dice());
+                let is_new = state.candidates.heard(address, beacon, ours, now, dice());
                 if let Some(dbm) = dbm {
-                    state.candidates.measured(&address.0, dbm);
+                    state.candidates.measured(&address, dbm);
                 }
                 if is_new {
-                    tracing::trace!(%address, "heard with news");
+                    tracing::trace!(?address, "heard with news");
                     state.duty.something_new(now);
                     self.wake.notify_one();
                 }
             }
             News::Connected { address, is } => {
-                state.candidates.connected(&address.0, is, now);
+                state.candidates.connected(&address, is, now);
                 if is {
-                    state.connected.entry(address.0).or_default();
+                    state.connected.entry(address).or_default();
                 } else {
-                    state.connected.remove(&address.0);
+                    state.connected.remove(&address);
                 }
                 self.resolved.notify_waiters();
             }
             News::Resolved { address } => {
-                state.connected.insert(address.0, true);
+                state.connected.insert(address, true);
                 self.resolved.notify_waiters();
             }
             News::Powered(is) => drop(self.power.send_replace(if is { Power::On } else { Power::Off })),
@@ -155,13 +178,13 @@ impl Air {
         }
     }
 
-    /// BlueZ remembers a neighbour. Who dialled one that is still connected would get the dying connection.
-    pub(super) fn remember(&self, neighbour: &Remembered) {
+    /// The system remembers a neighbour. Who dialled one that is still connected would get the dying connection.
+    pub(super) fn remember(&self, address: Address, beacon: Beacon, is_connected: bool) {
         let now = self.now();
         let mut state = self.lock();
-        state.candidates.remember(neighbour.address.0, neighbour.beacon);
-        if neighbour.is_connected {
-            state.candidates.connected(&neighbour.address.0, true, now);
+        state.candidates.remember(address, beacon);
+        if is_connected {
+            state.candidates.connected(&address, true, now);
         }
     }
 
@@ -229,7 +252,7 @@ impl Air {
     }
 
     /// Keeps a slot for a dial while the answer is kept, if one is free.
-    pub(super) fn begin_dial(self: &Arc<Self>, address: Address) -> Option<Dialling> {
+    pub(super) fn begin_dial(self: &Arc<Self>, address: Address) -> Option<Dialling<A>> {
         let (mut state, now) = (self.lock(), self.now());
         if !state.may_dial(now) {
             return None;
@@ -320,7 +343,7 @@ impl Air {
     }
 
     /// Takes a slot for a link.
-    pub(super) fn open(self: &Arc<Self>, key: Key) -> Slot {
+    pub(super) fn open(self: &Arc<Self>, key: Key) -> Slot<A> {
         let (mut state, now) = (self.lock(), self.now());
         let cut = Arc::new(Notify::new());
         state.slots.add(key, now);
@@ -338,16 +361,19 @@ impl Air {
         tasks.spawn(task);
     }
 
-    /// Asks all links to end in good order.
-    pub(super) fn cut_all(&self) {
+    /// Asks all links to end in good order, and waits until they have.
+    pub(super) async fn cut_all(&self) {
         for cut in self.lock().cuts.values() {
             cut.notify_one();
         }
+        while self.links() > 0 {
+            self.wake.notified().await;
+        }
     }
 
-    /// Ends all links at once.
-    pub(super) fn abort_all(&self) {
-        self.tasks.lock().expect("nothing panics while it holds this lock").abort_all();
+    /// Ends all links at once when the answer is dropped: they do not outlive their adapter's task.
+    pub(super) fn end_links(self: &Arc<Self>) -> EndLinks<A> {
+        EndLinks(Arc::clone(self))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -377,25 +403,34 @@ impl State {
     }
 }
 
-/// A slot that is kept while a neighbour is dialled.
-pub(super) struct Dialling(Arc<Air>);
+/// See [`Air::end_links`].
+pub(super) struct EndLinks<A>(Arc<Air<A>>);
 
-impl Drop for Dialling {
+impl<A> Drop for EndLinks<A> {
+    fn drop(&mut self) {
+        self.0.tasks.lock().expect("nothing panics while it holds this lock").abort_all();
+    }
+}
+
+/// A slot that is kept while a neighbour is dialled.
+pub(super) struct Dialling<A>(Arc<Air<A>>);
+
+impl<A> Drop for Dialling<A> {
     fn drop(&mut self) {
         self.0.lock().dialling = None;
     }
 }
 
 /// A slot while its link lives.
-pub(super) struct Slot {
-    air: Arc<Air>,
+pub(super) struct Slot<A> {
+    air: Arc<Air<A>>,
     pub(super) key: Key,
     /// Rings when the link has to go.
     pub(super) cut: Arc<Notify>,
     frames: u32,
 }
 
-impl Slot {
+impl<A> Slot<A> {
     /// What the node calls the link.
     pub(super) fn named(&self, link: LinkId) {
         self.air.lock().ids.insert(self.key, link);
@@ -413,7 +448,7 @@ impl Slot {
     }
 }
 
-impl Drop for Slot {
+impl<A> Drop for Slot<A> {
     fn drop(&mut self) {
         let (mut state, now) = (self.air.lock(), self.air.now());
         state.slots.remove(&self.key);

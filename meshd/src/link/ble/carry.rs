@@ -1,24 +1,22 @@
 //! One link at work: frames between the node and what carries its values, until either side ends it.
 
+use std::io;
 use std::time::Duration;
 
-use bluer::gatt::{CharacteristicReader, CharacteristicWriter};
-use bluer::l2cap::SeqPacket;
 use futures_util::FutureExt;
 use meshlink_core::LinkFacts;
 use tokio::time::{Instant, sleep_until};
 
-use super::super::chunk::{Arrival, ChunkError, Chunks};
 use super::air::Slot;
-use super::l2cap::VALUE_BYTES_MAX;
+use super::chunk::{Arrival, ChunkError, Chunks};
 use crate::driver::LinkEnd;
 
 /// A frame that is not whole, or a window without credit, for this long: the other side is gone or hostile.
 const STALL: Duration = Duration::from_secs(30);
 /// A value that others have overtaken comes within this long, or was lost.
 const GAP: Duration = Duration::from_secs(3);
-/// What BlueZ's sockets promise and do not carry (docs/ble.md, 2).
-const LOST_BYTES: usize = 3;
+/// What of an MTU is no value: BlueZ's sockets promise more and do not carry it (docs/ble.md, 2).
+pub(super) const LOST_BYTES: usize = 3;
 
 /// Why a link ended.
 #[derive(Debug, thiserror::Error)]
@@ -38,68 +36,40 @@ pub(super) enum Ended {
     #[error(transparent)]
     Nonsense(#[from] ChunkError),
     #[error("the socket failed: {0}")]
-    Socket(#[from] std::io::Error),
+    Socket(#[from] io::Error),
 }
 
-/// What a link's values go through.
-pub(super) enum Pipe {
-    Gatt { reader: CharacteristicReader, writer: CharacteristicWriter },
-    L2cap(SeqPacket),
-}
-
-impl Pipe {
+/// What a link's values go through. Dropping any of its futures loses no value and sends none twice.
+pub(super) trait Pipe: Sync {
     /// Largest value that it passes on.
-    pub(super) fn value_bytes(&self) -> usize {
-        match self {
-            Self::Gatt { writer, .. } => writer.mtu().saturating_sub(LOST_BYTES),
-            Self::L2cap(channel) => channel.send_mtu().unwrap_or_default().min(VALUE_BYTES_MAX),
-        }
-    }
+    fn value_bytes(&self) -> usize;
+    /// How such links are called.
+    fn path(&self) -> &'static str;
+    /// The next value; an empty one is the end.
+    fn recv(&self) -> impl Future<Output = io::Result<Vec<u8>>> + Send;
+    /// Passes a value on, once there is room.
+    fn send(&self, value: &[u8]) -> impl Future<Output = io::Result<()>> + Send;
+    /// Waits for an end that reading does not show.
+    fn closed(&self) -> impl Future<Output = io::Result<()>> + Send;
 
     /// What is known of a link through it.
-    pub(super) fn facts(&self, rssi: Option<i16>, connect: Option<Duration>) -> LinkFacts {
+    fn facts(&self, rssi: Option<i16>, connect: Option<Duration>) -> LinkFacts {
         LinkFacts {
             rssi,
-            path: Some(match self {
-                Self::Gatt { .. } => "gatt",
-                Self::L2cap(_) => "l2cap",
-            }),
+            path: Some(self.path()),
             mtu_bytes: u32::try_from(self.value_bytes()).ok(),
             connect_ms: connect.and_then(|time| u32::try_from(time.as_millis()).ok()),
-        }
-    }
-
-    /// The next value; an empty one is the end.
-    async fn recv(&self) -> std::io::Result<Vec<u8>> {
-        match self {
-            Self::Gatt { reader, .. } => reader.recv().await,
-            Self::L2cap(channel) => {
-                let mut value = vec![0; VALUE_BYTES_MAX];
-                let length = channel.recv(&mut value).await?;
-                value.truncate(length);
-                Ok(value)
-            }
-        }
-    }
-
-    async fn send(&self, value: &[u8]) -> std::io::Result<()> {
-        match self {
-            Self::Gatt { writer, .. } => writer.send(value).await,
-            Self::L2cap(channel) => channel.send(value).await.map(drop),
-        }
-    }
-
-    /// Waits for an end that reading does not show.
-    async fn closed(&self) -> std::io::Result<()> {
-        match self {
-            Self::Gatt { writer, .. } => writer.closed().await,
-            Self::L2cap(_) => std::future::pending().await,
         }
     }
 }
 
 /// Carries frames until the link ends; says good-bye if there is somebody to hear it.
-pub(super) async fn carry(slot: &mut Slot, end: &LinkEnd, pipe: &Pipe, mut chunks: Chunks) -> Ended {
+pub(super) async fn carry<A>(
+    slot: &mut Slot<A>,
+    end: &LinkEnd,
+    pipe: &impl Pipe,
+    mut chunks: Chunks,
+) -> Ended {
     let why = match pump(slot, end, pipe, &mut chunks).await {
         Ok(never) => match never {},
         Err(why) => why,
@@ -114,10 +84,10 @@ pub(super) async fn carry(slot: &mut Slot, end: &LinkEnd, pipe: &Pipe, mut chunk
     why
 }
 
-async fn pump(
-    slot: &mut Slot,
+async fn pump<A>(
+    slot: &mut Slot<A>,
     end: &LinkEnd,
-    pipe: &Pipe,
+    pipe: &impl Pipe,
     chunks: &mut Chunks,
 ) -> Result<std::convert::Infallible, Ended> {
     let cut = std::sync::Arc::clone(&slot.cut);
@@ -155,17 +125,17 @@ async fn pump(
     }
 }
 
-async fn send(pipe: &Pipe, chunk: Option<&[u8]>) -> std::io::Result<()> {
+async fn send(pipe: &impl Pipe, chunk: Option<&[u8]>) -> io::Result<()> {
     match chunk {
         Some(chunk) => pipe.send(chunk).await,
         None => std::future::pending().await,
     }
 }
 
-async fn take_in(
-    slot: &mut Slot,
+async fn take_in<A>(
+    slot: &mut Slot<A>,
     end: &LinkEnd,
-    pipe: &Pipe,
+    pipe: &impl Pipe,
     chunks: &mut Chunks,
     value: Vec<u8>,
 ) -> Result<(), Ended> {
