@@ -5,13 +5,13 @@
 //! without a copy; only an unfinished one is kept. Work is linear in the bytes received, however they are
 //! cut.
 //!
-//! A message over [`MESSAGE_BYTES_MAX`] is read past and reported, and the connection goes on. A message
-//! over 1 MiB, or in more than 1,024 fragments, is a [`Violation`].
+//! A message over [`MESSAGE_BYTES_MAX`], however large, is read past and reported, and the connection goes on. A
+//! message in more than 1,024 fragments is a [`Violation`]; one that takes too long is the server's to end.
 //!
 //! There are no extensions here: a set RSV bit is a violation, so there is no compressed frame and no
 //! decompression bomb. Source: RFC 6455, sections 5 (framing), 7.4 (close codes) and 8.1 (UTF-8).
 
-use crate::limits::{FRAGMENTS_MAX, MESSAGE_BYTES_FATAL};
+use crate::limits::FRAGMENTS_MAX;
 use meshlink_api::relay::MESSAGE_BYTES_MAX;
 use std::ops::ControlFlow;
 
@@ -145,37 +145,30 @@ impl Decoder {
         Ok((Some(frame), size - kept))
     }
 
-    /// Checks a frame's place in the sequence and its size, and opens a message if it is the first of many.
+    /// Checks a frame's place in the sequence, and opens a message if it is the first of many.
     fn admit(&mut self, frame: &Frame) -> Result<(), Violation> {
-        let total = match (&mut self.message, frame.opcode) {
-            (_, Opcode::Close | Opcode::Ping | Opcode::Pong) => return Ok(()),
+        match (&mut self.message, frame.opcode) {
+            (_, Opcode::Close | Opcode::Ping | Opcode::Pong) => Ok(()),
             (None, Opcode::Continuation) => {
-                return Err(Violation::protocol("continuation of a message that never began"));
+                Err(Violation::protocol("continuation of a message that never began"))
             }
             (Some(_), Opcode::Text | Opcode::Binary) => {
-                return Err(Violation::protocol("new message before the last one ended"));
+                Err(Violation::protocol("new message before the last one ended"))
             }
             (None, Opcode::Text | Opcode::Binary) => {
                 if !frame.fin {
                     self.message = Some(Message::new(frame.opcode));
                 }
-                frame.bytes
+                Ok(())
             }
-            (Some(message), Opcode::Continuation) => {
+            (Some(message), Opcode::Continuation) if message.fragments < FRAGMENTS_MAX => {
                 message.fragments += 1;
-                if message.fragments > FRAGMENTS_MAX {
-                    return Err(Violation {
-                        code: CLOSE_TOO_BIG,
-                        why: "message in more than 1024 fragments",
-                    });
-                }
-                message.total.saturating_add(frame.bytes)
+                Ok(())
             }
-        };
-        if total > MESSAGE_BYTES_FATAL {
-            return Err(Violation { code: CLOSE_TOO_BIG, why: "message over 1 MiB" });
+            (Some(_), Opcode::Continuation) => {
+                Err(Violation { code: CLOSE_TOO_BIG, why: "message in more than 1024 fragments" })
+            }
         }
-        Ok(())
     }
 
     /// Takes the (unmasked) part of a frame's payload that is there.

@@ -15,12 +15,9 @@ pub(crate) const HEAD_MS_MAX: u64 = 10_000;
 /// Connections that have not sent a whole head; one more pushes the oldest of them out. [Y-01]
 pub(crate) const PENDING_MAX: usize = 1_024;
 
-/// A message over [`meshlink_api::relay::MESSAGE_BYTES_MAX`] is refused and read past; over this it costs the
-/// connection. [Y-03]
-pub(crate) const MESSAGE_BYTES_FATAL: u64 = 1024 * 1024;
 /// Frames of one message. An honest client that splits 64 KiB into Ethernet packets needs 45. [Y-03]
 pub(crate) const FRAGMENTS_MAX: u32 = 1_024;
-/// From the first to the last byte of a message.
+/// From the first to the last byte of a message, also of one that is refused for its size and only read past. [Y-03]
 pub(crate) const MESSAGE_MS_MAX: u64 = 30_000;
 /// Bytes of unfinished messages of all clients together; whoever exceeds it is closed with 1013.
 pub(crate) const PARTIAL_BYTES_TOTAL_MAX: usize = 64 * 1024 * 1024;

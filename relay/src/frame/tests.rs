@@ -110,16 +110,28 @@ fn y03_a_message_over_the_limit_is_read_past_and_nothing_of_it_is_kept() {
 }
 
 #[test]
-fn y03_a_declared_length_over_1_mib_is_a_violation_before_a_byte_of_it_comes() {
-    let mut header = vec![0x82, 0xff];
-    header.extend_from_slice(&(MESSAGE_BYTES_FATAL + 1).to_be_bytes());
-    header.extend_from_slice(&MASK);
-    assert_eq!(violation(&header), CLOSE_TOO_BIG);
-    let mut decoder = Decoder::default();
-    let chunk = vec![0; 100_000];
-    feed(&mut decoder, &frame(0x02, &chunk, MASK), &mut Vec::new()).unwrap();
-    let refused = (1..100).find(|_| feed(&mut decoder, &frame(0x00, &chunk, MASK), &mut Vec::new()).is_err());
-    assert_eq!(refused, Some(10));
+fn y03_a_message_is_read_past_however_large_it_is_and_the_next_one_is_heard() {
+    let (mut decoder, mut said) = (Decoder::default(), Vec::new());
+    let chunk = vec![7; 100_000];
+    let in_one = frame(0x81, &vec![7; 3_000_000], MASK);
+    let in_many =
+        [frame(0x01, &chunk, MASK), frame(0x00, &chunk, MASK).repeat(28), frame(0x80, &chunk, MASK)];
+    for part in in_one.chunks(65_536).chain(in_many.concat().chunks(65_536)) {
+        feed(&mut decoder, part, &mut said).unwrap();
+        assert!(decoder.kept_bytes() <= 2 * MESSAGE_BYTES_MAX);
+    }
+    feed(&mut decoder, &frame(0x81, b"next", MASK), &mut said).unwrap();
+    assert_eq!(
+        said,
+        [Heard::TooLarge(3_000_000), Heard::TooLarge(3_000_000), Heard::Text("next".to_owned())]
+    );
+
+    // Whoever only claims such a size is held to the time that a message may take.
+    let mut endless = vec![0x81, 0xff];
+    endless.extend_from_slice(&(u64::MAX >> 1).to_be_bytes());
+    endless.extend_from_slice(&MASK);
+    feed(&mut decoder, &endless, &mut said).unwrap();
+    assert!(decoder.is_amid_message());
 }
 
 #[test]
