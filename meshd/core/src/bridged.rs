@@ -25,7 +25,7 @@ pub struct Bridged {
     pub text: String,
     /// The name its sender gives itself, 1 to [`SENDER_BYTES_MAX`] bytes, no NUL.
     pub sender: String,
-    /// What its sender's clock said, in milliseconds since 1970, up to the year 9999.
+    /// What its sender's clock said, in milliseconds since 1970, up to the year 9999; 0 if it said nothing.
     pub timestamp_ms: u64,
 }
 

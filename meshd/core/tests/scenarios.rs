@@ -343,6 +343,28 @@ fn a_bridged_post_taken_over_twice_is_one_message() {
 }
 
 #[test]
+fn a_bridged_post_without_a_time_has_none() {
+    let mut net = Net::new(2);
+    let post = meshlink_core::BridgedPost {
+        channel: "#mesh".to_owned(),
+        text: "when?".to_owned(),
+        sender_id: "unnamed".to_owned(),
+        timestamp_ms: 0,
+    };
+    let now = net.now(0);
+    net.node(0).submit_bridged(post, now).unwrap();
+    net.join(0, 1);
+    net.settle();
+    for at in 0..2 {
+        assert_eq!(
+            (net.texts(at), net.messages(at)[0].created_unix_ms),
+            (vec!["when?".to_owned()], None),
+            "{at}"
+        );
+    }
+}
+
+#[test]
 fn what_a_neighbour_says_of_a_bundle_it_was_sent_waits_for_company_but_not_for_long() {
     let mut net = Net::new(2);
     net.join(0, 1);

@@ -43,7 +43,8 @@ impl Words {
             author: header.origin.map(|keys| keys.node_id()),
             alias,
             reply_to,
-            created_unix_ms: header.created_unix_ms,
+            // 0 stands for none on a post of a client that gave none.
+            created_unix_ms: header.created_unix_ms.filter(|ms| *ms > 0),
             protection: Protection::Public,
         })
     }

@@ -11,6 +11,8 @@
 use std::time::Duration;
 
 use meshlink_api::relay::{CONTROL_FRAMES_PER_S, ErrorFrame, MESSAGE_BYTES_MAX, Text};
+use meshlink_core::bridged::SENDER_BYTES_MAX;
+use meshlink_core::limits::{CREATED_UNIX_MS_MAX, CREATED_UNIX_MS_MIN};
 use meshlink_core::{BridgedPost, MessageRecord, MessageStatus, Node, Seq, StoreError};
 use serde_json::Value;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -35,6 +37,8 @@ const _: () = assert!(1_000 / APART.as_millis() < CONTROL_FRAMES_PER_S as u128);
 /// Pause after a relay said that this was too much.
 const TOO_MUCH: Duration = Duration::from_secs(1);
 
+/// Stands for the name of a client that gives itself none.
+const NOBODY: &str = "unnamed";
 /// Characters of the node's id that stand for its name while it has none.
 const ID_CHARS_SHOWN: usize = 8;
 
@@ -280,25 +284,43 @@ fn render(message: &MessageRecord, sender: &str) -> Option<String> {
 
 /// A client's post as the node takes it; `None` for everything else that clients say to each other.
 ///
-/// Lenient where it costs nothing: a number for a name, a fraction for a time.
+/// Lenient, since these clients were not written for it: the words count, and whatever else is missing or can't be is
+/// made up, by rules that are the same on every node, so that all of them make the same bundle.
 pub(super) fn parse(json: &str) -> Option<BridgedPost> {
     let value: Value = serde_json::from_str(json).ok()?;
     if value.get("type")?.as_str()? != Text::TYPE || value.get("messageId").is_some_and(|id| !id.is_null()) {
         return None;
     }
-    let sender_id = match value.get("senderId") {
-        Some(Value::String(name)) => name.clone(),
-        Some(Value::Number(number)) => number.to_string(),
-        Some(_) | None => String::new(),
-    };
-    let timestamp_ms =
-        value.get("timestamp").and_then(|time| time.as_i64().or_else(|| whole(time.as_f64()?)));
     Some(BridgedPost {
         channel: CHANNEL.to_owned(),
         text: value.get("payload")?.as_str()?.to_owned(),
-        sender_id,
-        timestamp_ms: timestamp_ms.unwrap_or(0),
+        sender_id: sender(value.get("senderId")),
+        timestamp_ms: timestamp_ms(value.get("timestamp")),
     })
+}
+
+/// The name a client gives itself, as much of it as a bundle takes.
+fn sender(name: Option<&Value>) -> String {
+    let mut sender = match name {
+        Some(Value::String(name)) => name.replace('\0', ""),
+        Some(Value::Number(number)) => number.to_string(),
+        Some(_) | None => String::new(),
+    };
+    sender.truncate(sender.floor_char_boundary(SENDER_BYTES_MAX));
+    if sender.is_empty() { NOBODY.to_owned() } else { sender }
+}
+
+/// When a client says it wrote, in milliseconds since 1970; 0 if it does not say or says what can't be. What would be
+/// in the seventies as milliseconds and is of our days as seconds is seconds: `date +%s` gives those.
+fn timestamp_ms(time: Option<&Value>) -> i64 {
+    let number = time.and_then(|time| time.as_i64().or_else(|| whole(time.as_f64()?))).unwrap_or(0);
+    let Ok(number) = u64::try_from(number) else { return 0 };
+    let ms = if (CREATED_UNIX_MS_MIN / 1000..=CREATED_UNIX_MS_MAX / 1000).contains(&number) {
+        number * 1000
+    } else {
+        number
+    };
+    i64::try_from(ms).ok().filter(|_| ms <= CREATED_UNIX_MS_MAX).unwrap_or(0)
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "the range is checked")]
@@ -337,7 +359,27 @@ mod tests {
                 .unwrap();
         assert_eq!((post.sender_id.as_str(), post.timestamp_ms), ("7", 1_700_000_000_123));
         let post = parse(r#"{"type":"TEXT","payload":"x","timestamp":1e300,"messageId":null}"#).unwrap();
-        assert_eq!((post.sender_id.as_str(), post.timestamp_ms), ("", 0));
+        assert_eq!((post.sender_id.as_str(), post.timestamp_ms), ("unnamed", 0));
+        let post = parse(r#"{"type":"TEXT","payload":"only words"}"#).unwrap();
+        assert_eq!((post.text.as_str(), post.sender_id.as_str()), ("only words", "unnamed"));
+        let seconds = parse(r#"{"type":"TEXT","payload":"x","timestamp":1795683948}"#).unwrap();
+        assert_eq!(seconds.timestamp_ms, 1_795_683_948_000);
+    }
+
+    #[test]
+    fn y14_a_name_and_a_time_that_no_bundle_takes_are_made_ones_that_it_does() {
+        let sender_of = |name: &str| {
+            parse(&serde_json::json!({"type": "TEXT", "payload": "x", "senderId": name}).to_string())
+                .unwrap()
+                .sender_id
+        };
+        assert_eq!(sender_of("\0a\0"), "a");
+        assert_eq!(sender_of("\0"), "unnamed");
+        assert_eq!(sender_of(&"é".repeat(100)), "é".repeat(64));
+        for time in ["-5", "-1e300", "9e15", "253402300800000", "\"now\"", "null"] {
+            let post = parse(&format!(r#"{{"type":"TEXT","payload":"x","timestamp":{time}}}"#)).unwrap();
+            assert_eq!(post.timestamp_ms, 0, "{time}");
+        }
     }
 
     #[test]
