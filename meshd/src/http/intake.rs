@@ -132,12 +132,19 @@ async fn read(headers: &HeaderMap, body: Body, bytes_max: usize) -> Result<Bytes
     Ok(Bytes::from(collected))
 }
 
-/// Reads a JSON body into the value a route needs.
+/// Reads a JSON body, an object, into the value a route needs. A list is refused here: serde would take its items for
+/// the fields, in the order in which they happen to be declared.
 pub(super) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure> {
     let malformed = |e: serde_json::Error| Code::MalformedJson.because(e.to_string());
+    if bytes.trim_ascii().is_empty() {
+        return Err(Code::MalformedJson.because("the body is empty; this route takes a JSON object"));
+    }
     let mut reader = serde_json::Deserializer::from_slice(bytes);
     WellFormed.deserialize(&mut reader).map_err(malformed)?;
     reader.end().map_err(malformed)?;
+    if !bytes.trim_ascii_start().starts_with(b"{") {
+        return Err(Code::InvalidBody.because("this route takes a JSON object"));
+    }
     serde_json::from_slice(bytes).map_err(|e| Code::InvalidBody.because(e.to_string()))
 }
 
@@ -310,6 +317,15 @@ mod tests {
             assert_eq!(read_message(json), Err(Code::InvalidBody), "{json}");
         }
         assert!(read_message(" {\"text\":\"a\",\"ttl_s\":60,\"to\":null} ").is_ok());
+    }
+
+    #[test]
+    fn a09_a_list_is_no_object_with_its_items_for_fields() {
+        for list in ["[]", "[null,null,null]", "[\"Mill\",null,null]"] {
+            let read = from_json::<meshlink_api::Profile>(list.as_bytes()).map_err(|f| f.code());
+            assert_eq!(read, Err(Code::InvalidBody), "{list}");
+        }
+        assert!(read_message("[\"#mesh\",\"text\",null,null,null,[]]").is_err());
     }
 
     #[test]

@@ -206,7 +206,7 @@ fn peers_are_blocked_and_unblocked() {
     let own = client.get("/v1/status").ok()["node_id"].as_str().unwrap().to_owned();
     assert_eq!(client.post_empty(&format!("/v1/peers/{own}/block")).problem(), "invalid_id");
     for wrong in ["alice", "B1", &"b".repeat(33)] {
-        assert_eq!(client.get(&format!("/v1/peers/{wrong}")).problem(), "invalid_id", "{wrong}");
+        assert_eq!(client.get(&format!("/v1/peers/{wrong}")).problem(), "not_found", "{wrong}");
     }
     assert_eq!(client.get("/v1/links").ok(), json!({"items": [], "next": null}));
 }

@@ -253,7 +253,20 @@ fn ids_are_found_by_their_beginning_if_only_one_starts_so() {
     assert_eq!(client.get(&format!("/v1/messages/{unknown}")).problem(), "not_found");
     for wrong in ["abc", "ab1c", "%23mesh", &"a".repeat(53)] {
         let answer = client.get(&format!("/v1/messages/{wrong}"));
-        assert_eq!((answer.status, answer.problem().as_str()), (422, "invalid_id"), "{wrong}");
+        assert_eq!((answer.status, answer.problem().as_str()), (404, "not_found"), "{wrong}");
+    }
+}
+
+#[test]
+fn the_way_that_an_own_sealed_message_makes_up_for_carriers_is_not_shown_to_its_author() {
+    let server = Server::start();
+    let client = server.client();
+    client.post("/v1/groups", &json!({"name": "Camp"})).created();
+    for n in 0..20 {
+        let sent = client.post("/v1/messages", &json!({"to": "group:Camp", "text": n.to_string()})).created();
+        let trace = client.get(&format!("/v1/messages/{}/trace", sent["id"].as_str().unwrap())).ok();
+        assert_eq!((&trace["carried"], &trace["hops"]), (&json!(true), &json!(0)), "{n}");
+        assert!(trace["age_s"].as_u64().unwrap() < 60, "{trace}");
     }
 }
 

@@ -11,9 +11,15 @@ use hyper::{HeaderMap, Uri, header};
 use crate::http::peer::Peer;
 use crate::http::problem::{Code, Failure};
 
-/// The `Host` of a request that may go on, in lower case: `name[:port]`.
+/// The `Host` of a request that may go on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Host(String);
+pub(super) struct Host {
+    /// In lower case: `name[:port]`.
+    text: String,
+    /// Whether a proxy may be in front that speaks TLS. The listener itself does not, so a page of `https://` at its
+    /// very address is of somebody else.
+    behind_proxy: bool,
+}
 
 impl Host {
     /// Reads and judges the one `Host` of a request.
@@ -37,7 +43,7 @@ impl Host {
         }
         let listed = allowed.iter().any(|a| a.eq_ignore_ascii_case(&text) || a.eq_ignore_ascii_case(name));
         if listed || is_own(name, port, peer) {
-            return Ok(Self(text));
+            return Ok(Self { text, behind_proxy: listed || matches!(peer, Peer::Unix { .. }) });
         }
         Err(Code::ForeignHost
             .because(format!("Host {text:?} is not an address of this API"))
@@ -46,8 +52,9 @@ impl Host {
 
     /// Whether an `Origin` is a page of this host: ours, or one that a proxy puts in front of us.
     pub(super) fn is_origin(&self, origin: &str) -> bool {
-        let authority = origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://"));
-        authority.is_some_and(|a| a.eq_ignore_ascii_case(&self.0))
+        let with_tls = || origin.strip_prefix("https://").filter(|_| self.behind_proxy);
+        let authority = origin.strip_prefix("http://").or_else(with_tls);
+        authority.is_some_and(|a| a.eq_ignore_ascii_case(&self.text))
     }
 }
 
@@ -162,6 +169,19 @@ mod tests {
         assert!(judge(&["mesh.example"], TCP, &["mesh.example"]).is_ok());
         assert!(judge(&["Mesh.Example:443"], TCP, &["mesh.example"]).is_ok());
         assert_eq!(judge(&["mesh.example:443"], TCP, &["mesh.example:8443"]), Err(Code::ForeignHost));
+    }
+
+    #[test]
+    fn a05_a_page_over_tls_is_own_only_where_a_proxy_may_be() {
+        let host = judge(&["localhost:6374"], TCP, &[]).unwrap();
+        assert!(host.is_origin("http://localhost:6374"));
+        assert!(!host.is_origin("https://localhost:6374"));
+        for host in [
+            judge(&["mesh.example"], TCP, &["mesh.example"]).unwrap(),
+            judge(&["localhost"], Peer::Unix { trusted: true }, &[]).unwrap(),
+        ] {
+            assert!(host.is_origin(&format!("https://{}", host.text)), "{host:?}");
+        }
     }
 
     #[test]

@@ -223,7 +223,7 @@ pub(crate) async fn make_code(
     State(app): State<App>,
     body: Bytes,
 ) -> Result<(StatusCode, Json<ShownCode>), Failure> {
-    let NewCode { in_person } = intake::from_json(&body)?;
+    let NewCode { in_person } = if body.is_empty() { NewCode::default() } else { intake::from_json(&body)? };
     let code = app.write(move |node, now| node.make_code(in_person, now).map_err(contact_failure)).await?;
     let expires_at = Some(code.expires_unix_s).filter(|s| *s > 0).and_then(|s| render::time(s * 1000));
     Ok((StatusCode::CREATED, Json(ShownCode { code: code.to_string(), expires_at })))

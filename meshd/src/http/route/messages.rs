@@ -200,9 +200,8 @@ fn find_by_beginning(store: &SqliteStore, text: &str) -> Result<BundleId, Failur
     let base32 = text.bytes().all(|b| matches!(b, b'a'..=b'z' | b'2'..=b'7'));
     if !base32 || !(limits::ID_PREFIX_CHARS_MIN..BundleId::CHARS).contains(&text.len()) {
         let (min, max) = (limits::ID_PREFIX_CHARS_MIN, BundleId::CHARS);
-        return Err(Code::InvalidId.because(format!(
-            "a message id, or its beginning, has {min} to {max} characters of a-z and 2-7"
-        )));
+        return Err(no_message(text)
+            .hint(format!("a message id, or its beginning, has {min} to {max} characters of a-z and 2-7")));
     }
     match store.messages_with_prefix(text, 2)?.as_slice() {
         [] => Err(no_message(text)),
@@ -214,5 +213,5 @@ fn find_by_beginning(store: &SqliteStore, text: &str) -> Result<BundleId, Failur
 }
 
 fn no_message(text: &str) -> Failure {
-    Code::NotFound.because(format!("no message {text} is kept here"))
+    Code::NotFound.because(format!("no message {text:?} is kept here"))
 }

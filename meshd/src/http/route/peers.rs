@@ -103,7 +103,7 @@ async fn change(app: App, id: &str, change: Change) -> Result<Json<Peer>, Failur
 }
 
 fn node_id(text: &str) -> Result<NodeId, Failure> {
-    text.to_ascii_lowercase().parse().map_err(|e| Code::InvalidId.because(format!("{text:?}: {e}")))
+    text.to_ascii_lowercase().parse().map_err(|e| Code::NotFound.because(format!("no node is {text:?}: {e}")))
 }
 
 /// Live links.

@@ -148,7 +148,11 @@ impl Target {
         }
         let Draft { text, lifetime_s, priority, reply_to, .. } = self.draft;
         if let Some(which) = self.to.strip_prefix("group:") {
-            let group = group_id(node, which)?;
+            let group = group_id(node, which).map_err(|_| {
+                Code::UnknownRecipient
+                    .because(format!("{which:?} is no group here"))
+                    .hint("`meshctl group list` and GET /v1/groups name the groups")
+            })?;
             let draft = GroupMessageDraft { group, text, lifetime_s, priority, reply_to };
             return node.submit_to_group(draft, now).map_err(submit_failure);
         }

@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use meshlink_api::Trace;
 use meshlink_core::node::Node;
-use meshlink_core::store::{HandOver, HandOverStep};
+use meshlink_core::store::{HandOver, HandOverStep, StoredBundle};
 use meshlink_core::{LinkPhase, MessageRecord, MessageStatus, Now, Store, StoreError, TransportState};
 
 use super::messages::find;
@@ -39,9 +39,10 @@ fn describe(node: &Node<SqliteStore>, record: &MessageRecord, now: Now) -> Resul
     let hand_overs = store.hand_overs(&record.id)?;
     let here_ms = node.timeline_ms(now);
     let mut renderer = Renderer::new(node, now);
-    let under_way_ms = |b: &meshlink_core::store::StoredBundle| {
-        b.age_ms.saturating_add(here_ms.saturating_sub(b.received_tl_ms))
-    };
+    // What an own sealed bundle says of its way is made up, so that no carrier sees where it begins.
+    let before_ms = |b: &StoredBundle| if record.own { 0 } else { b.age_ms };
+    let under_way_ms =
+        |b: &StoredBundle| before_ms(b).saturating_add(here_ms.saturating_sub(b.received_tl_ms));
     let around = Surroundings::of(node, &hand_overs);
     Ok(Trace {
         id: record.id.to_string(),
@@ -49,7 +50,7 @@ fn describe(node: &Node<SqliteStore>, record: &MessageRecord, now: Now) -> Resul
         carried: bundle.is_some(),
         size_bytes: bundle.as_ref().map_or(0, |b| b.size_bytes()),
         age_s: bundle.as_ref().map_or(0, under_way_ms) / 1000,
-        hops: bundle.as_ref().map_or(0, |b| b.hops),
+        hops: bundle.as_ref().filter(|_| !record.own).map_or(0, |b| b.hops),
         expires_at: renderer.timeline_time(record.expires_tl_ms),
         expires_in_s: record.expires_tl_ms.saturating_sub(here_ms) / 1000,
         waiting: waiting(record, bundle.is_some(), &around),
