@@ -17,8 +17,8 @@ pub(crate) struct Banner {
     token: String,
     lan: &'static str,
     relays: String,
-    /// How to call `meshctl` so that it finds this daemon.
     bluetooth: String,
+    /// How to call `meshctl` so that it finds this daemon.
     meshctl: String,
     demo: bool,
 }

@@ -185,7 +185,7 @@ fn config_file(args: &Args, env: Environment<'_>) -> Option<PathBuf> {
 }
 
 /// Every variable there is.
-const VARIABLES: [&str; 17] = [
+const VARIABLES: [&str; 18] = [
     "MESHD_ADAPTER",
     "MESHD_ALLOW_ORIGIN",
     "MESHD_CLOCK",
@@ -199,6 +199,7 @@ const VARIABLES: [&str; 17] = [
     "MESHD_NO_BLE",
     "MESHD_NO_LAN",
     "MESHD_NO_TCP",
+    "MESHD_PASSPHRASE_FILE",
     "MESHD_RELAY",
     "MESHD_SOCKET",
     "MESHD_STATE_DIR",

@@ -89,16 +89,17 @@ fn run(args: &Args) -> Result<(), Failure> {
     }
     let configuration =
         Configuration::load(args, &|name| std::env::var_os(name)).map_err(|e| Failure::Usage(e.into()))?;
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let warnings = || configuration.warnings.iter().cloned().chain(unknown_variables(names));
     if args.check_config {
-        return Ok(print(&configuration.report())?);
+        return check_config(&configuration, warnings());
     }
     if args.wipe {
         return wipe(&configuration.settings);
     }
     let log = crate::log::start(&configuration.settings.log);
     let control = Control::new(args, &configuration, log);
-    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
-    for warning in configuration.warnings.into_iter().chain(unknown_variables(names)) {
+    for warning in warnings() {
         tracing::warn!("{warning}");
     }
     let activated = Activated::take()?;
@@ -111,6 +112,21 @@ fn run(args: &Args) -> Result<(), Failure> {
     // A name lookup may hang; nobody waits for its answer any more.
     runtime.shutdown_background();
     ended
+}
+
+/// Says what the settings come to, and what a start would say about them.
+fn check_config(
+    configuration: &Configuration,
+    warnings: impl Iterator<Item = String>,
+) -> Result<(), Failure> {
+    if let Some(path) = &configuration.settings.ui {
+        http::check_ui(path).map_err(|error| Failure::Usage(error.into()))?;
+    }
+    for warning in warnings {
+        // Nobody may be there to read it.
+        let _ = writeln!(std::io::stderr(), "meshd: warning: {warning}");
+    }
+    Ok(print(&configuration.report())?)
 }
 
 fn print(text: &str) -> anyhow::Result<()> {

@@ -181,6 +181,17 @@ fn settings_can_be_checked_without_starting() {
         &[&state, "api.listen = 127.0.0.1:6374  # default", "relay.url = \"ws://h:1 t\"  # flag"],
     );
     assert!(!Path::new(&state).exists(), "checking made something");
+    assert_has(&refusal(&["--check-config", "--ui", "/nowhere"], 2), &["/nowhere"]);
+    let mut command = meshd(&["--check-config"]);
+    command.env("MESHD_RELAYS", "ws://h:1").env("MESHD_PASSPHRASE_FILE", "/run/words");
+    let output = run_command(command);
+    assert_eq!(output.status.code(), Some(0));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(said, "meshd: warning: environment variable MESHD_RELAYS is no setting and changes nothing\n");
+    assert_has(
+        &String::from_utf8(output.stdout).unwrap(),
+        &["passphrase_file = \"/run/words\"  # environment"],
+    );
 }
 
 #[test]

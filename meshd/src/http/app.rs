@@ -98,8 +98,7 @@ impl App {
         let (rows, is_locked) = settings.driver.read(look).await.map_err(|_| StartError::Gone)?;
         let rows = rows?;
         let entries = rows.into_iter().map(super::route::tokens::entry_of).collect();
-        let ui =
-            settings.ui_dir.map(|path| UiDir::open(&path).map_err(|detail| StartError::Ui { path, detail }));
+        let ui = settings.ui_dir.map(|path| open_ui(&path));
         let now = Instant::now();
         Ok(Self(Arc::new(Inner {
             driver: settings.driver,
@@ -286,4 +285,16 @@ impl App {
 
 fn stopping() -> Failure {
     Code::Stopping.because("the node's thread has ended").hint("try again once meshd has restarted")
+}
+
+/// Whether a directory can be served as a web UI.
+///
+/// # Errors
+/// [`StartError::Ui`].
+pub fn check_ui(path: &Path) -> Result<(), StartError> {
+    open_ui(path).map(drop)
+}
+
+fn open_ui(path: &Path) -> Result<UiDir, StartError> {
+    UiDir::open(path).map_err(|detail| StartError::Ui { path: path.to_owned(), detail })
 }

@@ -29,7 +29,7 @@ mod token_book;
 mod ui;
 mod wire;
 
-pub use app::{App, Settings, StartError};
+pub use app::{App, Settings, StartError, check_ui};
 pub use intake::Takes;
 pub use problem::Code;
 pub use route::document::document;
