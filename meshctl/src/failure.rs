@@ -20,7 +20,7 @@ pub(crate) mod exit {
     pub(crate) const UNREACHABLE: u8 = 3;
     /// The daemon does not let this user or token do that.
     pub(crate) const DENIED: u8 = 4;
-    /// There is no such message, peer, channel or token.
+    /// There is no such message, recipient, peer, channel or token.
     pub(crate) const NOT_FOUND: u8 = 5;
     /// The time given with `--timeout` passed first.
     pub(crate) const TIMED_OUT: u8 = 6;
@@ -125,6 +125,7 @@ impl Failure {
                 401 | 403 => exit::DENIED,
                 429 if problem.code == "too_many_failures" => exit::DENIED,
                 404 => exit::NOT_FOUND,
+                422 if problem.code == "unknown_recipient" => exit::NOT_FOUND,
                 _ => exit::FAILED,
             },
             Self::TimedOut { .. } => exit::TIMED_OUT,

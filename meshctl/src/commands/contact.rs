@@ -147,10 +147,17 @@ async fn verify(console: &mut Console<'_>, who: &str, number: Option<String>) ->
     console.screen.say(Line::of(format!(
         "compare it with what {who} sees, in person or by telephone; if it is the same, run:"
     )));
-    console
-        .screen
-        .say(Line::of("  meshctl contact verify NAME --number 'the number that the other one sees'"));
+    console.screen.say(Line::of(format!(
+        "  meshctl contact verify {} --number 'the number that the other one sees'",
+        typed(who)
+    )));
     Ok(())
+}
+
+/// A contact as it is typed in a shell; one that would need care is left to the reader.
+fn typed(who: &str) -> &str {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
+    if who.chars().all(plain) { who } else { "NAME" }
 }
 
 async fn change(console: &mut Console<'_>, who: &str, change: &ContactChange) -> Result<(), Failure> {

@@ -16,6 +16,7 @@ fn problems_become_exit_codes_and_words() {
         (404, "not_found", 5),
         (409, "ambiguous_id", 1),
         (422, "invalid_id", 1),
+        (422, "unknown_recipient", 5),
         (429, "too_many_failures", 4),
         (500, "store_failed", 1),
         (503, "stopping", 1),
