@@ -175,12 +175,13 @@ fn run(args: Args) -> anyhow::Result<bool> {
             Ok(report.is_good())
         }
         Command::Trace { file, buffer, messages, seed, policy, bandwidth, setup, json } => {
+            anyhow::ensure!(
+                messages >= 1 && buffer >= 1 && bandwidth >= 1 && setup >= 0.0,
+                "a message, room for one, a byte a second and no negative time at least"
+            );
             let contacts = Contacts::read(&file)?;
-            let radio = Radio {
-                bandwidth_bytes_per_s: bandwidth.max(1),
-                setup_ms: (setup.max(0.0) * 1e3) as u64,
-                latency_ms: 30,
-            };
+            let radio =
+                Radio { bandwidth_bytes_per_s: bandwidth, setup_ms: (setup * 1e3) as u64, latency_ms: 30 };
             let plan = meshsim::trace::Plan { buffer, messages, seed, radio };
             let all = [Policy::Meshlink, Policy::Epidemic, Policy::Spray, Policy::Direct];
             let policies = policy.map_or(all.to_vec(), |policy| vec![policy]);
@@ -194,8 +195,9 @@ fn run(args: Args) -> anyhow::Result<bool> {
             Ok(true)
         }
         Command::Reconcile { n, d, shape, bandwidth, latency, seed, json } => {
-            let plan =
-                Plan { n, d, shape, bandwidth_bytes_per_s: bandwidth.max(1), latency_ms: latency, seed };
+            anyhow::ensure!(d <= n, "{n} bundles in all can't differ in {d}: --d is at most --n");
+            anyhow::ensure!(bandwidth >= 1, "a byte a second at least");
+            let plan = Plan { n, d, shape, bandwidth_bytes_per_s: bandwidth, latency_ms: latency, seed };
             let cost = meshsim::reconcile::measure(plan)?;
             if json {
                 println!("{}", serde_json::to_string(&cost)?);

@@ -46,7 +46,7 @@ impl Contacts {
         let bytes = std::fs::read(path).with_context(|| format!("can't read {}", path.display()))?;
         let text = match path.extension().and_then(|extension| extension.to_str()) {
             Some("gz") => unpack(GzDecoder::new(&bytes[..])),
-            Some("zip") => first_of_zip(&bytes).and_then(|packed| unpack(DeflateDecoder::new(packed))),
+            Some("zip") => first_of_zip(&bytes),
             _ => Ok(String::from_utf8(bytes)?),
         };
         Self::parse(&text.with_context(|| format!("can't unpack {}", path.display()))?)
@@ -112,8 +112,8 @@ fn unpack(reader: impl std::io::Read) -> anyhow::Result<String> {
     Ok(text)
 }
 
-/// The packed bytes of the first file of a ZIP archive (PKWARE's APPNOTE, sections 4.3.7, 4.3.12 and 4.3.16).
-fn first_of_zip(bytes: &[u8]) -> anyhow::Result<&[u8]> {
+/// The first file of a ZIP archive (PKWARE's APPNOTE, sections 4.3.7, 4.3.12, 4.3.16 and 4.4.5).
+fn first_of_zip(bytes: &[u8]) -> anyhow::Result<String> {
     let word = |at: usize| -> anyhow::Result<usize> {
         let four = bytes.get(at..at + 4).context("the archive is cut short")?;
         Ok(u32::from_le_bytes(four.try_into()?) as usize)
@@ -124,10 +124,15 @@ fn first_of_zip(bytes: &[u8]) -> anyhow::Result<&[u8]> {
     };
     let end = bytes.windows(4).rposition(|four| four == b"PK\x05\x06").context("it is no ZIP archive")?;
     let entry = word(end + 16)?;
-    ensure!(half(entry + 10)? == 8, "its first file is not deflated");
+    let method = half(entry + 10)?;
     let (packed_bytes, local) = (word(entry + 20)?, word(entry + 42)?);
     let start = local + 30 + half(local + 26)? + half(local + 28)?;
-    bytes.get(start..start + packed_bytes).context("the archive is cut short")
+    let packed = bytes.get(start..start + packed_bytes).context("the archive is cut short")?;
+    match method {
+        0 => unpack(packed),
+        8 => unpack(DeflateDecoder::new(packed)),
+        other => bail!("its first file is packed by method {other}; only deflated and stored ones are read"),
+    }
 }
 
 #[cfg(test)]
@@ -156,23 +161,28 @@ mod tests {
 
     #[test]
     fn a_zip_archive_gives_its_first_file() {
-        // One file "a" with "20 1 2\n", made by Python's zipfile.
-        let mut packed = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
-        std::io::Write::write_all(&mut packed, b"20 1 2\n").expect("in memory");
-        let packed = packed.finish().expect("in memory");
+        let mut deflated = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+        std::io::Write::write_all(&mut deflated, b"20 1 2\n").expect("in memory");
+        let deflated = zip(8, &deflated.finish().expect("in memory"));
+        assert_eq!(first_of_zip(&deflated).expect("an archive"), "20 1 2\n");
+        assert_eq!(first_of_zip(&zip(0, b"20 1 2\n")).expect("an archive"), "20 1 2\n");
+        assert!(first_of_zip(&zip(14, b"20 1 2\n")).is_err());
+        assert!(first_of_zip(&deflated[..40]).is_err());
+    }
+
+    /// An archive with one file "a", as Python's zipfile lays it out.
+    fn zip(method: u8, packed: &[u8]) -> Vec<u8> {
         let mut zip = vec![0; 30];
         zip[26] = 1;
         zip.push(b'a');
-        zip.extend_from_slice(&packed);
+        zip.extend_from_slice(packed);
         let entry = zip.len();
         zip.extend_from_slice(&[0; 47]);
-        zip[entry + 10] = 8;
+        zip[entry + 10] = method;
         zip[entry + 20] = packed.len() as u8;
         zip.extend_from_slice(b"PK\x05\x06");
         zip.extend_from_slice(&[0; 12]);
         zip.extend_from_slice(&(entry as u32).to_le_bytes());
-        let text = first_of_zip(&zip).and_then(|packed| unpack(DeflateDecoder::new(packed)));
-        assert_eq!(text.expect("an archive"), "20 1 2\n");
-        assert!(first_of_zip(&zip[..40]).is_err());
+        zip
     }
 }
