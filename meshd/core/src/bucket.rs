@@ -19,6 +19,11 @@ impl Bucket {
         Self { capacity, tokens: capacity, filled_mono_ms: now.mono_ms }
     }
 
+    /// The most it holds.
+    pub(crate) fn capacity(&self) -> u64 {
+        self.capacity
+    }
+
     /// Takes so many tokens, if they are there.
     pub(crate) fn take(&mut self, tokens: u64, now: Now) -> bool {
         self.fill(now);

@@ -66,6 +66,9 @@ pub(crate) struct Custody<S> {
     swept_mono_ms: Option<u64>,
     /// What strangers may still make this node write.
     strangers: Bucket,
+    /// How many calls for help by strangers may still go before others.
+    urgent: Bucket,
+    hoard: Option<eviction::Hoard>,
     clock_saved_mono_ms: Option<u64>,
     events_since_trim: u64,
     peers_since_trim: u64,
@@ -122,6 +125,8 @@ impl<S: Store> Custody<S> {
             next_expiry_tl_ms: None,
             swept_mono_ms: None,
             strangers: Bucket::new(hour_bytes(&limits, limits::HOUR_PERCENT), now),
+            urgent: Bucket::new(urgent_hour_bytes(&limits), now),
+            hoard: None,
             clock_saved_mono_ms: None,
             events_since_trim: 0,
             peers_since_trim: 0,
@@ -392,6 +397,10 @@ impl<S: Store> Custody<S> {
 
 /// Most urgent first.
 pub(crate) const PRIORITIES: [Priority; 3] = [Priority::Sos, Priority::Normal, Priority::Bulk];
+
+fn urgent_hour_bytes(limits: &Limits) -> u64 {
+    percent(limits.bundle_bytes_max(), limits::URGENT_HOUR_PERCENT).min(limits::URGENT_HOUR_BYTES_MAX)
+}
 
 fn hour_bytes(limits: &Limits, share: u64) -> u64 {
     percent(limits.store_bytes_max, share).max(limits::HOUR_BYTES_MIN)

@@ -11,4 +11,8 @@ pub enum Flaw {
     MissingQuota,
     /// What was dropped is taken again.
     IgnoredDropped,
+    /// Neighbours do not share what strangers' bundles have.
+    NoFairShare,
+    /// Every call for help goes before others.
+    EveryCallHeeded,
 }

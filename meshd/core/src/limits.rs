@@ -46,6 +46,22 @@ pub const COPIES_MAX: u8 = 255;
 /// day. In a full store the newcomers would else push each other out before anybody was met (figures in
 /// `docs/benchmarks.md`); and without an end to it, what nobody takes would block a store for as long as it lives.
 pub const UNTRIED_MS: u64 = 24 * 3600 * 1000;
+/// In a full store a neighbour's share is bounded by what the others have: one of whose bundles so many times as much is
+/// held as of another's pushes out its own instead of the other's, and gives way to it even with mail that met nobody.
+/// So neighbours fill a store only until somebody comes who brought little. Four would share more evenly, and cost one or
+/// two of a hundred deliveries in a model of real encounters, where nobody is hostile.
+pub const HOARD_TIMES: u64 = 8;
+/// Who hoards most is looked up anew after this time, in milliseconds, if it was not enough when it was last looked at.
+pub const HOARD_LOOK_MS: u64 = 10_000;
+/// Bytes of strangers' calls for help that go before others within an hour, over all links; what is beyond that is carried
+/// as any other bundle: some hundred calls (threat L-02).
+pub const URGENT_HOUR_BYTES_MAX: u64 = 64 * 1024;
+/// The same as a share of the bundles' space in a small store, in percent.
+pub const URGENT_HOUR_PERCENT: u64 = 5;
+/// The last so many percent of it are for calls by a neighbour that brought little of what is held: [`LITTLE_PERCENT`].
+pub const URGENT_RESERVE_PERCENT: u64 = 50;
+/// Share of the bundles' space that is little for one neighbour to have brought, in percent.
+pub const LITTLE_PERCENT: u64 = 1;
 
 /// How long others may use a published prekey, in milliseconds: 7 days, as long as its bundle lives.
 pub const PREKEY_MS: u64 = 7 * 24 * 3600 * 1000;

@@ -371,6 +371,10 @@ impl Store for MemStore {
         Ok(if counts { self.usage_of(Count::Held(Heap::Ingress(*peer))) } else { Usage::default() })
     }
 
+    fn fullest_ingress(&self) -> Result<Option<(NodeId, Usage)>, StoreError> {
+        Ok(self.fullest())
+    }
+
     fn victim(&self, class: Class) -> Result<Option<Victim>, StoreError> {
         Ok(self.first_of(Heap::Class(class)))
     }

@@ -118,6 +118,9 @@ pub trait Store {
     fn usage_of_origin(&self, origin: &NodeId) -> Result<Usage, StoreError>;
     /// How much is held of the strangers' bundles that one neighbour brought.
     fn usage_of_ingress(&self, peer: &NodeId) -> Result<Usage, StoreError>;
+    /// The neighbour of whose strangers' bundles most bytes are held, if any are; of two the one with the smaller id.
+    /// Costs as much as there are nodes that bundles name.
+    fn fullest_ingress(&self) -> Result<Option<(NodeId, Usage)>, StoreError>;
     /// The bundle of that class to evict first: lowest priority, then fewest copies, then longest held (smallest row).
     fn victim(&self, class: Class) -> Result<Option<Victim>, StoreError>;
     /// The same among one origin's bundles, of all classes.

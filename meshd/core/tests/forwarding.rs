@@ -151,6 +151,42 @@ fn mail_that_nobody_takes_blocks_a_carrier_for_a_day() {
 }
 
 #[test]
+fn l02_neighbours_share_a_carrier_and_whoever_brought_much_gives_way() {
+    let mut net = acquainted(3, Limits::default());
+    carry(&mut net, 0, 2);
+    let others = net.node(2).tally().taken;
+    let room = |letters| Limits { store_bundles_max: others + letters, ..Limits::default() };
+    let [carrier, little] = [net.add(60, room(16)), net.add(61, room(6))];
+    for at in [carrier, little] {
+        carry(&mut net, 0, at);
+    }
+    // One neighbour fills the carrier, and then another one comes, with no room for more than it has.
+    for n in 0..6 {
+        send(&mut net, 1, 0, &format!("{n}"));
+    }
+    carry(&mut net, 1, little);
+    for n in 0..16 {
+        send(&mut net, 0, 1, &format!("{n}"));
+    }
+    carry(&mut net, 0, carrier);
+    assert_eq!(sealed_copies(&net, carrier), [255; 16]);
+    carry(&mut net, little, carrier);
+    let brought = |net: &Net, by: At| net.store(carrier).usage_of_ingress(&net.id(by)).unwrap().bundles;
+    let shared = brought(&net, little);
+    assert!((1..=2).contains(&shared), "an eighth of what the other has: {shared}");
+    assert_eq!(net.node(carrier).tally().dropped(Loss::LinkShare), shared);
+    // Nor do the first one's push out the other's, now that all were handed on.
+    let taker = net.add(62, Limits::default());
+    carry(&mut net, carrier, taker);
+    for n in 0..30 {
+        send(&mut net, 0, 1, &format!("more {n}"));
+    }
+    carry(&mut net, 0, carrier);
+    assert_eq!(brought(&net, little), shared);
+    assert!(sealed_copies(&net, carrier).iter().filter(|copies| **copies == 255).count() >= 10);
+}
+
+#[test]
 fn what_is_for_a_node_itself_pushes_out_what_it_carries() {
     let limits = Limits { store_bundles_max: 3, ..Limits::default() };
     let mut net = acquainted(3, limits);

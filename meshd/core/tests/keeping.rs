@@ -5,7 +5,7 @@
 mod net;
 
 use meshlink_core::limits::{self, Limits};
-use meshlink_core::store::{Class, Usage};
+use meshlink_core::store::{Class, OfferKey, Usage};
 use meshlink_core::{BundleId, Event, MessageStatus, Priority, ProfileDraft, Store, StoreError, SubmitError};
 use net::{DAY_MS, Net, draft};
 
@@ -142,6 +142,40 @@ fn what_is_less_urgent_than_all_that_is_held_is_refused() {
     assert_eq!(net.store(0).bundle(&bulk), Ok(None));
     assert_eq!(net.texts(0).len(), 5);
     assert_eq!(net.status(author, &bulk), MessageStatus::Pending, "its author knows that nobody has it");
+}
+
+#[test]
+fn l02_so_many_calls_for_help_go_before_others_and_the_rest_is_carried_as_any_bundle() {
+    let mut net = Net::with_limits(1, small(1_000));
+    let urgent_at = |net: &Net| {
+        let offers = net.store(0).offers(OfferKey::START, 10_000).unwrap();
+        offers.iter().filter(|offer| offer.key.priority == Priority::Sos).count() as u64
+    };
+    let hour = 1_000 * limits::URGENT_HOUR_PERCENT / 100;
+    let [loud, quiet] = [70, 71].map(|secret| net.add(secret, Limits::default()));
+    for n in 0..hour {
+        net.post_with(loud, &format!("help {n}"), Priority::Sos);
+    }
+    net.join(0, loud);
+    net.settle();
+    assert_eq!(net.texts(0).len() as u64, hour);
+    assert!(net.messages(0).iter().all(|message| message.priority == Priority::Sos), "as it was written");
+    let heeded = urgent_at(&net);
+    assert!(
+        (hour * 2 / 5..=hour / 2 + 1).contains(&heeded),
+        "the rest is kept for others: {heeded} of {hour}"
+    );
+    net.post_with(quiet, "help", Priority::Sos);
+    net.join(0, quiet);
+    net.settle();
+    assert_eq!(urgent_at(&net), heeded + 1);
+    // In an hour there may be as many again.
+    net.pass(3_600_000);
+    for n in 0..5 {
+        net.post_with(quiet, &format!("still {n}"), Priority::Sos);
+    }
+    net.settle();
+    assert_eq!(urgent_at(&net), heeded + 6);
 }
 
 #[test]

@@ -278,7 +278,8 @@ pub(super) fn forget_dropped(db: &mut Connection, now_tl_ms: u64, limit: usize) 
 
 macro_rules! victim_columns {
     () => {
-        "SELECT id, priority, size_bytes, expires_tl_ms, received_tl_ms, copies FROM bundle "
+        "SELECT id, priority, size_bytes, expires_tl_ms, received_tl_ms, copies,
+            (SELECT id FROM node WHERE n = ingress) FROM bundle "
     };
 }
 
@@ -317,6 +318,7 @@ fn read_victim(row: &Row<'_>) -> rusqlite::Result<Victim> {
         expires_tl_ms: get(row, 3)?,
         received_tl_ms: get(row, 4)?,
         copies: get(row, 5)?,
+        ingress: get_some(row, 6)?,
     })
 }
 

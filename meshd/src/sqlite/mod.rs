@@ -302,6 +302,10 @@ impl Store for SqliteStore {
         node::brought(&self.db, peer)
     }
 
+    fn fullest_ingress(&self) -> Result<Option<(NodeId, Usage)>, StoreError> {
+        node::fullest(&self.db)
+    }
+
     fn victim(&self, class: Class) -> Result<Option<Victim>, StoreError> {
         bundles::victim(&self.db, class)
     }

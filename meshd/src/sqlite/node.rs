@@ -88,6 +88,13 @@ pub(super) fn brought(db: &Connection, id: &NodeId) -> Result<Usage, StoreError>
     usage(db, "SELECT brought_bundles, brought_bytes FROM node WHERE id = ?1", id)
 }
 
+/// The node of which most bytes of strangers' bundles are held that it brought.
+pub(super) fn fullest(db: &Connection) -> Result<Option<(NodeId, Usage)>, StoreError> {
+    let query = "SELECT id, brought_bundles, brought_bytes FROM node WHERE brought_bytes > 0
+                 ORDER BY brought_bytes DESC, id LIMIT 1";
+    db.one(query, [], |row| Ok((get(row, 0)?, Usage { bundles: get(row, 1)?, bytes: get(row, 2)? })))
+}
+
 fn usage(db: &Connection, query: &str, id: &NodeId) -> Result<Usage, StoreError> {
     let usage =
         db.one(query, [id.0.as_slice()], |row| Ok(Usage { bundles: get(row, 0)?, bytes: get(row, 1)? }))?;

@@ -18,6 +18,7 @@ pub(super) fn run_all<S: Store>(make: &impl Fn() -> S) {
     l05_usage_counts_at_least_the_minimum(make());
     usage_follows_what_comes_and_goes(make());
     l03_the_victim_is_the_least_urgent_then_the_most_spread_then_the_oldest(make());
+    l02_the_neighbour_that_brought_most_is_found(make());
     only_strangers_count_against_an_ingress(make());
     unshown_posts_are_found_by_channel(make());
     c19_bundles_are_found_by_their_commitment(make());
@@ -228,6 +229,7 @@ fn l03_the_victim_is_the_least_urgent_then_the_most_spread_then_the_oldest<S: St
     assert_eq!((first.id, first.priority, first.cost_bytes), (id(3), Priority::Bulk, 600));
     assert_eq!(first.expires_tl_ms, bundle(3).expires_tl_ms);
     assert_eq!((first.received_tl_ms, first.copies), (bundle(3).received_tl_ms, bundle(3).copies));
+    assert_eq!(first.ingress, Some(node(3)));
     assert_eq!(ok(store.victim_of_origin(&node(1))).expect("held").id, id(4));
     assert_eq!(ok(store.victim_of_ingress(&node(2))).expect("held").id, id(4));
     assert_eq!(ok(store.victim_of_origin(&node(9))), None);
@@ -251,7 +253,24 @@ fn only_strangers_count_against_an_ingress<S: Store>(mut store: S) {
     ok(store.insert_bundle(&contact));
     assert_eq!(ok(store.usage_of_ingress(&node(2))), Usage::default());
     assert_eq!(ok(store.victim_of_ingress(&node(2))), None);
+    assert_eq!(ok(store.fullest_ingress()), None);
     assert_eq!(ok(store.usage_of_origin(&node(1))).bundles, 1);
+}
+
+fn l02_the_neighbour_that_brought_most_is_found<S: Store>(mut store: S) {
+    for (n, ingress) in [(1, 4), (2, 3), (3, 3), (4, 5), (5, 5)] {
+        let mut one = bundle(n);
+        one.ingress = Some(node(ingress));
+        ok(store.insert_bundle(&one));
+    }
+    let most = |store: &S| ok(store.fullest_ingress()).map(|(peer, usage)| (peer, usage.bundles));
+    assert_eq!(most(&store), Some((node(3), 2)), "of two the one with the smaller id");
+    ok(store.drop_bundle(&id(2), 0));
+    assert_eq!(most(&store), Some((node(5), 2)));
+    for n in [1, 3, 4, 5] {
+        ok(store.drop_bundle(&id(n), 0));
+    }
+    assert_eq!(most(&store), None);
 }
 
 fn unshown_posts_are_found_by_channel<S: Store>(mut store: S) {

@@ -226,6 +226,7 @@ fn observe(store: &impl Store) -> Vec<String> {
             .iter()
             .map(|o| (o.id, o.own, o.size_bytes))
             .collect::<Vec<_>>()),
+        say(ok(store.fullest_ingress())),
         say(Class::ALL.map(|class| (ok(store.usage(class)), ok(store.victim(class))))),
         say((ok(store.expired(500, 1_000)), ok(store.next_expiry()))),
         say((ok(store.received_usage()), ok(store.messages_after(Seq(0), 1_000)))),

@@ -5,7 +5,11 @@
 //! first, then what was handed on most often from here (the fewest copies left), then the longest held; nobody pushes out
 //! what is more urgent than itself. Own bundles never go. Others' mail does not push out others' mail that was never handed
 //! on, unless nobody took it for a day: it would only trade a letter that met nobody for another.
+//!
+//! Neighbours share what strangers' bundles have: before all this, whoever has brought several times what another one
+//! has pushes out its own and not the other's, and gives way to the other's.
 
+use crate::clock::Now;
 use crate::id::NodeId;
 use crate::limits::{self, percent};
 use crate::store::{Class, Priority, Store, StoreError, StoredBundle, Usage, Victim};
@@ -20,11 +24,14 @@ pub(super) struct Newcomer {
     pub(super) class: Class,
     pub(super) priority: Priority,
     pub(super) cost_bytes: u64,
+    /// The neighbour it counts for.
+    ingress: Option<NodeId>,
 }
 
 impl From<&StoredBundle> for Newcomer {
     fn from(bundle: &StoredBundle) -> Self {
-        Self { class: bundle.class, priority: bundle.priority, cost_bytes: bundle.cost_bytes() }
+        let ingress = bundle.ingress.filter(|_| bundle.class == Class::Stranger);
+        Self { class: bundle.class, priority: bundle.priority, cost_bytes: bundle.cost_bytes(), ingress }
     }
 }
 
@@ -56,8 +63,19 @@ impl<S: Store> Custody<S> {
         Ok((!self.make_room_for(newcomer)?).then_some(Loss::NoRoom))
     }
 
+    /// Lets others' mail that met nobody give way to other such mail where it is a hoarder's; says whether none is in the way
+    /// then.
+    pub(super) fn spare_untried(&mut self, mail: &StoredBundle, now: Now) -> Result<bool, StoreError> {
+        while self.would_push_out_untried(mail)? {
+            let Some(hoarder) = self.hoarder_beside(mail, now)? else { return Ok(false) };
+            let Some(victim) = self.store.victim_of_ingress(&hoarder)? else { return Ok(false) };
+            self.evict(&victim, Loss::LinkShare)?;
+        }
+        Ok(true)
+    }
+
     /// Whether others' mail would take the place of other such mail that met nobody yet.
-    pub(super) fn would_push_out_untried(&self, mail: &StoredBundle) -> Result<bool, StoreError> {
+    fn would_push_out_untried(&self, mail: &StoredBundle) -> Result<bool, StoreError> {
         let newcomer = Newcomer::from(mail);
         let usages = Usages::read(&self.store)?;
         let Some(scarce) = usages.scarce(newcomer, &self.limits) else { return Ok(false) };
@@ -70,6 +88,50 @@ impl<S: Store> Custody<S> {
                 && victim.copies == limits::COPIES_MAX
                 && held_ms < limits::UNTRIED_MS
         }))
+    }
+
+    /// A neighbour that brought several times what the one has brought that brings this.
+    fn hoarder_beside(&mut self, bundle: &StoredBundle, now: Now) -> Result<Option<NodeId>, StoreError> {
+        #[cfg(feature = "flaws")]
+        if self.flaw == Some(crate::flaw::Flaw::NoFairShare) {
+            return Ok(None);
+        }
+        let Some(peer) = bundle.ingress else { return Ok(None) };
+        let brought = self.store.usage_of_ingress(&peer)?.bytes + bundle.cost_bytes();
+        let much = brought.saturating_mul(limits::HOARD_TIMES);
+        if let Some(seen) = self.hoard {
+            if self.store.usage_of_ingress(&seen.peer)?.bytes >= much {
+                return Ok(Some(seen.peer));
+            }
+            if seen.bytes < much && now.mono_ms < seen.at_mono_ms.saturating_add(limits::HOARD_LOOK_MS) {
+                return Ok(None);
+            }
+        }
+        let Some((fullest, usage)) = self.store.fullest_ingress()? else { return Ok(None) };
+        self.hoard = Some(Hoard { peer: fullest, bytes: usage.bytes, at_mono_ms: now.mono_ms });
+        Ok((usage.bytes >= much).then_some(fullest))
+    }
+
+    /// What goes first of a class for a newcomer: of strangers' bundles rather its own neighbour's, if that has brought several
+    /// times what the victim's has.
+    fn victim_for(&self, newcomer: Newcomer, class: Class) -> Result<Option<Victim>, StoreError> {
+        let victim = self.store.victim(class)?;
+        let Some((peer, other)) = newcomer.ingress.zip(victim.and_then(|victim| victim.ingress)) else {
+            return Ok(victim);
+        };
+        if class != Class::Stranger || peer == other {
+            return Ok(victim);
+        }
+        #[cfg(feature = "flaws")]
+        if self.flaw == Some(crate::flaw::Flaw::NoFairShare) {
+            return Ok(victim);
+        }
+        let [brought, others] =
+            [self.store.usage_of_ingress(&peer)?.bytes, self.store.usage_of_ingress(&other)?.bytes];
+        if brought < others.saturating_mul(limits::HOARD_TIMES) {
+            return Ok(victim);
+        }
+        self.store.victim_of_ingress(&peer)
     }
 
     /// Evicts among one neighbour's or origin's bundles until the newcomer fits under its limit.
@@ -108,7 +170,7 @@ impl<S: Store> Custody<S> {
             let usages = Usages::read(&self.store)?;
             let Some(scarce) = usages.scarce(newcomer, &self.limits) else { return Ok(true) };
             let Some(class) = usages.gives_way(newcomer, scarce, &self.limits) else { return Ok(false) };
-            match self.store.victim(class)? {
+            match self.victim_for(newcomer, class)? {
                 Some(victim) if class != newcomer.class || victim.priority >= newcomer.priority => {
                     self.evict(&victim, Loss::GaveWay)?;
                 }
@@ -120,6 +182,14 @@ impl<S: Store> Custody<S> {
     fn evict(&mut self, victim: &Victim, why: Loss) -> Result<(), StoreError> {
         self.drop_and_remember(&victim.id, victim.expires_tl_ms.saturating_add(limits::DROPPED_MS), why)
     }
+}
+
+/// Who had brought most when it was last looked at.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Hoard {
+    peer: NodeId,
+    bytes: u64,
+    at_mono_ms: u64,
 }
 
 /// Among whose bundles.

@@ -28,6 +28,7 @@ use super::Custody;
 use super::due::Task;
 use super::mail::{Manner, message_id, protection_of};
 use super::prekeys::{decoded, encoded};
+use super::shown::priority_said;
 
 /// What is remembered of a private message that was opened.
 #[derive(Clone, Encode, Decode, CborLen)]
@@ -242,7 +243,7 @@ impl<S: Store> Custody<S> {
                 received_unix_ms: now.unix_ms,
                 status: MessageStatus::Synced,
                 status_reason: None,
-                priority: stored.priority,
+                priority: priority_said(stored),
                 expires_tl_ms: stored.expires_tl_ms,
                 reply_to: envelope.reply_to,
                 read: false,

@@ -16,11 +16,11 @@ use crate::header::Kind;
 use crate::id::{BundleId, NodeId};
 use crate::limits::{
     COPIES_MAX, CREATED_UNIX_MS_MIN, DROPPED_MS, HOPS_MAX, INTRO_COST, LIFETIME_S_MAX,
-    LIFETIME_S_STRANGER_MAX, SKEW_MS_MAX,
+    LIFETIME_S_STRANGER_MAX, LITTLE_PERCENT, SKEW_MS_MAX, URGENT_RESERVE_PERCENT, percent,
 };
 use crate::profile::Profile;
 use crate::sealed::Sealed;
-use crate::store::{Class, HandOverStep, Known, Store, StoreError, StoredBundle};
+use crate::store::{Class, HandOverStep, Known, Priority, Store, StoreError, StoredBundle};
 use crate::tally::Loss;
 use crate::wire::Refusal;
 
@@ -119,6 +119,12 @@ impl<S: Store> Custody<S> {
         if stored.class >= Class::Stranger && !self.may_write(&stored, link, now) {
             return Ok(self.refuse(Loss::Busy));
         }
+        if stored.class == Class::Stranger
+            && stored.priority == Priority::Sos
+            && !self.heeds_call(&stored, now)?
+        {
+            stored.priority = Priority::Normal;
+        }
         #[cfg(not(feature = "flaws"))]
         let proven = bundle.prove();
         #[cfg(feature = "flaws")]
@@ -139,7 +145,7 @@ impl<S: Store> Custody<S> {
         }
         let is_only_carried = bundle.header.kind == Kind::Sealed && mark.is_none() && !self.store.is_locked();
         let never = match self.why_unwanted(&stored, &content)? {
-            None if is_only_carried && self.would_push_out_untried(&stored)? => Some(Loss::NoRoom),
+            None if is_only_carried && !self.spare_untried(&stored, now)? => Some(Loss::NoRoom),
             why => why,
         };
         if let Some(why) = never {
@@ -196,6 +202,20 @@ impl<S: Store> Custody<S> {
             self.intros.take(1, now);
         }
         true
+    }
+
+    /// Whether a stranger's call for help goes before others: so many do, and the last of them not for a neighbour that
+    /// brought much already.
+    fn heeds_call(&mut self, call: &StoredBundle, now: Now) -> Result<bool, StoreError> {
+        #[cfg(feature = "flaws")]
+        if self.flaw == Some(crate::flaw::Flaw::EveryCallHeeded) {
+            return Ok(true);
+        }
+        let space = self.limits.bundle_bytes_max();
+        let brought = call.ingress.map(|peer| self.store.usage_of_ingress(&peer)).transpose()?;
+        let is_little = brought.unwrap_or_default().bytes <= percent(space, LITTLE_PERCENT);
+        let reserve = if is_little { 0 } else { percent(self.urgent.capacity(), URGENT_RESERVE_PERCENT) };
+        Ok(self.urgent.has(call.cost_bytes() + reserve, now) && self.urgent.take(call.cost_bytes(), now))
     }
 
     /// What marks a bundle as mail for this node, if it is.

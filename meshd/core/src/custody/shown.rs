@@ -5,7 +5,9 @@ use crate::clock::Now;
 use crate::event::{Event, LinkKind, LoggedEvent, MessageStatus};
 use crate::header::Header;
 use crate::id::{BundleId, NodeId, Seq};
-use crate::store::{HandOver, HandOverStep, MessageRecord, Protection, Store, StoreError, StoredBundle};
+use crate::store::{
+    HandOver, HandOverStep, MessageRecord, Priority, Protection, Store, StoreError, StoredBundle,
+};
 
 use super::Custody;
 
@@ -50,6 +52,11 @@ impl Words {
     }
 }
 
+/// How urgent its author called it, however it is carried here.
+pub(super) fn priority_said(bundle: &StoredBundle) -> Priority {
+    Header::decode(&bundle.header).map_or(bundle.priority, |header| header.priority)
+}
+
 impl<S: Store> Custody<S> {
     /// Shows a post whose bundle is stored, unless it was shown once before (threats, S-07).
     pub(super) fn show(&mut self, bundle: &StoredBundle, words: Words, now: Now) -> Result<(), StoreError> {
@@ -70,7 +77,7 @@ impl<S: Store> Custody<S> {
             received_unix_ms: now.unix_ms,
             status: if is_pending { MessageStatus::Pending } else { MessageStatus::Synced },
             status_reason: None,
-            priority: bundle.priority,
+            priority: priority_said(bundle),
             expires_tl_ms: bundle.expires_tl_ms,
             reply_to: words.reply_to,
             read: own,

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use super::heap::{Count, Heap, heaps_of};
 use super::{Flaw, MemStore, first_with};
 use crate::event::MessageStatus;
-use crate::id::{BundleId, IdPrefix, Seq};
+use crate::id::{BundleId, IdPrefix, NodeId, Seq};
 use crate::store::{MessageRecord, Priority, StoreError, Usage, Victim};
 
 impl MemStore {
@@ -80,7 +80,20 @@ impl MemStore {
             expires_tl_ms: bundle.expires_tl_ms,
             received_tl_ms: bundle.received_tl_ms,
             copies: bundle.copies,
+            ingress: bundle.ingress,
         })
+    }
+
+    pub(super) fn fullest(&self) -> Option<(NodeId, Usage)> {
+        if self.flaw == Some(Flaw::NoLinkShare) {
+            return None;
+        }
+        let least = Count::Held(Heap::Ingress(NodeId([0; NodeId::BYTES])));
+        let held = self.usage.range(least..).filter_map(|(count, usage)| match count {
+            Count::Held(Heap::Ingress(peer)) if usage.bytes > 0 => Some((*peer, *usage)),
+            Count::Held(_) | Count::Received => None,
+        });
+        held.max_by_key(|(peer, usage)| (usage.bytes, Reverse(*peer)))
     }
 
     pub(super) fn is_dropped(&self, prefix: &IdPrefix) -> bool {

@@ -156,6 +156,8 @@ pub struct Victim {
     pub received_tl_ms: u64,
     /// Copies left of it.
     pub copies: u8,
+    /// The neighbour that brought it.
+    pub ingress: Option<NodeId>,
 }
 
 /// How much of one class is held.
