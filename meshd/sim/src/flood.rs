@@ -4,13 +4,19 @@
 //! each encounter, posts of ever new authors: as many in all as a hundred times the people's letters, of a thousand
 //! identities that it made up. What the people's letters lose by it, and how full a store ever was, is the result. The nodes
 //! are real on all sides: the attacker's node keeps to the protocol, only what it carries is made up.
+//!
+//! What it brings is public posts, or mail that nobody can open and that no carrier can tell from a letter. Where people meet is
+//! a town, or two villages between which a ferryman goes to and fro. There the attacker lays siege: between two landings each of its
+//! nodes meets each person, so that two who meet have both just been filled.
 
-use meshlink_core::bundle::NewBundle;
+use meshlink_core::bundle::{BundleBytes, NewBundle};
 use meshlink_core::canonical::Extensions;
+use meshlink_core::flaw::Flaw;
 use meshlink_core::header::{Header, Kind};
 use meshlink_core::identity::Identity;
 use meshlink_core::limits::{COPIES_MAX, Limits};
 use meshlink_core::post::Post;
+use meshlink_core::receipt::Commitment;
 use meshlink_core::store::{Class, Priority, StoredBundle};
 use serde::Serialize;
 
@@ -22,9 +28,33 @@ use crate::trace::work;
 /// The links of a town.
 pub(crate) const RADIO: Radio = Radio { bandwidth_bytes_per_s: 15_000, setup_ms: 900, latency_ms: 30 };
 
+/// What the attacker brings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Junk {
+    /// Public posts, signed by authors that it made up.
+    Posts,
+    /// Sealed mail for nobody.
+    Sealed,
+}
+
+/// Who meets whom.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// Anybody anybody; each of the attacker's links is to another person.
+    Town,
+    /// Two villages and a ferryman; each of the attacker's links is to everybody in turn.
+    Ferry,
+}
+
 /// What to run.
 #[derive(Debug, Clone, Copy)]
 pub struct Plan {
+    /// What the attacker brings.
+    pub junk: Junk,
+    /// Who meets whom.
+    pub place: Place,
+    /// How urgent people's letters are.
+    pub letters_priority: Priority,
     /// People.
     pub nodes: usize,
     /// Letters between them, in the first half of the time.
@@ -43,6 +73,8 @@ pub struct Plan {
     pub minutes: u64,
     /// Draws who meets whom, who writes, and all keys.
     pub seed: u64,
+    /// A rule that people's nodes do not keep.
+    pub flaw: Option<Flaw>,
 }
 
 /// What it came to.
@@ -107,19 +139,36 @@ fn limits(plan: Plan) -> Limits {
 
 fn once(plan: Plan) -> Replayed {
     let mut dice = Dice::new(plan.seed);
-    let people = town(plan.nodes, plan.minutes, &mut dice);
+    let people = match plan.place {
+        Place::Town => town(plan.nodes, plan.minutes, &mut dice),
+        Place::Ferry => ferry(plan.nodes, plan.minutes, &mut dice),
+    };
     let letters = work::letters(&people, plan.letters, &mut dice);
     let all = with_attacker(&people, plan);
-    let encounters = plan.minutes.max(2) as usize / 2 * plan.links.max(1);
+    let encounters = match plan.place {
+        Place::Town => plan.minutes.max(2) as usize / 2 * plan.links.max(1),
+        Place::Ferry => {
+            (plan.minutes / 2).div_ceil(CROSSING_MINUTES) as usize * plan.links.max(1) * plan.nodes
+        }
+    };
     let spammer = (plan.links > 0).then(|| Spammer {
         first: plan.nodes,
         identities: (0..plan.identities).map(|_| Identity::from_bytes(&dice.bytes())).collect(),
         per_encounter: (plan.letters * plan.rate).div_ceil(encounters),
         priority: plan.priority,
+        junk: plan.junk,
         made: 0,
     });
     let mut dice = Dice::new(plan.seed ^ 0x0066_6c6f_6f64);
-    replay(&all, &letters, Setting { limits: limits(plan), radio: RADIO, spammer, liars: None }, &mut dice)
+    let setting = Setting {
+        limits: limits(plan),
+        radio: RADIO,
+        letters_priority: plan.letters_priority,
+        spammer,
+        liars: None,
+        flaw: plan.flaw,
+    };
+    replay(&all, &letters, setting, &mut dice)
 }
 
 /// Each minute a third of the people are with somebody for two steps.
@@ -140,13 +189,47 @@ pub(crate) fn town(nodes: usize, minutes: u64, dice: &mut Dice) -> Contacts {
     Contacts { people: nodes, steps }
 }
 
-/// Each of the attacker's nodes meets its victim each minute of the first half.
+/// Minutes from one landing of the ferryman to the next, on the other bank.
+const CROSSING_MINUTES: u64 = 15;
+
+/// Person 0 lands at two villages in turn, and meets two of those who live there for two steps.
+fn ferry(nodes: usize, minutes: u64, dice: &mut Dice) -> Contacts {
+    let middle = 1 + (nodes - 1) / 2;
+    let mut steps = Vec::new();
+    for minute in 0..minutes {
+        let mut banks: [Vec<usize>; 2] = [(1..middle).collect(), (middle..nodes).collect()];
+        banks.iter_mut().for_each(|bank| dice.shuffle(bank));
+        let mut pairs = Vec::new();
+        if minute % CROSSING_MINUTES == 0 {
+            let bank = &mut banks[(minute / CROSSING_MINUTES % 2) as usize];
+            pairs.extend(bank.drain(..2.min(bank.len())).map(|person| (0, person)));
+        }
+        for bank in &banks {
+            let met = bank.chunks_exact(2).take(bank.len().div_ceil(6));
+            pairs.extend(met.map(|two| (two[0].min(two[1]), two[0].max(two[1]))));
+        }
+        for step in 1..=2 {
+            steps.push((minute * 60 + step * STEP_S, pairs.clone()));
+        }
+    }
+    steps.retain(|(_, pairs)| !pairs.is_empty());
+    Contacts { people: nodes, steps }
+}
+
+/// Each of the attacker's nodes meets its victim each minute of the first half, or everybody between two landings.
 fn with_attacker(people: &Contacts, plan: Plan) -> Contacts {
     let mut all = people.clone();
     all.people += plan.links;
     for (t, pairs) in &mut all.steps {
         if *t < plan.minutes * 30 {
-            pairs.extend((0..plan.links).map(|n| (n % plan.nodes, plan.nodes + n)));
+            let attackers = (0..plan.links).map(|n| (n, plan.nodes + n));
+            match plan.place {
+                Place::Town => pairs.extend(attackers.map(|(n, attacker)| (n % plan.nodes, attacker))),
+                Place::Ferry if *t / 60 % CROSSING_MINUTES == CROSSING_MINUTES / 2 => {
+                    pairs.extend(attackers.flat_map(|(_, one)| (0..plan.nodes).map(move |n| (n, one))));
+                }
+                Place::Ferry => {}
+            }
         }
     }
     all
@@ -159,6 +242,7 @@ pub(crate) struct Spammer {
     identities: Vec<Identity>,
     per_encounter: usize,
     priority: Priority,
+    junk: Junk,
     made: u64,
 }
 
@@ -170,6 +254,31 @@ impl Spammer {
 
     fn post(&mut self, unix_ms: u64, now_tl_ms: u64) -> StoredBundle {
         self.made += 1;
+        let NewBundle { id, header, header_bytes, payload, auth } = match self.junk {
+            Junk::Posts => self.words(unix_ms),
+            Junk::Sealed => self.mail(),
+        };
+        StoredBundle {
+            id,
+            kind: header.kind.number(),
+            priority: self.priority,
+            class: Class::Stranger,
+            origin: header.origin.as_ref().map(|keys| keys.node_id()),
+            header: header_bytes,
+            payload,
+            auth,
+            age_ms: 0,
+            received_tl_ms: now_tl_ms,
+            expires_tl_ms: now_tl_ms + 7 * 24 * 3_600_000,
+            hops: 0,
+            copies: COPIES_MAX,
+            ingress: None,
+            unshown_in: None,
+            commitment: header.commitment,
+        }
+    }
+
+    fn words(&self, unix_ms: u64) -> NewBundle {
         let identity = &self.identities[self.made as usize % self.identities.len()];
         let post = Post {
             channel: "#mesh".to_owned(),
@@ -178,34 +287,40 @@ impl Spammer {
             extensions: Extensions::default(),
         };
         let header = Header {
-            kind: Kind::Post,
             created_unix_ms: Some(unix_ms),
+            salt: Some(self.made.to_be_bytes()),
+            ..self.header(Kind::Post)
+        };
+        NewBundle::sign(header, post.encode(), identity)
+    }
+
+    /// What a letter of 200 bytes looks like to those who carry it.
+    fn mail(&self) -> NewBundle {
+        let drawn = *blake3::hash(&self.made.to_be_bytes()).as_bytes();
+        let payload = drawn.repeat(16);
+        let commitment = drawn[..Commitment::BYTES].try_into().expect("sixteen of 32 bytes");
+        let header = Header {
+            commitment: Some(Commitment(commitment)),
+            payload_bytes: payload.len() as u32,
+            ..self.header(Kind::Sealed)
+        };
+        let header_bytes = header.encode();
+        let bytes = BundleBytes { header: &header_bytes, payload: &payload, auth: &[] };
+        let id = bytes.name().expect("it is of a letter's size").id;
+        NewBundle { id, header, header_bytes, payload, auth: Vec::new() }
+    }
+
+    fn header(&self, kind: Kind) -> Header {
+        Header {
+            kind,
+            created_unix_ms: None,
             lifetime_s: 7 * 24 * 3600,
             priority: self.priority,
             payload_bytes: 0,
             origin: None,
-            salt: Some(self.made.to_be_bytes()),
+            salt: None,
             commitment: None,
             extensions: Extensions::default(),
-        };
-        let bundle = NewBundle::sign(header, post.encode(), identity);
-        StoredBundle {
-            id: bundle.id,
-            kind: Kind::Post.number(),
-            priority: self.priority,
-            class: Class::Stranger,
-            origin: Some(identity.node_id()),
-            header: bundle.header_bytes,
-            payload: bundle.payload,
-            auth: bundle.auth,
-            age_ms: 0,
-            received_tl_ms: now_tl_ms,
-            expires_tl_ms: now_tl_ms + 7 * 24 * 3_600_000,
-            hops: 0,
-            copies: COPIES_MAX,
-            ingress: None,
-            unshown_in: None,
-            commitment: None,
         }
     }
 }
@@ -216,6 +331,9 @@ mod tests {
 
     fn plan(links: usize, seed: u64) -> Plan {
         Plan {
+            junk: Junk::Posts,
+            place: Place::Town,
+            letters_priority: Priority::Normal,
             nodes: 8,
             letters: 16,
             links,
@@ -225,6 +343,7 @@ mod tests {
             store_bytes: 256 * 1024,
             minutes: 120,
             seed,
+            flaw: None,
         }
     }
 
@@ -236,5 +355,29 @@ mod tests {
             assert!(outcome.ratio >= 0.95, "{outcome}");
             assert!(outcome.fullest > 0.5 && outcome.fullest <= 1.05, "{outcome}");
         }
+    }
+
+    /// Twelve neighbours fill all stores, and one carrier goes between two villages.
+    fn under_siege(junk: Junk, priority: Priority) -> Plan {
+        let place = Place::Ferry;
+        Plan {
+            junk,
+            priority,
+            place,
+            nodes: 6,
+            letters: 12,
+            rate: 250,
+            minutes: 120,
+            store_bytes: 64 * 1024,
+            ..plan(12, 1)
+        }
+    }
+
+    #[test]
+    fn l02_calls_for_help_by_twelve_neighbours_push_out_less_than_they_would() {
+        let siege = under_siege(Junk::Posts, Priority::Sos);
+        let [outcome, heeded] = [None, Some(Flaw::EveryCallHeeded)].map(|flaw| run(Plan { flaw, ..siege }));
+        assert!(outcome.quiet >= 11 && outcome.ratio >= 0.8, "{outcome}");
+        assert!(heeded.flooded < outcome.flooded, "if each were heeded: {heeded}; but {outcome}");
     }
 }

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 use meshlink_core::store::Priority;
+use meshsim::flood::{Junk, Place};
 use meshsim::reconcile::{Plan, Shape};
 use meshsim::trace::Policy;
 use meshsim::trace::contacts::Contacts;
@@ -103,6 +104,15 @@ enum Command {
         /// Whether its posts claim to be calls for help.
         #[arg(long)]
         sos: bool,
+        /// Whether the letters are calls for help.
+        #[arg(long)]
+        sos_letters: bool,
+        /// Whether it brings sealed mail for nobody instead of posts.
+        #[arg(long)]
+        sealed: bool,
+        /// Two villages and a ferryman instead of a town; each of the attacker's links is to everybody in turn.
+        #[arg(long)]
+        ferry: bool,
         /// Cap of each store in bytes.
         #[arg(long, default_value_t = 1024 * 1024)]
         store: u64,
@@ -206,22 +216,40 @@ fn run(args: Args) -> anyhow::Result<bool> {
             }
             Ok(true)
         }
-        Command::Flood { nodes, letters, links, identities, rate, sos, store, minutes, seed, json } => {
+        Command::Flood {
+            nodes,
+            letters,
+            links,
+            identities,
+            rate,
+            sos,
+            sos_letters,
+            sealed,
+            ferry,
+            store,
+            minutes,
+            seed,
+            json,
+        } => {
             anyhow::ensure!(
-                nodes >= 2 && identities >= 1 && minutes >= 2,
-                "two people, an identity and two minutes at least"
+                nodes >= if ferry { 5 } else { 2 } && identities >= 1 && minutes >= 2,
+                "two people (five with a ferry), an identity and two minutes at least"
             );
-            let priority = if sos { Priority::Sos } else { Priority::Normal };
+            let urgency = |is_urgent| if is_urgent { Priority::Sos } else { Priority::Normal };
             let plan = meshsim::flood::Plan {
+                junk: if sealed { Junk::Sealed } else { Junk::Posts },
+                place: if ferry { Place::Ferry } else { Place::Town },
+                letters_priority: urgency(sos_letters),
                 nodes,
                 letters,
                 links,
                 identities,
                 rate,
-                priority,
+                priority: urgency(sos),
                 store_bytes: store,
                 minutes,
                 seed,
+                flaw: None,
             };
             let outcome = meshsim::flood::run(plan);
             if json {

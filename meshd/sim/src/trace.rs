@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::dice::Dice;
 use meshlink_core::limits::Limits;
+use meshlink_core::store::Priority;
 
 use contacts::Contacts;
 use models::{Achieved, Model};
@@ -113,7 +114,14 @@ pub fn run(contacts: &Contacts, plan: Plan, policies: &[Policy]) -> Vec<Outcome>
                 Policy::Direct => (model(Model::Direct), None),
                 Policy::Meshlink => {
                     let limits = Limits { store_bundles_max: plan.buffer as u64, ..Limits::default() };
-                    let setting = Setting { limits, radio: plan.radio, spammer: None, liars: None };
+                    let setting = Setting {
+                        limits,
+                        radio: plan.radio,
+                        letters_priority: Priority::Normal,
+                        spammer: None,
+                        liars: None,
+                        flaw: None,
+                    };
                     let run = replay::replay(contacts, &letters, setting, &mut dice);
                     (run.achieved.clone(), Some(run))
                 }

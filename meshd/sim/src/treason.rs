@@ -2,7 +2,9 @@
 
 use meshlink_core::bundle::{BundleBytes, Content, NewBundle};
 use meshlink_core::identity::Identity;
+use meshlink_core::limits::COPIES_MAX;
 use meshlink_core::mem::MemStore;
+use meshlink_core::receipt::{Receipt, Stage};
 use meshlink_core::store::{Class, OfferKey, Store, StoredBundle};
 
 use crate::dice::Dice;
@@ -39,6 +41,42 @@ pub(crate) fn pretend(store: &mut MemStore, names: &[StoredBundle]) {
         }
     }
     store.commit().expect("a store in memory");
+}
+
+/// Holds receipts for letters that it did not open, made of all that carriers see of their secrets; says how many.
+pub(crate) fn acknowledge(store: &mut MemStore, archive: &[StoredBundle], now_tl_ms: u64) -> usize {
+    let commitments = archive.iter().filter(|bundle| bundle.class != Class::Receipt);
+    let mut made = 0;
+    for commitment in commitments.filter_map(|bundle| bundle.commitment) {
+        for stage in [Stage::Delivered, Stage::Read] {
+            let guess = Receipt { stage, value: commitment.0 };
+            let receipt = NewBundle::receipt(&guess);
+            let forged = StoredBundle {
+                id: receipt.id,
+                kind: receipt.header.kind.number(),
+                priority: receipt.header.priority,
+                class: Class::Receipt,
+                origin: None,
+                age_ms: 0,
+                received_tl_ms: now_tl_ms,
+                expires_tl_ms: now_tl_ms + receipt.header.lifetime_ms(),
+                hops: 0,
+                copies: COPIES_MAX,
+                ingress: None,
+                unshown_in: None,
+                commitment: Some(guess.commitment()),
+                header: receipt.header_bytes,
+                payload: receipt.payload,
+                auth: receipt.auth,
+            };
+            if store.bundle(&forged.id).expect("a store in memory").is_none() {
+                store.insert_bundle(&forged).expect("a store in memory");
+            }
+            made += 1;
+        }
+    }
+    store.commit().expect("a store in memory");
+    made
 }
 
 /// Puts other words under somebody's signature; with somebody's keys the signature is right.

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 
 use meshlink_core::clock::Now;
 use meshlink_core::event::{Event, LinkKind};
+use meshlink_core::flaw::Flaw;
 use meshlink_core::id::{BundleId, LinkId};
 use meshlink_core::identity::Identity;
 use meshlink_core::limits::Limits;
@@ -93,6 +94,7 @@ struct Person {
 struct Replay<'a> {
     letters: &'a [Letter],
     radio: Radio,
+    letters_priority: Priority,
     start_s: u64,
     now_ms: u64,
     planned: u64,
@@ -111,15 +113,17 @@ struct Replay<'a> {
 pub(crate) struct Setting {
     pub(crate) limits: Limits,
     pub(crate) radio: Radio,
+    pub(crate) letters_priority: Priority,
     pub(crate) spammer: Option<Spammer>,
     pub(crate) liars: Option<Liars>,
+    pub(crate) flaw: Option<Flaw>,
 }
 
 /// Sends real nodes through a trace.
 pub(crate) fn replay(
     contacts: &Contacts,
     letters: &[Letter],
-    Setting { limits, radio, spammer, liars }: Setting,
+    Setting { limits, radio, letters_priority, spammer, liars, flaw }: Setting,
     dice: &mut Dice,
 ) -> Replayed {
     let now = Now { mono_ms: 0, unix_ms: Some(EPOCH_UNIX_MS) };
@@ -129,16 +133,14 @@ pub(crate) fn replay(
     let people = acquainted.into_iter().map(|person| {
         let identity = Identity::from_bytes(&person.keys);
         let node = Node::open(person.store, identity, dice.bytes(), limits, now);
-        Person {
-            keys: person.keys,
-            node: node.expect("a store in memory"),
-            links: BTreeSet::new(),
-            wake_ms: None,
-        }
+        let mut node = node.expect("a store in memory");
+        node.plant(flaw);
+        Person { keys: person.keys, node, links: BTreeSet::new(), wake_ms: None }
     });
     let mut replay = Replay {
         letters,
         radio,
+        letters_priority,
         start_s: contacts.span_s().0,
         now_ms: 0,
         planned: 0,
@@ -244,7 +246,7 @@ impl Replay<'_> {
             to: self.people[to].node.id(),
             text: "a".repeat(200),
             lifetime_s: None,
-            priority: Priority::Normal,
+            priority: self.letters_priority,
             reply_to: None,
         };
         // A node that is full of its own writes no more.
@@ -273,7 +275,8 @@ impl Replay<'_> {
         }
     }
 
-    /// Fills an attacker's node anew: it opens on a store that holds what is to be brought.
+    /// Fills an attacker's node anew: it opens on a store that holds what is to be brought, and has no room for more, so that
+    /// nobody can hand anything on to it.
     fn bring_spam(&mut self, node: usize) {
         let now = self.now();
         let Some(spammer) = self.spammer.as_mut().filter(|spammer| node >= spammer.first) else { return };
@@ -285,7 +288,8 @@ impl Replay<'_> {
         }
         store.commit().expect("a store in memory");
         let identity = Identity::from_bytes(&self.people[node].keys);
-        let opened = Node::open(store, identity, self.seeds.bytes(), Limits::default(), now);
+        let limits = Limits { store_bundles_max: posts.len() as u64, ..Limits::default() };
+        let opened = Node::open(store, identity, self.seeds.bytes(), limits, now);
         self.people[node].node = opened.expect("a store in memory");
         self.people[node].wake_ms = None;
     }
