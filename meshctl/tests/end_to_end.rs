@@ -247,7 +247,7 @@ fn two_people_who_never_met_write_in_private_by_a_code_alone() {
     assert_eq!(back["protection"], "sealed_verified");
 
     let unknown = ana.run(&["send", "--to", "carol", "hello?"]);
-    assert_eq!(unknown.status.code(), Some(1), "{}", String::from_utf8_lossy(&unknown.stderr));
+    assert_eq!(unknown.status.code(), Some(5), "{}", String::from_utf8_lossy(&unknown.stderr));
 }
 
 #[test]
