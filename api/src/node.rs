@@ -402,8 +402,9 @@ pub struct ApiAddress {
     /// `http://127.0.0.1:6374`; absent with `--no-tcp`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
-    /// Path of the Unix socket.
-    pub socket: String,
+    /// Path of the Unix socket; absent where there are none (Windows).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub socket: Option<String>,
     /// The daemon's process id.
     pub pid: u32,
 }

@@ -323,7 +323,7 @@ impl Search {
         let mut named = Vec::new();
         match read_api_json(&dir.join("api.json")) {
             Ok(api) => {
-                named.push(Place::socket(api.socket, whose, self.named_token()));
+                named.extend(api.socket.map(|path| Place::socket(path, whose, self.named_token())));
                 named.push(usual);
                 let url = api.url.as_deref().and_then(|url| Address::from_url(url).ok());
                 named.extend(url.map(|address| {

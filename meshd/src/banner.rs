@@ -34,7 +34,8 @@ impl Banner {
         let known =
             driver.read(|node, _| (node.id().to_string(), node.profile().ok().and_then(|p| p.name))).await;
         let (node, name) = known.unwrap_or_default();
-        let tcp = addresses.tcp.map_or(String::new(), |address| format!("http://{address} and "));
+        let tcp = addresses.tcp.map(|address| format!("http://{address}"));
+        let socket = addresses.socket.as_ref().map(|socket| socket.display().to_string());
         let relays = match settings.relays.as_slice() {
             [] => "none; meet other nodes with --relay ws://host:8080".to_owned(),
             relays => relays.iter().map(|relay| relay.name()).collect::<Vec<_>>().join(", "),
@@ -42,7 +43,7 @@ impl Banner {
         Self {
             node,
             name,
-            api: format!("{tcp}{}", addresses.socket.display()),
+            api: tcp.into_iter().chain(socket).collect::<Vec<_>>().join(" and "),
             token: state.path().join(TOKEN_FILE).display().to_string(),
             bluetooth: bluetooth(settings),
             lan: if settings.lan.enabled {
@@ -90,7 +91,12 @@ fn meshctl(addresses: &Addresses, state: &StateDir) -> String {
     let program =
         if environment("CARGO_PKG_NAME").is_some() { "cargo run -qp meshctl --" } else { "meshctl" };
     let usual = places::state_dir(&environment).map(|dir| places::socket(&environment, &dir));
-    let is_usual = usual.is_ok_and(|socket| socket == addresses.socket)
-        || addresses.socket == std::path::Path::new(places::SYSTEM_SOCKET);
-    if is_usual { program.to_owned() } else { format!("{program} --state-dir {}", state.path().display()) }
+    let is_usual = |socket: &std::path::PathBuf| {
+        usual.is_ok_and(|usual| usual == *socket) || socket == std::path::Path::new(places::SYSTEM_SOCKET)
+    };
+    if addresses.socket.as_ref().is_some_and(is_usual) {
+        program.to_owned()
+    } else {
+        format!("{program} --state-dir {}", state.path().display())
+    }
 }

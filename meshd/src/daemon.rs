@@ -4,7 +4,7 @@
 //! `api.json` and systemd's READY are written when the API answers. On the way down nothing new comes in
 //! first, and the store is closed last.
 
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -13,8 +13,6 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::Parser;
 use meshlink_core::{LinkKind, Node, Seq, Store, TransportState, TransportStatus};
-use rustix::process::DumpableBehavior;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -37,6 +35,7 @@ use crate::locking;
 use crate::places;
 use crate::retention;
 use crate::service_manager;
+use crate::signals::{HANG_UP, Signals};
 use crate::sqlite::SqliteStore;
 use crate::state_dir::{LOCK_FILE, StateDir};
 use crate::state_files::{self, DATABASE};
@@ -67,10 +66,11 @@ impl From<anyhow::Error> for Failure {
 /// Runs the daemon with the arguments and the environment of this process.
 pub fn main() -> ExitCode {
     // A core would hold the keys (threat C-18), and nobody needs one: a panic says where it was.
-    if let Err(error) = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable) {
+    if let Err(error) = forbid_cores() {
         let _ = writeln!(std::io::stderr(), "meshd: cores can't be switched off ({error})");
     }
     // Whatever this process makes is its user's alone.
+    #[cfg(unix)]
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o077));
     let args = Args::parse();
     let (error, code) = match run(&args) {
@@ -81,6 +81,23 @@ pub fn main() -> ExitCode {
     // Nobody may be there to read it; the exit code says it, too.
     let _ = writeln!(std::io::stderr(), "meshd: {error:#}");
     ExitCode::from(code)
+}
+
+#[cfg(target_os = "linux")]
+fn forbid_cores() -> std::io::Result<()> {
+    Ok(rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?)
+}
+
+#[cfg(all(unix, not(target_os = "linux")))]
+fn forbid_cores() -> std::io::Result<()> {
+    use rustix::process::{Resource, Rlimit, setrlimit};
+    Ok(setrlimit(Resource::Core, Rlimit { current: Some(0), maximum: Some(0) })?)
+}
+
+/// Windows' error reports can't be forbidden without unsafe code of ours.
+#[cfg(windows)]
+fn forbid_cores() -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
 }
 
 fn run(args: &Args) -> Result<(), Failure> {
@@ -363,7 +380,8 @@ struct Api {
 #[derive(Debug, Clone)]
 pub(crate) struct Addresses {
     pub(crate) tcp: Option<std::net::SocketAddr>,
-    pub(crate) socket: PathBuf,
+    /// `None` where there are no Unix sockets.
+    pub(crate) socket: Option<PathBuf>,
 }
 
 /// The API at work.
@@ -379,29 +397,14 @@ impl Api {
     async fn bind(
         settings: &Settings,
         activated: Activated,
-        start: &Start,
+        #[cfg_attr(windows, expect(unused_variables, reason = "it may have to hold a socket"))] start: &Start,
         with_demo: bool,
     ) -> anyhow::Result<Self> {
         let mut listeners = Vec::new();
-        let (path, socket) = if activated.unix.is_empty() {
-            let (unix, socket) = bind_unix(settings, start, with_demo).await?;
-            listeners.push(Listener::Unix { listener: unix, admits: false });
-            (socket.path().to_owned(), Some(socket))
-        } else {
-            let path = activated.unix.iter().find_map(|unix| unix.path().map(Path::to_owned));
-            for unix in activated.unix {
-                let admits = unix.admits();
-                tracing::debug!(path = ?unix.path(), admits, "socket handed over by systemd");
-                if !admits {
-                    tracing::warn!(
-                        path = ?unix.path(),
-                        "the socket unit lets everybody connect: only this user and root are trusted on it"
-                    );
-                }
-                listeners.push(Listener::Unix { listener: unix.into_listener()?, admits });
-            }
-            (path.context("the socket that systemd handed over has no path")?, None)
-        };
+        #[cfg(unix)]
+        let (path, socket) = unix_sockets(settings, activated.unix, start, with_demo, &mut listeners).await?;
+        #[cfg(windows)]
+        let (path, socket) = (no_unix_sockets(settings)?, None);
         let mut tcp = None;
         for listener in activated.tcp {
             let listener = tcp_listener(listener)?;
@@ -445,7 +448,7 @@ impl Api {
         })?;
         let server = tokio::spawn(http::serve(app, self.listeners, async move { stopping.heard().await }));
         let Addresses { tcp, socket } = &self.addresses;
-        if let Err(error) = listen::write_address(&start.state, *tcp, socket) {
+        if let Err(error) = listen::write_address(&start.state, *tcp, socket.as_deref()) {
             // A full disk; programs find the socket without it.
             tracing::warn!(%error, "programs that look for the API in the state directory won't find it");
         }
@@ -453,7 +456,48 @@ impl Api {
     }
 }
 
+/// Unix sockets: those that systemd handed over, else one of our own, which goes with its owner; and the path of one.
+#[cfg(unix)]
+async fn unix_sockets(
+    settings: &Settings,
+    handed_over: Vec<crate::activation::ActivatedUnix>,
+    start: &Start,
+    with_demo: bool,
+    listeners: &mut Vec<Listener>,
+) -> anyhow::Result<(Option<PathBuf>, Option<SocketFile>)> {
+    if handed_over.is_empty() {
+        let (unix, socket) = bind_unix(settings, start, with_demo).await?;
+        listeners.push(Listener::Unix { listener: unix, admits: false });
+        return Ok((Some(socket.path().to_owned()), Some(socket)));
+    }
+    let path = handed_over.iter().find_map(|unix| unix.path().map(Path::to_owned));
+    for unix in handed_over {
+        let admits = unix.admits();
+        tracing::debug!(path = ?unix.path(), admits, "socket handed over by systemd");
+        if !admits {
+            tracing::warn!(
+                path = ?unix.path(),
+                "the socket unit lets everybody connect: only this user and root are trusted on it"
+            );
+        }
+        listeners.push(Listener::Unix { listener: unix.into_listener()?, admits });
+    }
+    Ok((Some(path.context("the socket that systemd handed over has no path")?), None))
+}
+
+/// Here programs reach the API over TCP alone.
+#[cfg(windows)]
+fn no_unix_sockets(settings: &Settings) -> anyhow::Result<Option<PathBuf>> {
+    anyhow::ensure!(settings.socket.is_none(), "no Unix sockets on this system: leave --socket out");
+    anyhow::ensure!(
+        settings.listen.is_some(),
+        "TCP is the only way to the API on this system: leave --no-tcp out"
+    );
+    Ok(None)
+}
+
 /// The Unix socket. A demonstration that was told none steps aside for a daemon at work.
+#[cfg(unix)]
 async fn bind_unix(
     settings: &Settings,
     start: &Start,
@@ -545,38 +589,6 @@ async fn stop(
     }
     driver.stop().await;
     tracing::info!("stopped");
-}
-
-/// The signal to read the configuration again.
-const HANG_UP: &str = "SIGHUP";
-
-/// SIGTERM, SIGINT and SIGHUP.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-    /// Somebody watches on a terminal: when that closes, the daemon ends.
-    interactive: bool,
-}
-
-impl Signals {
-    fn listen() -> anyhow::Result<Self> {
-        let listen = |kind| signal(kind).context("can't listen for signals");
-        Ok(Self {
-            terminate: listen(SignalKind::terminate())?,
-            interrupt: listen(SignalKind::interrupt())?,
-            hang_up: listen(SignalKind::hangup())?,
-            interactive: std::io::stderr().is_terminal(),
-        })
-    }
-
-    async fn next(&mut self) -> &'static str {
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-            _ = self.hang_up.recv() => HANG_UP,
-        }
-    }
 }
 
 pub(crate) fn environment(name: &str) -> Option<std::ffi::OsString> {

@@ -37,15 +37,15 @@ pub(crate) struct ScratchDir(PathBuf);
 
 impl ScratchDir {
     fn new(name: &str) -> anyhow::Result<Self> {
-        use std::os::unix::fs::DirBuilderExt;
         let mut random = [0; 8];
         getrandom::fill(&mut random).map_err(|e| anyhow::anyhow!("the system gives no random bytes: {e}"))?;
         let unique = data_encoding::HEXLOWER.encode(&random);
         let path = std::env::temp_dir().join(format!("meshd-{name}-{unique}"));
-        std::fs::DirBuilder::new()
-            .mode(0o700)
-            .create(&path)
-            .with_context(|| format!("can't make {}", path.display()))?;
+        #[cfg_attr(windows, expect(unused_mut, reason = "the directory for passing files is the user's own"))]
+        let mut builder = std::fs::DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder.create(&path).with_context(|| format!("can't make {}", path.display()))?;
         Ok(Self(path))
     }
 

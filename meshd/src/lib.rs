@@ -4,6 +4,7 @@
 //! other nodes, [`http`] answers programs and people, [`sqlite`] keeps it all, [`vault`] has the keys to what is
 //! private of it.
 
+#[cfg_attr(not(unix), path = "activation/none.rs")]
 pub mod activation;
 pub mod args;
 mod banner;
@@ -21,8 +22,11 @@ pub mod listen;
 pub mod locking;
 pub mod log;
 pub mod places;
+mod positioned;
 mod retention;
+#[cfg_attr(not(unix), path = "service_manager/none.rs")]
 mod service_manager;
+mod signals;
 pub mod sqlite;
 pub mod state_dir;
 pub mod state_files;

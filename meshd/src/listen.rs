@@ -2,11 +2,12 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt, FileTypeExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use meshlink_api::ApiAddress;
-use tokio::net::{TcpListener, UnixListener, UnixStream};
+use tokio::net::TcpListener;
+#[cfg(unix)]
+use tokio::net::{UnixListener, UnixStream};
 use zeroize::Zeroizing;
 
 use crate::http::SecretHash;
@@ -25,6 +26,7 @@ const TOKEN_FILE_BYTES_MAX: u64 = 1024;
 /// Fewest characters of a token that an administrator puts there.
 const TOKEN_CHARS_MIN: usize = 32;
 /// Longest path of a Unix socket on Linux (`sun_path` of unix(7), without the final zero).
+#[cfg(unix)]
 const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// Why the API can't be offered.
@@ -109,7 +111,9 @@ impl Drop for SocketFile {
 ///
 /// # Errors
 /// [`ListenError::Unix`].
+#[cfg(unix)]
 pub async fn bind_unix(path: &Path) -> Result<(UnixListener, SocketFile), ListenError> {
+    use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
     let failed = |problem: String| ListenError::Unix { path: path.to_owned(), problem };
     let length = path.as_os_str().len();
     if length > SOCKET_PATH_BYTES_MAX {
@@ -130,7 +134,9 @@ pub async fn bind_unix(path: &Path) -> Result<(UnixListener, SocketFile), Listen
     Ok((listener, SocketFile(path.to_owned())))
 }
 
+#[cfg(unix)]
 async fn remove_stale(path: &Path) -> Result<(), ListenError> {
+    use std::os::unix::fs::FileTypeExt;
     let failed = |problem: &str| ListenError::Unix { path: path.to_owned(), problem: problem.to_owned() };
     let Ok(meta) = path.symlink_metadata() else { return Ok(()) };
     if !meta.file_type().is_socket() {
@@ -159,11 +165,11 @@ async fn remove_stale(path: &Path) -> Result<(), ListenError> {
 pub fn write_address(
     state: &StateDir,
     tcp: Option<SocketAddr>,
-    socket: &Path,
+    socket: Option<&Path>,
 ) -> Result<(), PrivateFileError> {
     let address = ApiAddress {
         url: tcp.map(|address| format!("http://{address}")),
-        socket: socket.display().to_string(),
+        socket: socket.map(|socket| socket.display().to_string()),
         pid: std::process::id(),
     };
     let mut text = serde_json::to_vec_pretty(&address).expect("two texts and a number");
@@ -193,10 +199,11 @@ pub fn token(state: &StateDir, entropy: Entropy<'_>) -> Result<SecretHash, Liste
     Ok(hash)
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
     use crate::identity_file::system_entropy;
+    use std::os::unix::fs::PermissionsExt;
 
     #[test]
     fn a08_the_token_is_made_once_and_private() {

@@ -6,6 +6,7 @@
 //! Filters are `level` or `target=level`, separated by commas: `info`, `warn,meshd::link=debug`. Message
 //! texts, keys and tokens are never logged; addresses of others only at `debug` and below.
 
+#[cfg(unix)]
 mod journal;
 
 use std::io::IsTerminal;
@@ -15,6 +16,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{Layer, Registry, reload};
 
+#[cfg(unix)]
 use journal::Journal;
 
 /// Which lines to write.
@@ -93,12 +95,14 @@ impl std::fmt::Debug for LogHandle {
 pub fn start(filter: &LogFilter) -> LogHandle {
     let (targets, handle) = reload::Layer::new(filter.targets.clone());
     let registry = tracing_subscriber::registry().with(targets);
-    let journal = if stderr_is_the_journal() { Journal::connect().ok() } else { None };
-    // A second start in one process (tests) keeps the first log.
-    let _ = match journal {
-        Some(journal) => registry.with(journal).try_init(),
-        None => registry.with(lines()).try_init(),
-    };
+    #[cfg(unix)]
+    if let Some(journal) = stderr_is_the_journal().then(Journal::connect).and_then(Result::ok) {
+        // A second start in one process (tests) keeps the first log.
+        let _ = registry.with(journal).try_init();
+        return LogHandle { filter: Some(handle) };
+    }
+    // As above.
+    let _ = registry.with(lines()).try_init();
     LogHandle { filter: Some(handle) }
 }
 
@@ -111,6 +115,7 @@ where
 }
 
 /// systemd says which file the journal's is; standard error may have been redirected since (systemd.exec(5)).
+#[cfg(unix)]
 fn stderr_is_the_journal() -> bool {
     let Some(stream) = std::env::var_os("JOURNAL_STREAM") else { return false };
     let Ok(stat) = rustix::fs::fstat(std::io::stderr()) else { return false };

@@ -12,7 +12,8 @@ pub type Environment<'a> = &'a dyn Fn(&str) -> Option<OsString>;
 #[error("no home directory is known to keep the node's state in; name a directory with --state-dir")]
 pub struct NoHome;
 
-/// The state directory: `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/meshlink`, else `~/.local/state/meshlink`.
+/// The state directory: `$STATE_DIRECTORY`, else `$XDG_STATE_HOME/meshlink`, else `~/.local/state/meshlink`; on Windows
+/// `%LOCALAPPDATA%\meshlink`.
 ///
 /// # Errors
 /// [`NoHome`].
@@ -22,6 +23,9 @@ pub fn state_dir(env: Environment<'_>) -> Result<PathBuf, NoHome> {
     }
     if let Some(base) = absolute(env, "XDG_STATE_HOME") {
         return Ok(base.join("meshlink"));
+    }
+    if cfg!(windows) {
+        return absolute(env, "LOCALAPPDATA").map(|base| base.join("meshlink")).ok_or(NoHome);
     }
     absolute(env, "HOME").map(|home| home.join(".local/state/meshlink")).ok_or(NoHome)
 }
@@ -45,7 +49,10 @@ pub const SYSTEM_SOCKET: &str = "/run/meshlink/meshd.sock";
 
 /// Configuration files to look for, the first one there counts.
 pub fn config_files(env: Environment<'_>) -> Vec<PathBuf> {
-    let home = || absolute(env, "HOME").map(|home| home.join(".config"));
+    let home = || match cfg!(windows) {
+        true => absolute(env, "APPDATA"),
+        false => absolute(env, "HOME").map(|home| home.join(".config")),
+    };
     let service = service_dir(env, "CONFIGURATION_DIRECTORY").map(|dir| dir.join("meshd.toml"));
     let user = absolute(env, "XDG_CONFIG_HOME").or_else(home).map(|base| base.join("meshlink/meshd.toml"));
     service.into_iter().chain(user).collect()

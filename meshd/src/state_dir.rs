@@ -7,21 +7,21 @@
 //!
 //! Which directory it is, is decided in [`crate::places`]; what the files mean, by their owners.
 
-use std::fs::{DirBuilder, File, TryLockError};
+#[cfg(unix)]
+#[path = "state_dir/unix.rs"]
+mod system;
+#[cfg(windows)]
+#[path = "state_dir/windows.rs"]
+mod system;
+
+use std::fs::{File, TryLockError};
 use std::io::{Read, Write};
-use std::os::fd::OwnedFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags};
-use rustix::io::Errno;
+use system::Dir;
 
 /// The lock's name in the directory.
 pub const LOCK_FILE: &str = "meshd.lock";
-/// Only the owner reads and writes.
-const PRIVATE: Mode = Mode::from_raw_mode(0o600);
-/// What is discarded of a small file: a block of any size.
-const DISCARD_BYTES: u64 = 64 * 1024;
 /// Longest pid in the lock file.
 const PID_BYTES_MAX: u64 = 20;
 
@@ -38,8 +38,13 @@ pub enum StateDirError {
     },
     /// Others could swap the files in it.
     #[error(
-        "the state directory {} {problem}: others could replace its files; chown it to this user and chmod 700 it, or choose another with --state-dir",
-        path.display()
+        "the state directory {} {problem}: others could replace its files; {}",
+        path.display(),
+        if cfg!(unix) {
+            "chown it to this user and chmod 700 it, or choose another with --state-dir"
+        } else {
+            "choose another with --state-dir"
+        }
     )]
     NotPrivate {
         /// Which one.
@@ -90,7 +95,7 @@ pub enum PrivateFileError {
 #[derive(Debug)]
 pub struct StateDir {
     path: PathBuf,
-    dir: OwnedFd,
+    dir: Dir,
     /// Held, never read: closing it gives the lock back.
     _lock: File,
 }
@@ -103,13 +108,11 @@ impl StateDir {
     pub fn open(path: &Path) -> Result<Self, StateDirError> {
         let unusable = |why: std::io::Error| StateDirError::Unusable { path: path.to_owned(), why };
         if !path.exists() {
-            let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
-            made.map_err(unusable)?;
+            Dir::make(path).map_err(unusable)?;
         }
         check_owner(path)?;
         let path = path.canonicalize().map_err(unusable)?;
-        let flags = OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC;
-        let dir = rustix::fs::open(&path, flags, Mode::empty()).map_err(|e| unusable(e.into()))?;
+        let dir = Dir::open(&path).map_err(unusable)?;
         let lock = lock(&path, &dir)?;
         Ok(Self { path, dir, _lock: lock })
     }
@@ -121,7 +124,7 @@ impl StateDir {
 
     /// Whether there is a file of that name.
     pub fn has(&self, name: &str) -> bool {
-        rustix::fs::statat(&self.dir, name, AtFlags::SYMLINK_NOFOLLOW).is_ok()
+        self.dir.has(name)
     }
 
     /// Reads a private file of at most `bytes_max` bytes; `None` if there is none.
@@ -130,29 +133,19 @@ impl StateDir {
     /// [`PrivateFileError`] when it can't be read, or when others could have written or read it.
     pub fn read_private(&self, name: &str, bytes_max: u64) -> Result<Option<Vec<u8>>, PrivateFileError> {
         let failed = |e: std::io::Error| self.io("read", name, e);
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let mut file = match rustix::fs::openat(&self.dir, name, flags, Mode::empty()) {
-            Ok(fd) => File::from(fd),
-            Err(Errno::NOENT) => return Ok(None),
-            Err(Errno::LOOP) => {
+        let mut file = match self.dir.to_read(name).map_err(failed)? {
+            Found::File(file) => file,
+            Found::Nothing => return Ok(None),
+            Found::Link => {
                 return Err(self.not_private(name, "is a symbolic link", "put the file itself there"));
             }
-            Err(e) => return Err(failed(e.into())),
         };
         let meta = file.metadata().map_err(failed)?;
         if !meta.is_file() {
             return Err(self.not_private(name, "is not a regular file", "move it away"));
         }
-        if meta.uid() != rustix::process::geteuid().as_raw() {
-            return Err(self.not_private(
-                name,
-                "belongs to another user",
-                "chown it to the user meshd runs as",
-            ));
-        }
-        if meta.mode() & 0o077 != 0 {
-            let remedy = "if nobody else has seen it, chmod 600 it";
-            return Err(self.not_private(name, "can be read or written by others", remedy));
+        if let Some((problem, remedy)) = system::problem_of_file(&meta) {
+            return Err(self.not_private(name, problem, remedy));
         }
         let mut bytes = Vec::new();
         (&mut file).take(bytes_max + 1).read_to_end(&mut bytes).map_err(failed)?;
@@ -175,11 +168,9 @@ impl StateDir {
     /// # Errors
     /// [`PrivateFileError::Io`]; the file is then the older or the new one.
     pub fn replace_secret(&self, name: &str, bytes: &[u8]) -> Result<(), PrivateFileError> {
-        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let older = match rustix::fs::openat(&self.dir, name, flags, Mode::empty()) {
-            Ok(fd) => Some(File::from(fd)),
-            Err(Errno::NOENT | Errno::LOOP) => None,
-            Err(e) => return Err(self.io("write", name, e.into())),
+        let older = match self.dir.to_write(name).map_err(|e| self.io("write", name, e))? {
+            Found::File(file) => Some(file),
+            Found::Nothing | Found::Link => None,
         };
         self.write_private(name, bytes)?;
         older.map_or(Ok(()), |older| overwrite(&older, &[])).map_err(|e| self.io("write", name, e))
@@ -190,18 +181,18 @@ impl StateDir {
     /// # Errors
     /// [`PrivateFileError::Io`].
     pub fn overwrite(&self, name: &str, bytes: &[u8]) -> Result<(), PrivateFileError> {
-        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let opened = rustix::fs::openat(&self.dir, name, flags, Mode::empty());
-        let file = opened.map_err(|e| self.io("overwrite", name, e.into()))?;
-        overwrite(&File::from(file), bytes).map_err(|e| self.io("overwrite", name, e))
+        let failed = |e: std::io::Error| self.io("overwrite", name, e);
+        match self.dir.to_write(name).map_err(failed)? {
+            Found::File(file) => overwrite(&file, bytes).map_err(failed),
+            Found::Nothing => Err(failed(std::io::ErrorKind::NotFound.into())),
+            Found::Link => Err(failed(std::io::Error::other("it is a symbolic link"))),
+        }
     }
 
     /// Tells the file system, and through it the disk, that a file's blocks are not needed, where they can be told.
     pub fn discard(&self, name: &str) {
-        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-        let Ok(file) = rustix::fs::openat(&self.dir, name, flags, Mode::empty()) else { return };
-        let punch = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
-        if let Err(error) = rustix::fs::fallocate(&file, punch, 0, DISCARD_BYTES) {
+        let Ok(Found::File(file)) = self.dir.to_write(name) else { return };
+        if let Err(error) = system::discard(&file) {
             tracing::debug!(%error, "the file system can't discard blocks");
         }
     }
@@ -211,7 +202,7 @@ impl StateDir {
     /// # Errors
     /// [`PrivateFileError::Io`].
     pub fn sync(&self) -> Result<(), PrivateFileError> {
-        rustix::fs::fsync(&self.dir).map_err(|e| self.io("sync", ".", e.into()))
+        self.dir.sync().map_err(|e| self.io("sync", ".", e))
     }
 
     /// Renames a file, over another one if there is one, for good.
@@ -219,8 +210,7 @@ impl StateDir {
     /// # Errors
     /// [`PrivateFileError::Io`].
     pub fn rename(&self, from: &str, to: &str) -> Result<(), PrivateFileError> {
-        rustix::fs::renameat(&self.dir, from, &self.dir, to)
-            .map_err(|e| self.io("rename", from, e.into()))?;
+        self.dir.rename(from, to).map_err(|e| self.io("rename", from, e))?;
         self.sync()
     }
 
@@ -238,28 +228,21 @@ impl StateDir {
     /// # Errors
     /// [`PrivateFileError::Io`].
     pub fn remove(&self, name: &str) -> Result<(), PrivateFileError> {
-        match rustix::fs::unlinkat(&self.dir, name, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => Ok(()),
-            Err(e) => Err(self.io("remove", name, e.into())),
-        }
+        self.dir.remove(name).map_err(|e| self.io("remove", name, e))
     }
 
     fn replace(&self, name: &str, bytes: &[u8], sync: bool) -> std::io::Result<()> {
         let fresh = format!("{name}.new");
         // Left behind by a crash; the lock says that nobody is writing it now.
-        match rustix::fs::unlinkat(&self.dir, &fresh, AtFlags::empty()) {
-            Ok(()) | Err(Errno::NOENT) => {}
-            Err(e) => return Err(e.into()),
-        }
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut file = File::from(rustix::fs::openat(&self.dir, &fresh, flags, PRIVATE)?);
+        self.dir.remove(&fresh)?;
+        let mut file = self.dir.create(&fresh)?;
         file.write_all(bytes)?;
         if sync {
             file.sync_all()?;
         }
-        rustix::fs::renameat(&self.dir, &fresh, &self.dir, name)?;
+        self.dir.rename(&fresh, name)?;
         if sync {
-            rustix::fs::fsync(&self.dir)?;
+            self.dir.sync()?;
         }
         Ok(())
     }
@@ -273,6 +256,17 @@ impl StateDir {
     }
 }
 
+/// What there is of a name.
+enum Found {
+    File(File),
+    Nothing,
+    /// It is a symbolic link, which is not followed.
+    Link,
+}
+
+/// What is wrong with a file, and what to do.
+type Problem = (&'static str, &'static str);
+
 /// Writes `bytes` over a file's content, then zeros to its end, and syncs.
 fn overwrite(mut file: &File, bytes: &[u8]) -> std::io::Result<()> {
     let length = usize::try_from(file.metadata()?.len()).unwrap_or(usize::MAX);
@@ -281,37 +275,23 @@ fn overwrite(mut file: &File, bytes: &[u8]) -> std::io::Result<()> {
     file.sync_all()
 }
 
-/// A directory that others may write to, or a link that others may turn, is no place for keys. systemd's
-/// `DynamicUser=` makes a link owned by root, which is fine.
 fn check_owner(path: &Path) -> Result<(), StateDirError> {
     let unusable = |why: std::io::Error| StateDirError::Unusable { path: path.to_owned(), why };
-    let not_private = |problem| StateDirError::NotPrivate { path: path.to_owned(), problem };
-    let me = rustix::process::geteuid().as_raw();
-    let link = path.symlink_metadata().map_err(unusable)?;
-    if link.is_symlink() && link.uid() != me && link.uid() != 0 {
-        return Err(not_private("is another user's symbolic link"));
-    }
-    let dir = path.metadata().map_err(unusable)?;
-    if !dir.is_dir() {
+    if !path.metadata().map_err(unusable)?.is_dir() {
         return Err(unusable(std::io::Error::new(
             std::io::ErrorKind::NotADirectory,
             "it is not a directory",
         )));
     }
-    if dir.uid() != me {
-        return Err(not_private("belongs to another user"));
+    match system::problem_of_dir(path).map_err(unusable)? {
+        Some(problem) => Err(StateDirError::NotPrivate { path: path.to_owned(), problem }),
+        None => Ok(()),
     }
-    if dir.mode() & 0o022 != 0 {
-        return Err(not_private("can be written by others"));
-    }
-    Ok(())
 }
 
-fn lock(path: &Path, dir: &OwnedFd) -> Result<File, StateDirError> {
+fn lock(path: &Path, dir: &Dir) -> Result<File, StateDirError> {
     let unusable = |why: std::io::Error| StateDirError::Unusable { path: path.to_owned(), why };
-    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let mut file =
-        File::from(rustix::fs::openat(dir, LOCK_FILE, flags, PRIVATE).map_err(|e| unusable(e.into()))?);
+    let mut file = dir.open_or_create(LOCK_FILE).map_err(unusable)?;
     match file.try_lock() {
         Ok(()) => {}
         Err(TryLockError::WouldBlock) => {
@@ -327,10 +307,10 @@ fn lock(path: &Path, dir: &OwnedFd) -> Result<File, StateDirError> {
     Ok(file)
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
     fn open(path: &Path) -> StateDir {
         StateDir::open(path).expect("a directory of this user")

@@ -153,7 +153,7 @@ impl Relay {
             })
             .map_err(|why| StartError::NoEventLoop { why })?;
         let share = config.max_per_address.unwrap_or((config.max_clients / 4).max(16));
-        let hostname = rustix::system::uname().nodename().to_string_lossy().into_owned();
+        let hostname = hostname();
         Ok(Self {
             poll,
             listener: Some(listener),
@@ -370,6 +370,18 @@ impl Relay {
     fn is_over(&self) -> bool {
         self.stop_by_ms.is_some_and(|by| self.conns.len() == 0 || self.now_ms >= by)
     }
+}
+
+/// What this machine is called.
+#[cfg(unix)]
+fn hostname() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// What this machine is called.
+#[cfg(windows)]
+fn hostname() -> String {
+    std::env::var("COMPUTERNAME").unwrap_or_default()
 }
 
 #[cfg(test)]

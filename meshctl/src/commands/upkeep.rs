@@ -36,7 +36,8 @@ pub(super) async fn doctor(console: &mut Console<'_>) -> Result<(), Failure> {
         // It may have Bluetooth in use; whether the machine is fit for it is worth knowing meanwhile.
         Err(failure) => (vec![absent(failure)], true),
     };
-    if wants_bluetooth {
+    // What it looks at is Linux'.
+    if wants_bluetooth && cfg!(target_os = "linux") {
         checks.extend(bluetooth::findings(&Machine::this()));
     }
     let report = Report::of(checks);

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Peer {
     /// A process on this machine, through the Unix socket.
+    #[cfg_attr(windows, expect(dead_code, reason = "there are none"))]
     Unix {
         /// Whether the kernel says (`SO_PEERCRED`) that it runs as this daemon's user or as root, or the socket's
         /// mode admitted it (see [`crate::activation`]).

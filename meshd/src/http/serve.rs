@@ -17,8 +17,11 @@ use hyper::header::{CONNECTION, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
+use tokio::net::{TcpListener, TcpStream};
+#[cfg(unix)]
+use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tower::ServiceExt;
@@ -37,6 +40,7 @@ pub enum Listener {
     /// A TCP port.
     Tcp(TcpListener),
     /// A Unix socket.
+    #[cfg(unix)]
     Unix {
         /// It.
         listener: UnixListener,
@@ -49,6 +53,7 @@ pub enum Listener {
 /// A connection just accepted.
 enum Accepted {
     Tcp(TcpStream),
+    #[cfg(unix)]
     Unix(UnixStream),
 }
 
@@ -58,10 +63,11 @@ impl Listener {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                rustix::net::sockopt::set_socket_send_buffer_size(&stream, limits::SEND_BUFFER_BYTES)?;
+                SockRef::from(&stream).set_send_buffer_size(limits::SEND_BUFFER_BYTES)?;
                 let local = stream.local_addr()?;
                 Ok((Accepted::Tcp(stream), Peer::Tcp { local }))
             }
+            #[cfg(unix)]
             Self::Unix { listener, admits } => {
                 let (stream, _) = listener.accept().await?;
                 let uid = stream.peer_cred()?.uid();
@@ -112,6 +118,7 @@ async fn accept(app: App, router: axum::Router, listener: Listener) {
                     drop(permit)
                 });
             }
+            #[cfg(unix)]
             Ok((Accepted::Unix(stream), peer)) => {
                 let talk = talk(app.clone(), router.clone(), stream, peer);
                 connections.spawn(async move {

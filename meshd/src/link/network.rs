@@ -4,12 +4,14 @@
 //! whenever something changes; what exactly does not matter, so nothing is parsed. It costs nothing while
 //! nothing happens. Elsewhere, and in sandboxes without `AF_NETLINK`, only the back-off decides.
 
+#[cfg(target_os = "linux")]
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 /// Changes come in bursts (link, address, routes): this long after the first, in milliseconds, the network is
 /// taken for usable.
+#[cfg(target_os = "linux")]
 const SETTLE: Duration = Duration::from_millis(300);
 
 /// Counts changes of the network. Receivers see the latest count.

@@ -17,7 +17,6 @@
 //! name for them, and keys that were given out since are not in it, so the node begins anew ([`crate::locking`]).
 
 use std::fs::File;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, Weak};
@@ -27,6 +26,7 @@ use meshlink_core::store::{Shelf, StoreError};
 use super::connection::{Connection, log_path};
 use super::totals::Totals;
 use super::{SqliteStore, open, recount};
+use crate::positioned::{read_exact_at, write_all_at};
 
 /// A log that has grown to this while a copy is read ends the copy, in bytes.
 pub(super) const LOG_BYTES_HELD_MAX: u64 = 256 * 1024 * 1024;
@@ -209,10 +209,9 @@ impl CopySource {
         let mut at = 0;
         while at < self.bytes && !self.is_overtaken() {
             let left = usize::try_from(self.bytes - at).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
-            self.file
-                .read_exact_at(&mut piece[..left], at)
+            read_exact_at(&self.file, &mut piece[..left], at)
                 .map_err(|error| StoreError::Io { detail: error.to_string() })?;
-            copy.write_all_at(&piece[..left], at).map_err(unwritable)?;
+            write_all_at(&copy, &piece[..left], at).map_err(unwritable)?;
             at += left as u64;
         }
         // Asked after the last byte: a checkpoint that began before it has said so by then.

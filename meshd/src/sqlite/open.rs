@@ -7,9 +7,8 @@
 //! A new store is made under another name and renamed when it is complete, so a file without content is
 //! never ours: it is damage, not a fresh start that would hide a loss.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{ErrorKind, Read};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -196,10 +195,7 @@ fn look(path: &Path) -> Result<bool, OpenError> {
     let mut file =
         OpenOptions::new().read(true).write(true).open(path).map_err(|error| unwritable(path, &error))?;
     let metadata = file.metadata().map_err(|error| unwritable(path, &error))?;
-    if metadata.permissions().mode() & 0o077 != 0 {
-        let private = std::fs::Permissions::from_mode(0o600);
-        file.set_permissions(private).map_err(|error| unwritable(path, &error))?;
-    }
+    make_private(&file, &metadata).map_err(|error| unwritable(path, &error))?;
     let mut header = [0; Header::BYTES];
     match file.read_exact(&mut header) {
         Ok(()) => {}
@@ -330,13 +326,38 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
     name.into()
 }
 
+/// Lets nobody else read a file; on Windows its directory does that.
+fn make_private(file: &File, is: &Metadata) -> std::io::Result<()> {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        if is.permissions().mode() & 0o077 != 0 {
+            return file.set_permissions(std::fs::Permissions::from_mode(0o600));
+        }
+    }
+    #[cfg(windows)]
+    let _ = (file, is);
+    Ok(())
+}
+
 /// Makes an empty file that only this user can read.
 pub(super) fn private_file(path: &Path) -> std::io::Result<File> {
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path)?;
     file.sync_all()?;
     Ok(file)
 }
 
+/// On Windows no program can; the file system's journal keeps the order.
+#[cfg(windows)]
+fn sync_dir(_: &Path) -> std::io::Result<()> {
+    Ok(())
+}
+
+#[cfg(unix)]
 fn sync_dir(path: &Path) -> std::io::Result<()> {
     match path.parent() {
         Some(dir) if !dir.as_os_str().is_empty() => File::open(dir)?.sync_all(),

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -18,6 +17,7 @@ use meshlink_core::{Store, StoreError};
 
 use crate::http::app::App;
 use crate::http::problem::{Code, Failure};
+use crate::positioned::read_exact_at;
 use crate::service_manager;
 use crate::sqlite::{Checked, CopyError, CopySource, SqliteStore, remove_copy};
 use crate::state_files::COPY;
@@ -63,9 +63,16 @@ fn report(store: &SqliteStore, bundle_bytes_max: u64) -> Result<StoreReport, Sto
 }
 
 /// What is left for somebody who is not root.
+#[cfg(unix)]
 fn disk_free_bytes(path: &std::path::Path) -> Option<u64> {
     let stat = rustix::fs::statvfs(path).ok()?;
     Some(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// Not known.
+#[cfg(windows)]
+fn disk_free_bytes(_: &std::path::Path) -> Option<u64> {
+    None
 }
 
 /// Whether the database's disk has so much room; `what` says who needs it.
@@ -195,7 +202,7 @@ impl Copy {
         let (file, at) = (Arc::clone(&self.file), self.sent_bytes);
         let read = tokio::task::spawn_blocking(move || {
             let mut piece = vec![0; left];
-            file.read_exact_at(&mut piece, at).map(|()| piece)
+            read_exact_at(&file, &mut piece, at).map(|()| piece)
         });
         let piece = read.await.map_err(io::Error::other)??;
         self.sent_bytes += piece.len() as u64;

@@ -41,6 +41,7 @@ const PROBE_AFTER: Duration = Duration::from_secs(10);
 const PROBE_EVERY: Duration = Duration::from_secs(4);
 const PROBES: u32 = 3;
 /// What was sent to a machine that is gone waits this long.
+#[cfg(any(target_os = "linux", target_os = "android"))]
 const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(20);
 
 /// Why a connection ended.

@@ -7,6 +7,7 @@ pub(super) fn write(page: &mut Page) {
     if let Some(bytes) = resident_bytes() {
         page.single("process_resident_memory_bytes", "gauge", "Memory in use.", bytes);
     }
+    #[cfg(unix)]
     page.single("process_cpu_seconds_total", "counter", "Processor time used.", cpu_seconds());
     if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
         // The directory itself is open while it is read.
@@ -22,6 +23,7 @@ fn resident_bytes() -> Option<u64> {
     Some(kib * 1024)
 }
 
+#[cfg(unix)]
 fn cpu_seconds() -> f64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
     time.tv_sec as f64 + time.tv_nsec as f64 / 1e9
