@@ -82,12 +82,13 @@ run_vm() {
     total=$((total + $(header "$name" limit)))
   done
   write_job "$@"
-  # The guest sees this machine's files read-only below a tmpfs, and writes only into $out.
+  # The guest sees this machine's files read-only below a tmpfs, and writes only into $out. A kernel that hangs for a
+  # minute ends it: what was to come gets its second try.
   timeout -k 5 "${limit:-$total}" qemu-system-x86_64 \
     -accel "${TESTBED_ACCEL:-tcg,thread=multi}" -cpu max -smp 2 -m 2048 \
     -nodefaults -no-user-config -no-reboot -display none -serial stdio -nic none \
     -kernel "$kernel/boot/vmlinuz-$kernel_version" -initrd "$initrd" \
-    -append "console=ttyS0 quiet loglevel=3 panic=-1 cryptomgr.notests" \
+    -append "console=ttyS0 quiet loglevel=3 panic=-1 softlockup_panic=1 watchdog_thresh=30 cryptomgr.notests" \
     -virtfs local,path=/,mount_tag=root,security_model=none,readonly=on,multidevs=remap \
     -virtfs "local,path=$out,mount_tag=share,security_model=none" \
     </dev/null 2>"$out/qemu.log" | tee "$out/console.log" || true

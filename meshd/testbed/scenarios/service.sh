@@ -30,7 +30,8 @@ unshare --fork --kill-child --pid --mount --cgroup --ipc --uts --propagation pri
 ' >"$LOGS/systemd.log" 2>&1 </dev/null &
 unshare_pid=$!
 inside() { nsenter --target "$init_pid" --all --wd=/ -- env -i PATH=/usr/sbin:/usr/bin LC_ALL=C.UTF-8 "$@"; }
-meshd_is_up() { init_pid=$(pgrep -P "$unshare_pid") && inside systemctl is-active meshd.service; }
+# Asks the kernel for the one child: pgrep reads every process, and beside a starting systemd the emulated kernel once hung in it.
+meshd_is_up() { init_pid=$(tr -d ' ' <"/proc/$unshare_pid/task/$unshare_pid/children") && [[ $init_pid ]] && inside systemctl is-active meshd.service; }
 try_for meshd_is_up 150 || { inside systemctl --no-pager status meshd >&2 || true; fail "meshd did not start"; }
 service_has() { inside meshctl --json list | jq -r '.[].text' | grep -qFx -- "$1"; }
 
