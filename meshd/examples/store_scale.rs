@@ -1,6 +1,6 @@
 #![allow(clippy::print_stdout, missing_docs, reason = "a measuring program")]
 //! Measures a node whose store holds much beside one whose store holds little: start, sending, the first page of
-//! a list, a search, memory.
+//! a list, a search, memory, and sending while a backup of the store is made.
 //!
 //! ```sh
 //! cargo build --release
@@ -153,11 +153,45 @@ struct Measured {
     search_ms: f64,
     idle_kib: u64,
     used_kib: u64,
+    backup: DuringBackup,
+}
+
+/// What sending was like while a backup was made and fetched.
+struct DuringBackup {
+    took: Duration,
+    bytes: usize,
+    sends: usize,
+    send_ms: f64,
+    slowest_ms: f64,
 }
 
 fn p50(times: &mut [Duration]) -> f64 {
     times.sort();
     times[times.len() / 2].as_secs_f64() * 1e3
+}
+
+/// Sends one message after the other until the backup is there.
+fn back_up(host: &str, token: &str) -> anyhow::Result<DuringBackup> {
+    let mut sender = Connection::open(host, Some(token))?;
+    let mut fetcher = Connection::open(host, Some(token))?;
+    fetcher.reader.get_ref().set_read_timeout(None)?;
+    let begun = Instant::now();
+    let copying = std::thread::spawn(move || {
+        let (status, copy) = fetcher.call("POST", "/v1/store/backup", b"")?;
+        ensure!(status == 200, "backup: {status} {}", String::from_utf8_lossy(&copy));
+        Ok((begun.elapsed(), copy.len()))
+    });
+    let mut times = Vec::new();
+    while times.is_empty() || !copying.is_finished() {
+        let begun = Instant::now();
+        let (status, _) = sender.call("POST", "/v1/messages?to=%23mesh", text(7).as_bytes())?;
+        ensure!(status == 201, "a send during a backup: {status}");
+        times.push(begun.elapsed());
+    }
+    let (took, bytes) = copying.join().map_err(|_| anyhow::anyhow!("the fetching thread panicked"))??;
+    let slowest = times.iter().max().copied().unwrap_or_default();
+    let slowest_ms = slowest.as_secs_f64() * 1e3;
+    Ok(DuringBackup { took, bytes, sends: times.len(), send_ms: p50(&mut times), slowest_ms })
 }
 
 fn measure(args: &Args, state: &Path, bundles: u64) -> anyhow::Result<Measured> {
@@ -198,6 +232,7 @@ fn measure(args: &Args, state: &Path, bundles: u64) -> anyhow::Result<Measured> 
         search_ms: time("GET", "/v1/messages?limit=50&q=bridge%20mill", b"", 200)?,
         idle_kib,
         used_kib: vitals(process.0.id())?.rss_kib,
+        backup: back_up(&host, &token)?,
     })
 }
 
@@ -217,5 +252,11 @@ fn main() -> anyhow::Result<()> {
     line("search for two words, p50 ms", few.search_ms, many.search_ms);
     line("memory after start, KiB", few.idle_kib as f64, many.idle_kib as f64);
     line("memory after the requests, KiB", few.used_kib as f64, many.used_kib as f64);
+    for DuringBackup { took, bytes, sends, send_ms, slowest_ms } in [few.backup, many.backup] {
+        println!(
+            "backup of {bytes} bytes in {:.2} s; {sends} sends meanwhile, p50 {send_ms:.2} ms, slowest {slowest_ms:.1} ms",
+            took.as_secs_f64()
+        );
+    }
     Ok(())
 }
