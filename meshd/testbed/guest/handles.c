@@ -1,6 +1,7 @@
 /*
  * Mends btvirt up to BlueZ 5.66 from outside (LD_PRELOAD): it mixes connections up as soon as a controller has two, and its
- * air has no distance: while the file OUT_OF_RANGE is there, nobody hears an advertisement.
+ * air has no distance: while the file OUT_OF_RANGE is there, nobody hears an advertisement. And it keeps repeat_adverts.py
+ * from switching on what the kernel has switched off.
  *
  * It makes a second connection between two controllers when both call; a real one answers "exists already", and so
  * is it answered here. (The address in the command is made one that nobody has, and put back in the refusal.)
@@ -10,6 +11,10 @@
  * handle in the event that says "connected" to the one that is free at that end, and the handle of data to the
  * receiving end's. btvirt has one thread and answers what it has just read, so the end that was read from last is
  * the one that sends or calls.
+ *
+ * A controller refuses to change or remove an advertisement that is on. So one that repeat_adverts.py switched on again between
+ * the kernel's commands "off" and "remove" was there for ever, and the kernel refused all further ones ("Busy"): what it
+ * repeats is known by a mark in the command, and goes to a set that does not exist unless the kernel's last word was "on".
  *
  * HCI packets: Bluetooth Core Specification, volume 4, parts A and E.
  */
@@ -26,6 +31,11 @@ enum { FILES = 64, LINKS = 64, FIRST_HANDLE = 42, PACKET_BYTES = 2048, ADDRESS_B
 enum { COMMAND = 1, ACL = 2, EVENT = 4, DISCONNECTED = 0x05, COMPLETED = 0x13, LE_META = 0x3e, EXISTS_ALREADY = 0x0b };
 /* LE Create Connection and LE Extended Create Connection, as on the wire, and where in them the peer is. */
 enum { CREATE = 0x0d, CREATE_EXTENDED = 0x43, LE = 0x20, CREATE_PEER = 9, CREATE_EXTENDED_PEER = 6 };
+
+/* LE Set Extended Advertising Enable (on or off, count, then for each: set, duration (2), most events), LE Remove Advertising
+ * Set, LE Clear Advertising Sets; Reset. A set of number NO_SET is never made; MARK is repeat_adverts.py's. */
+enum { ENABLE = 0x39, REMOVE = 0x3c, CLEAR = 0x3d, RESET = 0x03, BASEBAND = 0x0c };
+enum { SETS = 256, ENABLE_SETS = 6, SET_BYTES = 4, NO_SET = 0xef, MARK = 0x55 };
 
 /* A connection as one end sees it: its own handle is FIRST_HANDLE and the place in the table. */
 struct end {
@@ -46,6 +56,8 @@ static uint8_t caller_address[ADDRESS_BYTES];
 /* Whom each end was kept from calling, while it has not been told. */
 static uint8_t refused[FILES][ADDRESS_BYTES];
 static const uint8_t nobody[ADDRESS_BYTES];
+/* Which advertisements the kernel has switched on. */
+static uint8_t is_on[FILES][SETS];
 
 static uint16_t handle_at(const uint8_t *at)
 {
@@ -123,6 +135,32 @@ static void calls(int file, uint8_t *peer)
 		}
 }
 
+/* A command of the kernel's, or of repeat_adverts.py through it. */
+static void advertises(int file, uint8_t *packet, size_t length)
+{
+	uint8_t *set;
+
+	if (file >= FILES || length < 4)
+		return;
+	if ((packet[1] == CLEAR && packet[2] == LE) || (packet[1] == RESET && packet[2] == BASEBAND))
+		memset(is_on[file], 0, SETS);
+	else if (packet[1] == REMOVE && packet[2] == LE && length > 4)
+		is_on[file][packet[4]] = 0;
+	else if (packet[1] == ENABLE && packet[2] == LE && length >= ENABLE_SETS) {
+		if (packet[4] == 0 && packet[5] == 0)
+			memset(is_on[file], 0, SETS);
+		for (set = packet + ENABLE_SETS; set + SET_BYTES <= packet + length; set += SET_BYTES) {
+			if (set[3] != MARK) {
+				is_on[file][set[0]] = packet[4];
+				continue;
+			}
+			set[3] = 0;
+			if (!is_on[file][set[0]])
+				set[0] = NO_SET;
+		}
+	}
+}
+
 /* Events "advertising report" and "extended advertising report". */
 static int is_advertisement(const uint8_t *packet, size_t length)
 {
@@ -162,6 +200,8 @@ ssize_t read(int file, void *buffer, size_t size)
 	/* Timers and signals are read through files too, but nothing of theirs looks like a packet of ours. */
 	if (length >= 4 && (packet[0] == COMMAND || packet[0] == ACL)) {
 		speaker = file;
+		if (packet[0] == COMMAND)
+			advertises(file, packet, length);
 		if (packet[0] == ACL)
 			spoken = handle_at(packet + 1);
 		else if (length > CREATE_PEER + ADDRESS_BYTES && packet[1] == CREATE && packet[2] == LE)

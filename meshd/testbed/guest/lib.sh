@@ -21,7 +21,17 @@ say() { printf '[%7.2f] %s\n' "$(clock_s)" "$*"; }
 fail() {
   trap - ERR
   say "FAILED: $*" >&2
+  show_bluetoothd
   finish 1
+}
+
+# What bluetoothd is at, for who wonders why it does not answer: waiting, or going round in circles.
+show_bluetoothd() {
+  [[ $BLUETOOTHD_PID ]] && bluetoothd_is_up || return 0
+  {
+    cat "/proc/$BLUETOOTHD_PID/stat" "/proc/$BLUETOOTHD_PID/stack"
+    if type strace; then timeout 2 strace -tt -p "$BLUETOOTHD_PID" 2>&1 | head -200; fi
+  } >>"$LOGS/bluetoothd-at-the-end.log" 2>&1 || true
 }
 
 # finish [STATUS]: ends btmon in good order, then the scenario, and with its first process all others.

@@ -16,6 +16,8 @@ INTERVAL_S = 0.5
 INSTANCES = range(1, 4)
 # HCI command packet: LE Set Extended Advertising Enable, one set, no end (Core Specification 4.E 7.8.56).
 COMMAND = bytes([0x01, 0x39, 0x20, 0x06])
+# By this handles.c knows these commands from the kernel's: it lets nothing be switched on that the kernel has switched off.
+MARK = 0x55
 
 
 def main():
@@ -29,7 +31,7 @@ def main():
             for instance in INSTANCES:
                 try:
                     for enable in (0, 1):
-                        controller.send(COMMAND + bytes([enable, 1, instance, 0, 0, 0]))
+                        controller.send(COMMAND + bytes([enable, 1, instance, 0, 0, MARK]))
                 except OSError:
                     pass  # switched off, or gone with its air
         time.sleep(INTERVAL_S)
