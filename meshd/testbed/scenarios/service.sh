@@ -57,4 +57,4 @@ inside sh -c "echo 3M >$cgroup/memory.max" || true
 restarted() { (($(inside systemctl show -P NRestarts meshd) >= 1)); }
 wait_for restarted 60
 wait_for 'service_has "from the service"' 60
-dmesg | grep -q 'Memory cgroup out of memory: Killed process .*(meshd)' || fail "restarted, but not for want of memory"
+grep -q 'Memory cgroup out of memory: Killed process .*(meshd)' <<<"$(dmesg)" || fail "restarted, but not for want of memory"
