@@ -29,7 +29,7 @@ use crate::event::{LinkKind, LinkPhase};
 use crate::id::{BundleId, IdPrefix, LinkId, NodeId, ShortId};
 use crate::limits::{
     ANSWERS_MAX, IDS_PER_HOUR_MAX, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, KNOWN_TO_PEER_MAX, OFFENCES_MAX,
-    QUEUE_LOW, ROUNDS_PER_HOUR_MAX, STALL_MS_MAX, TINY_BYTES_MAX, WALK_MS_MIN,
+    QUEUE_LOW, ROUNDS_PER_HOUR_MAX, SLOW_FRAME_BYTES, STALL_MS_MAX, TINY_BYTES_MAX, WALK_MS_MIN,
 };
 use crate::node::CloseReason;
 use crate::reconcile::Reconciliation;
@@ -280,7 +280,8 @@ impl Session {
             || self.has_wants(wants)
             || self.reconciliation.walker.has_next(self.may_offer())
             || (self.has_window()
-                && (!self.queue.is_empty() || !self.gifts.is_empty() || self.has_fresh(custody)))
+                && (!self.queue.is_empty() || !self.gifts.is_empty() || self.has_fresh(custody))
+                && !self.gathers(custody))
     }
 
     /// When [`Session::on_timeout`] is due.
@@ -351,6 +352,40 @@ impl Session {
         })
     }
 
+    /// Whether the few small bundles that are new wait for the answer to what was sent, to share a frame with what comes
+    /// meanwhile, and their answer with its (Nagle's rule, RFC 896): on a slow link a frame of its own and an answer of its
+    /// own cost as much as a quarter of a short message. Nothing urgent waits, nothing waits that fills a frame, and not for
+    /// more than a few frames to be answered.
+    fn gathers<S: Store>(&self, custody: &Custody<S>) -> bool {
+        let fill = SLOW_FRAME_BYTES as u64;
+        let is_known =
+            |priority: &Priority| custody.newest_row(*priority) <= self.pushed_rows[*priority as usize];
+        self.via == LinkKind::Ble
+            && !self.in_flight.is_empty()
+            && self.in_flight_bytes < GATHER_FRAMES_MAX * fill
+            && self.queue.is_empty()
+            && PRIORITIES.iter().all(is_known)
+            && !self.has_urgent()
+            && self.new_bytes_up_to(fill) < fill
+    }
+
+    fn has_urgent(&self) -> bool {
+        let gift = self.gifts.first_key_value().map(|(turn, _)| turn.priority);
+        !self.fresh[Priority::Sos as usize].is_empty() || gift == Some(Priority::Sos)
+    }
+
+    /// Bytes of what is new and was looked up, counted no further than `enough`.
+    fn new_bytes_up_to(&self, enough: u64) -> u64 {
+        let mut bytes = 0;
+        for offer in self.gifts.values().chain(self.fresh.iter().flatten()) {
+            bytes += offer.size_bytes;
+            if bytes >= enough {
+                break;
+            }
+        }
+        bytes
+    }
+
     /// Remembers that the neighbour holds something, so that it is not pushed back.
     fn remember_known(&mut self, prefix: IdPrefix) {
         if self.known_to_peer.contains(&prefix) {
@@ -395,6 +430,8 @@ impl Session {
     }
 }
 
+/// What is new waits for the answer to at most so many frames of bundles.
+const GATHER_FRAMES_MAX: u64 = 4;
 /// What a bundle that is not known yet counts at least against a neighbour's budget, in bytes.
 const COST_BYTES: u64 = crate::limits::BUNDLE_COST_BYTES_MIN;
 /// What was handed out is noted with the answer to it, or without one after this time, in milliseconds.

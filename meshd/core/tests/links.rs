@@ -3,7 +3,9 @@
 mod net;
 
 use meshlink_core::store::Slot;
-use meshlink_core::{CloseReason, Event, Identity, Limits, LinkKind, LinkPhase, MessageStatus, Store};
+use meshlink_core::{
+    CloseReason, Event, Identity, Limits, LinkKind, LinkPhase, MessageStatus, Priority, Store,
+};
 use net::Net;
 
 fn count(log: &[Event], is: impl Fn(&Event) -> bool) -> usize {
@@ -80,6 +82,38 @@ fn a_ble_link_does_not_stand_by() {
     net.post(1, "still there");
     net.settle();
     assert_eq!(net.texts(0), ["still there"]);
+}
+
+#[test]
+fn on_a_slow_link_what_is_new_while_an_answer_is_due_shares_a_frame() {
+    let frames_for = |kind: LinkKind, text: &str, last: Priority| {
+        let mut net = Net::new(2);
+        let dialled = net.join_by(0, 1, kind);
+        let link = net.other_end(dialled);
+        net.settle();
+        for n in 0..5 {
+            net.post_with(0, &format!("{n}{text}"), if n == 4 { last } else { Priority::Normal });
+            net.pump(0);
+        }
+        let frames = net.frames_waiting(link);
+        net.settle();
+        assert_eq!(net.texts(1).len(), 5);
+        let id = net.post(0, "later");
+        net.pump(0);
+        assert_eq!(net.frames_waiting(link), 1, "nothing is due, nothing waits");
+        net.settle();
+        assert_eq!(net.status(0, &id), MessageStatus::Synced);
+        frames
+    };
+    let (ble, normal) = (LinkKind::Ble, Priority::Normal);
+    assert_eq!(frames_for(ble, "", normal), 1, "four wait for the answer to the first");
+    assert_eq!(frames_for(LinkKind::Lan, "", normal), 5, "elsewhere nothing waits");
+    assert_eq!(
+        frames_for(ble, "", Priority::Sos),
+        2,
+        "a call for help does not wait, and takes the others along"
+    );
+    assert_eq!(frames_for(ble, &"long ".repeat(150), normal), 2, "what fills a frame goes");
 }
 
 #[test]

@@ -53,7 +53,13 @@ impl Session {
         self.write_words(&mut frame, around);
         self.write_bundles(&mut frame, &PRIORITIES[..1], around)?;
         self.write_bodies(&mut frame, around)?;
-        self.write_bundles(&mut frame, &PRIORITIES, around)?;
+        for priority in PRIORITIES {
+            self.look_for_news(priority, around)?;
+        }
+        // A frame that goes anyway takes along what would wait.
+        if !frame.plain.is_empty() || !self.gathers(around.custody) {
+            self.write_bundles(&mut frame, &PRIORITIES, around)?;
+        }
         self.write_news(&mut frame);
         self.settle_debts(around, false);
         Ok(())
