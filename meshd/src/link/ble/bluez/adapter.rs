@@ -67,7 +67,8 @@ async fn work(post: &Post, known: &Known, was_on: &mut bool) -> Result<(), Fault
     let Some(held) = known_held(&mut post.held.clone()).await else {
         return Ok(());
     };
-    let air = Air::new(adapter, ours(random, held), post);
+    let address = ask(adapter.address()).await?;
+    let air = Air::new(adapter, address, ours(random, held), post);
     for neighbour in known.neighbours.iter().filter(|neighbour| neighbour.adapter == post.name) {
         air.remember(neighbour);
     }
@@ -126,7 +127,7 @@ async fn power_off(air: &Air) -> Fault {
 /// Takes calls, and says that it does.
 async fn serve(air: &Arc<Air>, post: &Post, random: [u8; 4]) -> Fault {
     if air.uses_l2cap
-        && let Some(ear) = Ear::open(air).await
+        && let Some(ear) = Ear::open(air)
     {
         // Once a run.
         let _ = air.psm.set(ear.psm);
@@ -235,9 +236,12 @@ async fn seek(air: &Arc<Air>, bus: &Bus) -> Fault {
     loop {
         let (listen, pause) = air.duty();
         match bus.listen(air.adapter.name()).await {
-            Ok(()) => until_somebody_is_due(air, Instant::now() + listen).await,
+            Ok(()) => {
+                tracing::trace!(adapter = air.adapter.name(), "listening");
+                until_somebody_is_due(air, Instant::now() + listen).await;
+            }
             // Another program is at it: after the pause.
-            Err(Fault::Busy) => {}
+            Err(Fault::Busy) => tracing::trace!(adapter = air.adapter.name(), "busy listening for another"),
             Err(fault) => return fault,
         }
         // Before anybody is dialled: a connection waits for the end of a discovery.

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock};
 use std::time::Duration;
 
 use bluer::Adapter;
+use futures_util::FutureExt;
 use meshlink_core::LinkId;
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
@@ -26,6 +27,8 @@ const FRAMES_OF_USE: u32 = 3;
 /// See the module's text.
 pub(super) struct Air {
     pub(super) adapter: Adapter,
+    /// The adapter's own.
+    pub(super) address: bluer::Address,
     pub(super) port: LinkPort,
     /// Whether links go over L2CAP where they can.
     pub(super) uses_l2cap: bool,
@@ -81,7 +84,7 @@ pub(super) enum Next {
 }
 
 impl Air {
-    pub(super) fn new(adapter: Adapter, ours: Ours, post: &Post) -> Arc<Self> {
+    pub(super) fn new(adapter: Adapter, address: bluer::Address, ours: Ours, post: &Post) -> Arc<Self> {
         let state = State {
             candidates: Candidates::default(),
             slots: Slots::new(post.slots),
@@ -96,6 +99,7 @@ impl Air {
         };
         Arc::new(Self {
             adapter,
+            address,
             port: post.port.clone(),
             uses_l2cap: post.l2cap,
             wake: Notify::new(),
@@ -165,11 +169,11 @@ impl Air {
         }
     }
 
-    /// Waits until the services of a device that was just connected to are known, as they were already if
-    /// `at_first`. Returns whether they are: it may go meanwhile.
-    pub(super) async fn is_resolved(&self, address: &Address, at_first: impl Future<Output = bool>) -> bool {
+    /// Waits until the services of a device that was just connected to are known. `asks` BlueZ whether they are, for when its
+    /// word of it came before we listened. Returns whether they are: the device may go meanwhile.
+    pub(super) async fn is_resolved(&self, address: &Address, asks: impl Future<Output = bool>) -> bool {
         let mut was_there = false;
-        let mut at_first = Some(at_first);
+        let mut asks = std::pin::pin!(asks.fuse());
         loop {
             let mut news = std::pin::pin!(self.resolved.notified());
             news.as_mut().enable();
@@ -177,15 +181,12 @@ impl Air {
                 Some(true) => return true,
                 Some(false) => was_there = true,
                 None if was_there => return false,
-                // BlueZ's word of it is under way, or it was there before we listened.
                 None => {}
             }
-            if let Some(at_first) = at_first.take()
-                && at_first.await
-            {
-                return true;
+            tokio::select! {
+                () = news => {}
+                is = &mut asks => if is { return true },
             }
-            news.await;
         }
     }
 

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bluer::gatt::remote::Characteristic;
+use bluer::l2cap::SocketAddr;
 use bluer::{Address, Device, ErrorKind};
 use meshlink_core::LinkKind;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::super::chunk::Chunks;
 use super::super::offer::{Offer, OfferError};
@@ -20,6 +21,8 @@ use super::lanes::handle;
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(15);
 /// For finding the neighbour's services.
 const RESOLVE_TIME_MAX: Duration = Duration::from_secs(15);
+/// BlueZ tells within this long that the services are known, unless it did before we listened.
+const TOLD_WITHIN: Duration = Duration::from_millis(500);
 /// For an L2CAP channel; the link goes over GATT if there is none by then.
 const CHANNEL_TIME_MAX: Duration = Duration::from_secs(2);
 /// For each step after that.
@@ -82,20 +85,26 @@ async fn reach(air: &Arc<Air>, device: &Device) -> Result<Taken, DialError> {
         Err(error) if error.kind != ErrorKind::AlreadyConnected => return Err(error.into()),
         Ok(()) | Err(_) => tracing::trace!(%address, "connected"),
     }
-    let known = async { device.is_services_resolved().await.unwrap_or(false) };
+    let known = async {
+        sleep(TOLD_WITHIN).await;
+        device.is_services_resolved().await.unwrap_or(false)
+    };
     let resolved = timeout(RESOLVE_TIME_MAX, air.is_resolved(&address.0, known));
     if !resolved.await.map_err(|_| DialError::Late)? {
         return Err(DialError::Gone);
     }
     tracing::trace!(%address, "its services are known");
-    let offer = Offer::decode(&step(lane(device, 0).await?.read()).await?)?;
+    let first = lane(device, 0).await?;
+    // At once, for a channel: every question to BlueZ takes its time.
+    let (offer, kind) = tokio::join!(step(first.read()), device.address_type());
+    let offer = Offer::decode(&offer?)?;
     if air.is_linked(&address.0) {
         return Err(DialError::Met);
     }
     let lane_number = offer.lane.ok_or(DialError::NoLane)?;
     let window_bytes = offer.window_bytes();
     if let Some(psm) = offer.psm.filter(|_| air.uses_l2cap) {
-        match timeout(CHANNEL_TIME_MAX, l2cap::connect(air, device, psm)).await {
+        match timeout(CHANNEL_TIME_MAX, l2cap::connect(air, SocketAddr::new(address, kind?, psm))).await {
             Ok(Ok(channel)) => return Ok(Taken { pipe: Pipe::L2cap(channel), window_bytes }),
             Ok(Err(error)) => tracing::debug!(%address, %error, "no L2CAP channel"),
             Err(_) => tracing::debug!(%address, "no L2CAP channel in time"),

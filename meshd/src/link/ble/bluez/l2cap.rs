@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bluer::l2cap::{SeqPacket, SeqPacketListener, Socket, SocketAddr};
-use bluer::{Address, AddressType, Device};
+use bluer::{Address, AddressType};
 use meshlink_core::LinkKind;
 use tokio::time::sleep;
 
@@ -35,8 +35,8 @@ pub(super) struct Ear {
 
 impl Ear {
     /// Opens one, if the kernel has Bluetooth sockets for this process.
-    pub(super) async fn open(air: &Air) -> Option<Self> {
-        match Self::try_open(air).await {
+    pub(super) fn open(air: &Air) -> Option<Self> {
+        match Self::try_open(air) {
             Ok(ear) => Some(ear),
             Err(error) => {
                 tracing::debug!(%error, adapter = air.adapter.name(), "no L2CAP here");
@@ -45,8 +45,8 @@ impl Ear {
         }
     }
 
-    async fn try_open(air: &Air) -> bluer::Result<Self> {
-        let listener = socket(air).await?.listen(BACKLOG)?;
+    fn try_open(air: &Air) -> bluer::Result<Self> {
+        let listener = socket(air)?.listen(BACKLOG)?;
         let psm = listener.as_ref().local_addr()?.psm;
         Ok(Self { listener, psm })
     }
@@ -74,9 +74,8 @@ impl Ear {
 }
 
 /// Opens a channel to a connected neighbour.
-pub(super) async fn connect(air: &Air, device: &Device, psm: u16) -> bluer::Result<SeqPacket> {
-    let target = SocketAddr::new(device.address(), device.address_type().await?, psm);
-    let channel = socket(air).await?.connect(target).await?;
+pub(super) async fn connect(air: &Air, target: SocketAddr) -> bluer::Result<SeqPacket> {
+    let channel = socket(air)?.connect(target).await?;
     // bluer's connect may return while the kernel still connects (docs/ble.md, 5).
     while channel.send_mtu().is_err() {
         sleep(LOOK_APART).await;
@@ -85,9 +84,9 @@ pub(super) async fn connect(air: &Air, device: &Device, psm: u16) -> bluer::Resu
     Ok(channel)
 }
 
-async fn socket(air: &Air) -> bluer::Result<Socket<SeqPacket>> {
+fn socket(air: &Air) -> bluer::Result<Socket<SeqPacket>> {
     let socket = Socket::new_seq_packet()?;
-    socket.bind(SocketAddr::new(air.adapter.address().await?, AddressType::LePublic, 0))?;
+    socket.bind(SocketAddr::new(air.address, AddressType::LePublic, 0))?;
     socket.set_recv_mtu(RECEIVE_BYTES_MAX)?;
     Ok(socket)
 }
