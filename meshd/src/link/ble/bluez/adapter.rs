@@ -27,6 +27,10 @@ use crate::driver::LinkPort;
 const REMOVAL: Duration = Duration::from_millis(500);
 /// The advertisement is renewed this often at most.
 const RENEW_APART: Duration = Duration::from_secs(2);
+/// Between two tries to listen while the kernel still does so for a bluetoothd that was killed.
+const BUSY_APART: Duration = Duration::from_millis(500);
+/// It does that for 10 s at most. Later, something is wrong with it or with bluetoothd (docs/ble.md, 16).
+const BUSY_FOR: Duration = Duration::from_secs(15);
 /// The first try after a refused one; then twice as long each time, up to [`RENEW_APART`]. A controller that was
 /// just switched on refuses while the kernel is still at it.
 const RETRY_FIRST: Duration = Duration::from_millis(250);
@@ -80,7 +84,7 @@ async fn work(post: &Post, known: &Known, was_on: &mut bool) -> Result<(), Fault
     let ended = tokio::select! {
         () = stopping.heard() => Ok(()),
         fault = serve(&air, post, random) => Err(fault),
-        fault = seek(&air, &post.bus) => Err(fault),
+        fault = seek(&air, post) => Err(fault),
         fault = power_off(&air) => Err(fault),
     };
     if ended.is_ok() {
@@ -220,9 +224,10 @@ fn advertisement(beacon: Beacon, profile: Profile) -> Advertisement {
     }
 }
 
-async fn say_up(post: &Post, unheard: Option<&Fault>) {
-    if let Some(fault) = unheard {
-        let detail = format!("listening, but not heard by others: {fault}");
+async fn say_up(post: &Post, half: Option<&Fault>) {
+    if let Some(fault) = half {
+        let works = if *fault == Fault::Deaf { "advertising" } else { "listening, but not heard by others" };
+        let detail = format!("{works}: {fault}");
         report(&post.port, &post.name, TransportState::Degraded, &detail, fault.hint());
         return;
     }
@@ -232,16 +237,31 @@ async fn say_up(post: &Post, unheard: Option<&Fault>) {
 }
 
 /// Listens, dials whoever is due, rests.
-async fn seek(air: &Arc<Air>, bus: &Bus) -> Fault {
+async fn seek(air: &Arc<Air>, post: &Post) -> Fault {
+    let bus = &post.bus;
+    let mut refused_since = None;
+    let mut is_deaf = false;
     loop {
-        let (listen, pause) = air.duty();
+        let (listen, mut pause) = air.duty();
         match bus.listen(air.adapter.name()).await {
             Ok(()) => {
                 tracing::trace!(adapter = air.adapter.name(), "listening");
+                refused_since = None;
+                if std::mem::take(&mut is_deaf) {
+                    say_up(post, None).await;
+                }
                 until_somebody_is_due(air, Instant::now() + listen).await;
             }
-            // Another program is at it: after the pause.
-            Err(Fault::Busy) => tracing::trace!(adapter = air.adapter.name(), "busy listening for another"),
+            // The kernel listens for a bluetoothd that is gone. Nobody tells when that ends.
+            Err(Fault::Busy) => {
+                tracing::trace!(adapter = air.adapter.name(), "busy listening for another");
+                pause = pause.min(BUSY_APART);
+                let since = *refused_since.get_or_insert_with(Instant::now);
+                if !is_deaf && since.elapsed() > BUSY_FOR {
+                    is_deaf = true;
+                    say_up(post, Some(&Fault::Deaf)).await;
+                }
+            }
             Err(fault) => return fault,
         }
         // Before anybody is dialled: a connection waits for the end of a discovery.
