@@ -58,6 +58,11 @@ impl Friends {
     }
 }
 
+/// What is held, once it is known; `None` when the daemon stops.
+pub(super) async fn known_held(held: &mut watch::Receiver<Option<Held>>) -> Option<Held> {
+    *held.wait_for(Option::is_some).await.ok()?
+}
+
 /// Keeps the fingerprint of what is held true, and who is at the other end of the links.
 pub(super) async fn watch_holdings(
     driver: &Driver,

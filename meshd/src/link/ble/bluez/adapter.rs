@@ -14,7 +14,7 @@ use super::super::air::{Power, dice};
 use super::super::beacon::{Beacon, EPOCH};
 use super::super::candidates::{self, Ours};
 use super::super::duty::Profile;
-use super::super::held::{Friends, Held};
+use super::super::held::{Friends, Held, known_held};
 use super::super::seek::{Radio, seek};
 use super::super::{BleSettings, names, report};
 use super::bus::{ANSWER_TIME_MAX, Bus, Known};
@@ -185,11 +185,6 @@ async fn renew(
 
 async fn register(air: &Arc<Air>, new: Advertisement) -> Result<bluer::Result<AdvertisementHandle>, Fault> {
     timeout(ANSWER_TIME_MAX, air.adapter.advertise(new)).await.map_err(|_| Fault::Hung)
-}
-
-/// What is held, once it is known; `None` when the daemon stops.
-async fn known_held(held: &mut watch::Receiver<Option<Held>>) -> Option<Held> {
-    *held.wait_for(Option::is_some).await.ok()?
 }
 
 fn advertisement(beacon: Beacon, profile: Profile) -> Advertisement {

@@ -21,7 +21,7 @@ use tokio::time::{sleep, timeout};
 
 use super::air::Power;
 use super::candidates::Address;
-use super::held::{Friends, Held, watch_holdings};
+use super::held::{Friends, Held, known_held, watch_holdings};
 use super::holdings::Holdings;
 use super::seek::{Radio, seek};
 use super::{BleSettings, GOODBYE, NAME, report};
@@ -119,8 +119,7 @@ async fn work(post: &Post, said: &mut Option<Fault>) -> Result<(), Fault> {
         return Err(Fault::Off);
     }
     let mut held = post.held.clone();
-    let Ok(now) = held.wait_for(Option::is_some).await.map(|held| *held) else { return Ok(()) };
-    let Some(now) = now else { return Ok(()) };
+    let Some(now) = known_held(&mut held).await else { return Ok(()) };
     let events = ask(adapter.events()).await?;
     let system = System::new(adapter);
     let (port, friends) = (post.port.clone(), post.friends.clone());
