@@ -161,12 +161,10 @@ fn once(plan: Plan) -> Replayed {
     });
     let mut dice = Dice::new(plan.seed ^ 0x0066_6c6f_6f64);
     let setting = Setting {
-        limits: limits(plan),
-        radio: RADIO,
         letters_priority: plan.letters_priority,
         spammer,
-        liars: None,
         flaw: plan.flaw,
+        ..Setting::honest(limits(plan), RADIO)
     };
     replay(&all, &letters, setting, &mut dice)
 }

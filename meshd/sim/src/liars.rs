@@ -17,7 +17,7 @@ use meshlink_core::bundle::BundleBytes;
 use meshlink_core::id::BundleId;
 use meshlink_core::limits::Limits;
 use meshlink_core::mem::MemStore;
-use meshlink_core::store::{Priority, StoredBundle};
+use meshlink_core::store::StoredBundle;
 use serde::Serialize;
 
 use crate::dice::Dice;
@@ -107,14 +107,7 @@ fn once(plan: Plan, with_liars: bool) -> (usize, u64) {
     let letters = work::letters(&honest, plan.letters, &mut dice);
     let limits = Limits { store_bundles_max: plan.buffer, ..Limits::default() };
     let liars = Liars { first, taken: BTreeMap::new() };
-    let setting = Setting {
-        limits,
-        radio: RADIO,
-        letters_priority: Priority::Normal,
-        spammer: None,
-        liars: Some(liars),
-        flaw: None,
-    };
+    let setting = Setting { liars: Some(liars), ..Setting::honest(limits, RADIO) };
     let mut dice = Dice::new(plan.seed ^ 0x006c_6961_7273);
     let run = replay(if with_liars { &all } else { &honest }, &letters, setting, &mut dice);
     (run.achieved.latencies_s.len(), run.lies)

@@ -10,7 +10,6 @@ use serde::Serialize;
 
 use crate::dice::Dice;
 use meshlink_core::limits::Limits;
-use meshlink_core::store::Priority;
 
 use contacts::Contacts;
 use models::{Achieved, Model};
@@ -114,14 +113,7 @@ pub fn run(contacts: &Contacts, plan: Plan, policies: &[Policy]) -> Vec<Outcome>
                 Policy::Direct => (model(Model::Direct), None),
                 Policy::Meshlink => {
                     let limits = Limits { store_bundles_max: plan.buffer as u64, ..Limits::default() };
-                    let setting = Setting {
-                        limits,
-                        radio: plan.radio,
-                        letters_priority: Priority::Normal,
-                        spammer: None,
-                        liars: None,
-                        flaw: None,
-                    };
+                    let setting = Setting::honest(limits, plan.radio);
                     let run = replay::replay(contacts, &letters, setting, &mut dice);
                     (run.achieved.clone(), Some(run))
                 }

@@ -119,6 +119,13 @@ pub(crate) struct Setting {
     pub(crate) flaw: Option<Flaw>,
 }
 
+impl Setting {
+    /// Ordinary letters among honest people.
+    pub(crate) fn honest(limits: Limits, radio: Radio) -> Self {
+        Self { limits, radio, letters_priority: Priority::Normal, spammer: None, liars: None, flaw: None }
+    }
+}
+
 /// Sends real nodes through a trace.
 pub(crate) fn replay(
     contacts: &Contacts,
