@@ -16,7 +16,7 @@ use serde_json::Value;
 
 /// Longest a test waits for anything, generous because machines are noisy; the rules under test name their own
 /// times.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Asks again until there is an answer.
 pub fn wait_for<T>(what: &str, patience: Duration, mut found: impl FnMut() -> Option<T>) -> T {
