@@ -7,6 +7,7 @@ mod at_rest;
 mod channel;
 mod contact;
 mod group;
+mod number;
 mod word;
 
 pub(crate) use at_rest::{BackupAction, PassphraseAction, PassphraseSource};
@@ -15,12 +16,13 @@ pub(crate) use contact::{ContactAction, NewContactArgs, ShownCode};
 pub(crate) use group::GroupAction;
 pub(crate) use word::{PriorityArg, ScopeArg, StatusArg};
 
-use crate::limits::TTL_S;
 use clap::builder::StyledStr;
 use clap::{Args as ArgGroup, Parser, Subcommand, ValueEnum, ValueHint};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
+
+use number::{parse_count, parse_duration, parse_ttl};
 use word::{parse_priority, parse_scope, parse_status};
 
 /// Everything on one command line.
@@ -508,40 +510,6 @@ pub(crate) struct ProfileChange {
     pub(crate) avatar: Option<OsString>,
 }
 
-fn parse_count(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(0) => Err("at least 1".into()),
-        Ok(count) => Ok(count),
-        Err(_) => Err("a whole number, such as 50".into()),
-    }
-}
-
-/// Reads `90`, `90s`, `5m`, `2h`, `7d` or `500ms`; a bare number counts seconds.
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let unit_ms: u64 = match unit {
-        "ms" => 1,
-        "" | "s" => 1_000,
-        "m" => 60_000,
-        "h" => 3_600_000,
-        "d" => 86_400_000,
-        _ => return Err("a number and s, m, h or d, such as 90s or 7d".into()),
-    };
-    let ms = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit_ms));
-    match ms {
-        Some(0) => Err("more than no time at all".into()),
-        Some(ms) if ms <= 365 * 86_400_000 => Ok(Duration::from_millis(ms)),
-        Some(_) => Err("at most 365d".into()),
-        None => Err("a number and s, m, h or d, such as 90s or 7d".into()),
-    }
-}
-
-fn parse_ttl(text: &str) -> Result<u64, String> {
-    let seconds = parse_duration(text)?.as_secs();
-    if TTL_S.contains(&seconds) { Ok(seconds) } else { Err("60s to 30d".into()) }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -564,20 +532,6 @@ mod tests {
         let mut tree = String::new();
         write_tree(&command, true, &mut tree);
         insta::assert_snapshot!("help", tree);
-    }
-
-    #[test]
-    fn durations_are_numbers_with_a_unit() {
-        assert_eq!(parse_duration("90"), Ok(Duration::from_secs(90)));
-        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(parse_duration("5m"), Ok(Duration::from_secs(300)));
-        assert_eq!(parse_duration("2h"), Ok(Duration::from_secs(7200)));
-        assert_eq!(parse_ttl("7d"), Ok(604_800));
-        for text in ["", "s", "-5", "1.5h", "5 m", "0", "366d", "99999999999999999999", "7w"] {
-            assert!(parse_duration(text).is_err(), "{text}");
-        }
-        assert!(parse_ttl("59s").is_err());
-        assert!(parse_ttl("31d").is_err());
     }
 
     #[test]
