@@ -165,9 +165,14 @@ power() {
     string:org.bluez.Adapter1 string:Powered "variant:boolean:$value" >/dev/null
 }
 
-adapter_property() {
+adapter_property() { property_of "$1" Adapter1 "$2"; }
+
+# advertisements_of hciX: how many clients' advertisements BlueZ holds.
+advertisements_of() { property_of "$1" LEAdvertisingManager1 ActiveInstances; }
+
+property_of() {
   dbus-send --system --print-reply=literal --reply-timeout=5000 --dest=org.bluez "/org/bluez/$1" \
-    org.freedesktop.DBus.Properties.Get string:org.bluez.Adapter1 "string:$2" | awk '{print $NF}'
+    org.freedesktop.DBus.Properties.Get "string:org.bluez.$2" "string:$3" | awk '{print $NF}'
 }
 
 # --- the system bus and bluetoothd ---

@@ -25,6 +25,9 @@ const JITTER: Duration = Duration::from_secs(1);
 const BACKOFF_MIN: Duration = Duration::from_secs(2);
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
 
+/// What a controller that can't tell says, and every system passes on (Core Specification, Vol 4, Part E, 7.7.65.2).
+const UNKNOWN_DBM: i16 = 127;
+
 #[derive(Debug)]
 struct Candidate {
     beacon: Option<Beacon>,
@@ -103,10 +106,10 @@ impl Candidates {
         }
     }
 
-    /// How strong somebody's signal is.
+    /// How strong somebody's signal is, or [`UNKNOWN_DBM`].
     pub(crate) fn measured(&mut self, address: &Address, dbm: i16) {
         if let Some(candidate) = self.table.get_mut(address) {
-            candidate.dbm = Some(dbm);
+            candidate.dbm = Some(dbm).filter(|dbm| *dbm != UNKNOWN_DBM);
         }
     }
 
@@ -272,6 +275,16 @@ mod tests {
         assert_eq!(large.due(START), None);
         assert_eq!(large.next_due(START), Some(START + secs(3)));
         assert_eq!(large.due(START + secs(3)), Some(A));
+    }
+
+    #[test]
+    fn a_strength_that_the_controller_does_not_know_is_no_strength() {
+        let mut candidates = Candidates::default();
+        candidates.heard(A, Some(theirs(1)), ours(9), START, 0);
+        candidates.measured(&A, -60);
+        assert_eq!(candidates.dbm(&A), Some(-60));
+        candidates.measured(&A, 127);
+        assert_eq!(candidates.dbm(&A), None, "an older one may be of another place");
     }
 
     #[test]

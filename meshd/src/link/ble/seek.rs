@@ -1,11 +1,15 @@
 //! What every adapter does by turns: listen, dial whoever is due, rest.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::{Instant, sleep_until};
 
 use super::air::{Air, Next};
 use super::candidates::Address;
+
+/// Between two tries to listen where something else is at it: nobody tells when that ends.
+const REFUSED_APART: Duration = Duration::from_millis(500);
 
 /// What an adapter's radio can be asked for.
 pub(super) trait Radio {
@@ -14,7 +18,7 @@ pub(super) trait Radio {
 
     /// Begins to listen for advertisements, and returns whether it does: another program may be at it. Who is heard
     /// is told to the [`Air`].
-    async fn listen(&self) -> Result<bool, Self::Fault>;
+    async fn listen(&mut self) -> Result<bool, Self::Fault>;
     /// Ends it, and returns when the radio is free to connect.
     async fn rest(&self) -> Result<(), Self::Fault>;
     /// Tries to reach a neighbour; a link that comes of it lives by itself.
@@ -22,12 +26,12 @@ pub(super) trait Radio {
 }
 
 /// Listens, dials whoever is due, rests, until something is wrong with the radio.
-pub(super) async fn seek<A, R: Radio>(air: &Arc<Air<A>>, radio: &R) -> R::Fault {
+pub(super) async fn seek<A, R: Radio>(air: &Arc<Air<A>>, radio: &mut R) -> R::Fault {
     loop {
-        let (listen, pause) = air.duty();
+        let (listen, mut pause) = air.duty();
         match radio.listen().await {
             Ok(true) => until_somebody_is_due(air, Instant::now() + listen).await,
-            Ok(false) => {}
+            Ok(false) => pause = pause.min(REFUSED_APART),
             Err(fault) => return fault,
         }
         // Before anybody is dialled: a connection waits for the end of a discovery.

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use bluer::adv::{Advertisement, AdvertisementHandle};
 use bluer::{Adapter, Address, Session, Uuid};
-use meshlink_core::TransportState;
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -16,11 +15,12 @@ use super::super::candidates::{self, Ours};
 use super::super::duty::Profile;
 use super::super::held::{Friends, Held, known_held};
 use super::super::seek::{Radio, seek};
-use super::super::{BleSettings, names, report};
+use super::super::{BleSettings, names};
 use super::bus::{ANSWER_TIME_MAX, Bus, Known};
 use super::fault::Fault;
+use super::halves::{Halves, Refusals};
 use super::l2cap::Ear;
-use super::{Air, dial, lanes, privacy, rfkill};
+use super::{Air, dial, lanes, rfkill};
 use crate::driver::LinkPort;
 
 /// For the end of an advertisement to be over.
@@ -58,6 +58,18 @@ pub(super) async fn ask<T>(call: impl Future<Output = bluer::Result<T>>) -> Resu
     answer.map_err(|error| Fault::of(&error))
 }
 
+/// Has BlueZ take a registration in. A call that is given up goes on by itself: the registration may still come to stand,
+/// and ends with its handle. Only dropped, it would hold its place until BlueZ ends (docs/ble.md, 9).
+pub(super) async fn register<T: Send + 'static>(
+    call: impl Future<Output = bluer::Result<T>> + Send + 'static,
+) -> Result<bluer::Result<T>, Fault> {
+    match timeout(ANSWER_TIME_MAX, tokio::spawn(call)).await {
+        Err(_) => Err(Fault::Hung),
+        Ok(Err(_)) => Err(Fault::Stopping),
+        Ok(Ok(answer)) => Ok(answer),
+    }
+}
+
 async fn work(post: &Post, known: &Known, was_on: &mut bool) -> Result<(), Fault> {
     let session = ask(Session::new()).await?;
     let adapter = session.adapter(&post.name).map_err(|error| Fault::of(&error))?;
@@ -76,11 +88,12 @@ async fn work(post: &Post, known: &Known, was_on: &mut bool) -> Result<(), Fault
     switch_on(&air.adapter, was_on).await?;
     let _ends = air.end_links();
     let mut stopping = post.stopping.clone();
-    let ears = Ears { air: &air, bus: &post.bus };
+    let halves = Halves::new(&post.port, &post.name, post.settings.profile);
+    let mut ears = Ears { air: &air, bus: &post.bus, refusals: Refusals::default(), halves: &halves };
     let ended = tokio::select! {
         () = stopping.heard() => Ok(()),
-        fault = serve(&air, post, random) => Err(fault),
-        fault = seek(&air, &ears) => Err(fault),
+        fault = serve(&air, post, &halves, random) => Err(fault),
+        fault = seek(&air, &mut ears) => Err(fault),
         fault = power_off(&air) => Err(fault),
     };
     if ended.is_ok() {
@@ -113,7 +126,7 @@ async fn power_off(air: &Air) -> Fault {
 }
 
 /// Takes calls, and says that it does.
-async fn serve(air: &Arc<Air>, post: &Post, random: [u8; 4]) -> Fault {
+async fn serve(air: &Arc<Air>, post: &Post, halves: &Halves<'_>, random: [u8; 4]) -> Fault {
     if air.uses_l2cap
         && let Some(ear) = Ear::open(air).await
     {
@@ -121,16 +134,16 @@ async fn serve(air: &Arc<Air>, post: &Post, random: [u8; 4]) -> Fault {
         let _ = air.psm.set(ear.psm);
         air.spawn(ear.serve(Arc::clone(air)));
     }
-    match timeout(ANSWER_TIME_MAX, lanes::register(air)).await {
-        Err(_) => Fault::Hung,
+    match register(lanes::offer(Arc::clone(air))).await {
+        Err(fault) => fault,
         Ok(Err(error)) => Fault::NoServices(error.to_string()),
         // Kept while we advertise.
-        Ok(Ok(_services)) => advertise(air, post, random).await,
+        Ok(Ok(_services)) => advertise(air, post, halves, random).await,
     }
 }
 
 /// Keeps the advertisement up and true.
-async fn advertise(air: &Arc<Air>, post: &Post, mut random: [u8; 4]) -> Fault {
+async fn advertise(air: &Arc<Air>, post: &Post, halves: &Halves<'_>, mut random: [u8; 4]) -> Fault {
     let mut held = post.held.clone();
     let mut epoch_ends = Instant::now() + EPOCH;
     let mut on_air: Option<AdvertisementHandle> = None;
@@ -142,10 +155,10 @@ async fn advertise(air: &Arc<Air>, post: &Post, mut random: [u8; 4]) -> Fault {
         };
         let Ours { beacon, .. } = air.ours_changed(now.ours(random));
         match renew(air, advertisement(beacon, post.settings.profile), &mut on_air).await {
-            Ok(()) => say_up(post, None).await,
-            Err(Fault::Hung) => return Fault::Hung,
+            Ok(()) => halves.heard_by_others(None).await,
+            Err(fault @ (Fault::Hung | Fault::Stopping)) => return fault,
             // Whoever is heard is dialled all the same.
-            Err(fault) => say_up(post, Some(&fault)).await,
+            Err(fault) => halves.heard_by_others(Some(fault)).await,
         }
         if on_air.is_none() {
             sleep_until(Instant::now() + retry).await;
@@ -174,17 +187,18 @@ async fn renew(
     new: Advertisement,
     on_air: &mut Option<AdvertisementHandle>,
 ) -> Result<(), Fault> {
-    let mut answer = register(air, new.clone()).await?;
+    let mut answer = put_on_air(air, new.clone()).await?;
     if answer.is_err() && on_air.take().is_some() {
         sleep_until(Instant::now() + REMOVAL).await;
-        answer = register(air, new).await?;
+        answer = put_on_air(air, new).await?;
     }
     *on_air = Some(answer.map_err(|error| Fault::NoAdvertisement(error.to_string()))?);
     Ok(())
 }
 
-async fn register(air: &Arc<Air>, new: Advertisement) -> Result<bluer::Result<AdvertisementHandle>, Fault> {
-    timeout(ANSWER_TIME_MAX, air.adapter.advertise(new)).await.map_err(|_| Fault::Hung)
+async fn put_on_air(air: &Arc<Air>, new: Advertisement) -> Result<bluer::Result<AdvertisementHandle>, Fault> {
+    let adapter = air.adapter.clone();
+    register(async move { adapter.advertise(new).await }).await
 }
 
 fn advertisement(beacon: Beacon, profile: Profile) -> Advertisement {
@@ -198,32 +212,26 @@ fn advertisement(beacon: Beacon, profile: Profile) -> Advertisement {
     }
 }
 
-async fn say_up(post: &Post, unheard: Option<&Fault>) {
-    if let Some(fault) = unheard {
-        let detail = format!("listening, but not heard by others: {fault}");
-        report(&post.port, &post.name, TransportState::Degraded, &detail, fault.hint());
-        return;
-    }
-    let hint = privacy::hint().await;
-    let detail = format!("advertising and listening ({:?})", post.settings.profile).to_lowercase();
-    report(&post.port, &post.name, TransportState::Up, &detail, hint);
-}
-
 /// An adapter's radio, as [`seek`] uses it.
 struct Ears<'a> {
     air: &'a Arc<Air>,
     bus: &'a Bus,
+    refusals: Refusals,
+    halves: &'a Halves<'a>,
 }
 
 impl Radio for Ears<'_> {
     type Fault = Fault;
 
-    async fn listen(&self) -> Result<bool, Fault> {
-        match self.bus.listen(self.air.adapter.name()).await {
-            Ok(()) => Ok(true),
-            Err(Fault::Busy) => Ok(false),
-            Err(fault) => Err(fault),
-        }
+    async fn listen(&mut self) -> Result<bool, Fault> {
+        let listens = match self.bus.listen(self.air.adapter.name()).await {
+            Ok(()) => true,
+            Err(Fault::Busy) => false,
+            Err(fault) => return Err(fault),
+        };
+        tracing::trace!(adapter = self.air.adapter.name(), listens, "asked to listen");
+        self.halves.hears_others(!self.refusals.are_too_many(listens, Instant::now())).await;
+        Ok(listens)
     }
 
     async fn rest(&self) -> Result<(), Fault> {

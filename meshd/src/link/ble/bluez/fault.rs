@@ -27,6 +27,8 @@ pub(super) enum Fault {
     NoServices(String),
     #[error("the adapter is busy")]
     Busy,
+    #[error("the Bluetooth service does not listen, it says that it does so already")]
+    Deaf,
     #[error("the Bluetooth service was started anew")]
     Restarted,
     #[error("the daemon stops")]
@@ -43,7 +45,7 @@ impl Fault {
             Self::NoBluez => {
                 "install bluez and start it: systemctl enable --now bluetooth; or run with --no-ble"
             }
-            Self::Hung => "restart it: systemctl restart bluetooth",
+            Self::Hung | Self::Deaf => "restart it: systemctl restart bluetooth",
             Self::NoAdapter => "plug one in; `rfkill list` shows whether one is blocked",
             Self::Absent => "plug it in, or name another one with --adapter (ls /sys/class/bluetooth)",
             Self::Blocked => "unblock it: rfkill unblock bluetooth",

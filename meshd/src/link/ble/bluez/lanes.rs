@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use bluer::gatt::local::{
     Application, ApplicationHandle, Characteristic, CharacteristicControl, CharacteristicControlEvent,
-    CharacteristicNotify, CharacteristicNotifyMethod, CharacteristicRead, CharacteristicWrite,
-    CharacteristicWriteMethod, ReqError, Service, characteristic_control,
+    CharacteristicNotify, CharacteristicNotifyMethod, CharacteristicRead, CharacteristicReadRequest,
+    CharacteristicWrite, CharacteristicWriteMethod, ReqError, Service, characteristic_control,
 };
 use bluer::gatt::{CharacteristicReader, CharacteristicWriter};
 use bluer::{Address, Device, Uuid};
@@ -47,27 +47,20 @@ pub(super) fn handle(lane: u8) -> u16 {
 }
 
 /// Offers the lanes to callers for as long as the answer is kept.
-pub(super) async fn register(air: &Arc<Air>) -> bluer::Result<ApplicationHandle> {
+pub(super) async fn offer(air: Arc<Air>) -> bluer::Result<ApplicationHandle> {
     let mut services = Vec::new();
     for lane in 0..air.lanes {
         let (control, control_handle) = characteristic_control();
-        let readers = Arc::clone(air);
+        // What is registered lives as long as the connection to the bus, which the air keeps.
+        let readers = Arc::downgrade(&air);
         let characteristic = Characteristic {
             uuid: Uuid::from_u128(names::LANE),
             read: Some(CharacteristicRead {
                 read: true,
                 fun: Box::new(move |request| {
-                    let offer = readers.offer_to(request.device_address.0).encode();
-                    if readers.visits(request.device_address.0) {
-                        readers.spawn(show_out(Arc::clone(&readers), request.device_address));
-                    }
-                    async move {
-                        offer
-                            .get(usize::from(request.offset)..)
-                            .map(<[u8]>::to_vec)
-                            .ok_or(ReqError::InvalidOffset)
-                    }
-                    .boxed()
+                    let answer =
+                        readers.upgrade().ok_or(ReqError::Failed).and_then(|air| answer(&air, &request));
+                    async move { answer }.boxed()
                 }),
                 ..Default::default()
             }),
@@ -91,9 +84,18 @@ pub(super) async fn register(air: &Arc<Air>) -> bluer::Result<ApplicationHandle>
             characteristics: vec![characteristic],
             ..Default::default()
         });
-        air.spawn(serve(Arc::clone(air), lane, control));
+        air.spawn(serve(Arc::clone(&air), lane, control));
     }
     air.adapter.serve_gatt_application(Application { services, ..Default::default() }).await
+}
+
+/// What a caller that reads is told.
+fn answer(air: &Arc<Air>, request: &CharacteristicReadRequest) -> Result<Vec<u8>, ReqError> {
+    let offer = air.offer_to(request.device_address.0).encode();
+    if air.visits(request.device_address.0) {
+        air.spawn(show_out(Arc::clone(air), request.device_address));
+    }
+    offer.get(usize::from(request.offset)..).map(<[u8]>::to_vec).ok_or(ReqError::InvalidOffset)
 }
 
 /// One lane: callers, one after the other.

@@ -8,6 +8,7 @@ mod adapter;
 mod bus;
 mod dial;
 mod fault;
+mod halves;
 mod l2cap;
 mod lanes;
 mod pipe;

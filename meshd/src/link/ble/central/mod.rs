@@ -130,11 +130,11 @@ async fn work(post: &Post, said: &mut Option<Fault>) -> Result<(), Fault> {
     let profile = format!("{:?}", post.settings.profile).to_lowercase();
     let detail = format!("listening ({profile}) and dialling through {name}; can't be dialled (btleplug)");
     post.say(TransportState::Up, &detail, Some(DIALS_ONLY));
-    let ears = Ears { air: &air };
+    let mut ears = Ears { air: &air };
     let ended = tokio::select! {
         () = stopping.heard() => Ok(()),
         fault = system::hear(&air, events) => Err(fault),
-        fault = seek(&air, &ears) => Err(fault),
+        fault = seek(&air, &mut ears) => Err(fault),
         fault = power_off(&air) => Err(fault),
         () = tell_holdings(&air, held) => Ok(()),
     };
@@ -185,7 +185,7 @@ struct Ears<'a> {
 impl Radio for Ears<'_> {
     type Fault = Fault;
 
-    async fn listen(&self) -> Result<bool, Fault> {
+    async fn listen(&mut self) -> Result<bool, Fault> {
         // Neighbours show their service's data and no list of services, which is what filters look at.
         ask(self.air.adapter.adapter.start_scan(ScanFilter::default())).await.map(|()| true)
     }
