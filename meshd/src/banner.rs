@@ -88,8 +88,8 @@ fn bluetooth(settings: &Settings) -> String {
 
 /// `meshctl` looks at the usual places by itself.
 fn meshctl(addresses: &Addresses, state: &StateDir) -> String {
-    let program =
-        if environment("CARGO_PKG_NAME").is_some() { "cargo run -qp meshctl --" } else { "meshctl" };
+    // Not quietly: the first time it is built, and silence for a minute looks like a node that does not answer.
+    let program = if environment("CARGO_PKG_NAME").is_some() { "cargo run -p meshctl --" } else { "meshctl" };
     let usual = places::state_dir(&environment).map(|dir| places::socket(&environment, &dir));
     let is_usual = |socket: &std::path::PathBuf| {
         usual.is_ok_and(|usual| usual == *socket) || socket == std::path::Path::new(places::SYSTEM_SOCKET)
