@@ -1,5 +1,6 @@
 # Six nodes in one air write 100 messages of 1 byte to 16 KiB: everyone has all, once each, within three slots a node.
-# Takes a release build (--bin): six nodes of a debug build leave the emulated machine nothing for bluetoothd.
+# Takes a build that is optimised, if little (--bin; CARGO_PROFILE_DEV_OPT_LEVEL=1): six nodes of a debug build leave the emulated machine
+# nothing for bluetoothd.
 # limit: 480
 # needs: meshd meshctl
 names=(a b c d e f)

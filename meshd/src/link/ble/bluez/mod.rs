@@ -294,6 +294,22 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn p08_a_registration_that_is_given_up_goes_on_and_is_taken_back_once_it_stands() {
+        let (handle, mut is_kept) = tokio::sync::oneshot::channel::<()>();
+        let began = Instant::now();
+        let answer = adapter::register(async move {
+            sleep(Duration::from_secs(60)).await;
+            Ok(handle)
+        });
+        assert_eq!(answer.await.map(drop), Err(Fault::Hung));
+        assert_eq!(began.elapsed(), Duration::from_secs(10));
+        let empty = tokio::sync::oneshot::error::TryRecvError::Empty;
+        assert_eq!(is_kept.try_recv(), Err(empty), "the call is under way");
+        assert!(is_kept.await.is_err(), "its handle is dropped");
+        assert_eq!(began.elapsed(), Duration::from_secs(60));
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn p08_another_bluetoothd_none_and_a_lost_bus_are_told_apart() {
         let owned = |owner: &str| World { owner: Some(owner.to_owned()), ..World::default() };
         let lost = World { is_lost: true, ..owned(":1.1") };
