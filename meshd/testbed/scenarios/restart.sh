@@ -37,7 +37,7 @@ for ((round = 0; round <= ${ROUNDS:-20}; round++)); do
 done
 # A link's own descriptors come and go with who dialled, and bluer takes up to 30 s to leave the bus; a leak would be one or more
 # for each restart.
-wait_for '(( $(descriptors a) + $(descriptors b) <= before + 2 ))' 60
+wait_for '(( $(descriptors a) + $(descriptors b) <= before + 4 ))' 60
 figure restart_descriptors_grown $(($(descriptors a) + $(descriptors b) - before))
 figure restart_memory_grown_kib $(($(memory_of a) + $(memory_of b) - memory_before))
 figure restart_slowest_up_ms "$slowest_ms"
