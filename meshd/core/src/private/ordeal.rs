@@ -7,7 +7,7 @@ use crate::draft::{ContactDraft, PrivateDraft};
 use crate::event::LinkKind;
 use crate::header::{Header, Kind};
 use crate::id::{BundleId, NodeId, Seq};
-use crate::limits::{INTROS_PER_HOUR_MAX, Limits};
+use crate::limits::{HOUR_BYTES_MIN, INTRO_COST, INTROS_PER_HOUR_MAX, Limits};
 use crate::receipt::Commitment;
 use crate::rogue::Rogue;
 use crate::store::{OfferKey, Priority, Shelf, Store, StoredBundle};
@@ -199,13 +199,13 @@ fn c17_whatever_is_wrong_with_a_sealed_bundle_the_answer_is_the_same() {
     assert_eq!(texts(&bob), ["hello"]);
 }
 
-/// An intro for nobody; `n` makes it another one.
-fn intro(n: u32) -> NewBundle {
+/// An intro for nobody, with a payload of so many bytes; `n` makes it another one.
+fn intro(n: u32, length: usize) -> NewBundle {
     let mut commitment = [0; 16];
     commitment[..4].copy_from_slice(&n.to_be_bytes());
     let commitment = Some(Commitment(commitment));
     let header = Header { commitment, ..Header::bare(Kind::Intro, 3_600, Priority::Normal) };
-    let mut payload = vec![7; 256];
+    let mut payload = vec![7; length];
     payload[..4].copy_from_slice(&n.to_be_bytes());
     NewBundle::unsigned(header, payload)
 }
@@ -215,7 +215,7 @@ fn c17_ten_thousand_foreign_intros_cost_a_bounded_number_of_tries() {
     let mut bob = person(2);
     let (mut stored, mut busy) = (0, 0);
     for batch in 0..200 {
-        let intros: Vec<NewBundle> = (0..50).map(|n| intro(batch * 50 + n)).collect();
+        let intros: Vec<NewBundle> = (0..50).map(|n| intro(batch * 50 + n, 256)).collect();
         let messages: Vec<Message<'_>> = intros
             .iter()
             .map(|intro| Message::Bundle(Carried { age_ms: 0, hops: 1, bytes: intro.bytes() }))
@@ -231,4 +231,25 @@ fn c17_ten_thousand_foreign_intros_cost_a_bounded_number_of_tries() {
         }
     }
     assert_eq!((stored, busy), (INTROS_PER_HOUR_MAX, 10_000 - INTROS_PER_HOUR_MAX));
+}
+
+#[test]
+fn l08_c17_an_intro_counts_as_many_times_its_bytes_in_what_strangers_may_write() {
+    let mut bob = Rogue::meet_with(Limits { store_bytes_max: 64 * 1024 * 1024, ..Limits::default() });
+    bob.hear();
+    let mut cost_bytes = 0;
+    let stored = (0..).take_while(|n| {
+        let intro = intro(*n, 16 * 1024);
+        bob.say(&[Message::Bundle(Carried { age_ms: 0, hops: 1, bytes: intro.bytes() })]);
+        match bob.hear_words().as_slice() {
+            [word] if word == "stored 1" => {
+                cost_bytes = bob.node.store().bundle(&intro.id).unwrap().unwrap().cost_bytes();
+                true
+            }
+            [word] if word == "refused Busy 1" => false,
+            other => panic!("{other:?}"),
+        }
+    });
+    let stored = stored.count() as u64;
+    assert_eq!(stored, HOUR_BYTES_MIN / (cost_bytes * INTRO_COST), "of {cost_bytes} bytes each");
 }
