@@ -136,6 +136,36 @@ fn no_test_skips_and_nothing_is_left_to_do() {
     }
 }
 
+/// How many attacks of each kind docs/security.md counts.
+const ATTACKS: [(char, u32); 12] = [
+    ('a', 14),
+    ('b', 8),
+    ('c', 20),
+    ('d', 5),
+    ('e', 6),
+    ('k', 6),
+    ('l', 8),
+    ('p', 11),
+    ('r', 8),
+    ('s', 12),
+    ('w', 13),
+    ('y', 14),
+];
+
+#[test]
+fn every_attack_is_in_the_name_of_a_test() {
+    let sources = sources();
+    let lines = sources.iter().flat_map(|(_, text)| text.lines().map(str::trim_start));
+    let names = lines.filter_map(|line| line.strip_prefix("async fn ").or(line.strip_prefix("fn ")));
+    let parts: BTreeSet<&str> =
+        names.filter_map(|name| name.split('(').next()).flat_map(|name| name.split('_')).collect();
+    let attacks = ATTACKS.iter().flat_map(|(kind, count)| (1..=*count).map(move |n| format!("{kind}{n:02}")));
+    let missing: Vec<String> = attacks.filter(|attack| !parts.contains(attack.as_str())).collect();
+    assert!(missing.is_empty(), "no test is named by {missing:?}");
+    let count: u32 = ATTACKS.iter().map(|(_, count)| count).sum();
+    assert!(read("docs/security.md").contains(&format!("{count} attacks are listed")));
+}
+
 #[test]
 fn every_crate_forbids_unsafe_code() {
     assert!(read("Cargo.toml").contains("unsafe_code = \"forbid\""));

@@ -2,6 +2,7 @@
 
 mod daemon_process;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -106,19 +107,58 @@ fn k04_a_node_restored_on_a_new_disk_is_known_knows_its_contacts_and_gets_what_w
     assert!(!bob.state.join("identity.restored").exists());
 }
 
+/// Every file of a node's but those that change by themselves: the database and the address of the interface.
+fn keys_and_config(daemon: &Daemon) -> BTreeMap<String, Vec<u8>> {
+    let entries = std::fs::read_dir(&daemon.state).expect("readable").map(|entry| entry.expect("readable"));
+    let named = entries.map(|entry| (entry.file_name().to_string_lossy().into_owned(), entry.path()));
+    named
+        .filter(|(name, _)| !name.starts_with("meshd.db") && name != "meshd.sock")
+        .map(|(name, path)| (name, std::fs::read(path).expect("readable")))
+        .collect()
+}
+
+/// What its owner sees of it.
+fn logical(daemon: &Daemon) -> [Value; 5] {
+    let name = daemon.get("/v1/status")["name"].clone();
+    let [contacts, channels, groups, messages] =
+        ["contacts", "channels", "groups", "messages"].map(|what| daemon.get(&format!("/v1/{what}")));
+    [name, contacts, channels, groups, messages]
+}
+
 #[test]
 fn k03_a_backup_that_is_not_whole_and_a_node_that_was_used_stay_as_they_are() {
     let dir = tempfile::tempdir().expect("a directory");
-    let (old, new) = (Daemon::start(dir.path(), "old", &[]), Daemon::start(dir.path(), "new", &[]));
+    let (old, mut new) = (Daemon::start(dir.path(), "old", &[]), Daemon::start(dir.path(), "new", &[]));
+    done(&new, "PUT", "/v1/profile", &json!({ "name": "Nora" }));
     let (kept, id) = (backup(&old), node_id(&new));
-    let cut = data_encoding::BASE64.encode(&data_encoding::BASE64.decode(kept.as_bytes()).unwrap()[..200]);
-    for (bad, passphrase) in
-        [("bm8gYmFja3Vw", PASSPHRASE), ("!", PASSPHRASE), (&cut, PASSPHRASE), (&kept, "another passphrase")]
-    {
-        let (status, problem) = restore(&new, bad, passphrase);
+    let whole = data_encoding::BASE64.decode(kept.as_bytes()).expect("base64");
+    let head = whole.iter().position(|byte| *byte == b'\n').expect("a first line") + 1;
+    let changed = |at: usize| {
+        let mut bytes = whole.clone();
+        bytes[at] ^= 1;
+        bytes
+    };
+    let bad = [
+        b"no backup".to_vec(),
+        b"PK\x03\x04../../../../etc/cron.d/job".to_vec(),
+        whole[..head].to_vec(),
+        whole[..200].to_vec(),
+        whole[..whole.len() - 1].to_vec(),
+        [&whole[..], &[0]].concat(),
+        [b"meshlink-backup-2", &whole[17..]].concat(),
+        changed(head),
+        changed(whole.len() - 1),
+    ];
+    let bad = bad.iter().map(|bytes| (data_encoding::BASE64.encode(bytes), PASSPHRASE));
+    let before = (keys_and_config(&new), logical(&new));
+    for (bad, passphrase) in bad.chain([("!".to_owned(), PASSPHRASE), (kept.clone(), "another passphrase")]) {
+        let (status, problem) = restore(&new, &bad, passphrase);
         assert_eq!((status, &problem["code"]), (422, &json!("invalid_backup")), "{problem}");
+        assert_eq!((keys_and_config(&new), logical(&new)), before, "something of it was taken");
     }
-    assert_eq!(node_id(&new), id);
+    new.signal("KILL");
+    new.restart();
+    assert_eq!((node_id(&new), logical(&new)), (id.clone(), before.1), "after its next start");
     new.post("used");
     let (status, problem) = restore(&new, &kept, PASSPHRASE);
     assert_eq!((status, &problem["code"]), (409, &json!("node_in_use")));

@@ -50,16 +50,18 @@ struct Carried {
     kind: u16,
     header: Vec<u8>,
     payload: Vec<u8>,
+    auth: Vec<u8>,
 }
 
 fn carried_by(state: &Path) -> Vec<Carried> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY;
     let database = Connection::open_with_flags(state.join("meshd.db"), flags).expect("a database");
     let mut query = database
-        .prepare("SELECT kind, header, payload FROM bundle JOIN body ON body.row = bundle.row")
+        .prepare("SELECT kind, header, payload, auth FROM bundle JOIN body ON body.row = bundle.row")
         .expect("the schema has these");
-    let rows = query
-        .query_map([], |row| Ok(Carried { kind: row.get(0)?, header: row.get(1)?, payload: row.get(2)? }));
+    let rows = query.query_map([], |row| {
+        Ok(Carried { kind: row.get(0)?, header: row.get(1)?, payload: row.get(2)?, auth: row.get(3)? })
+    });
     rows.expect("it runs").map(|row| row.expect("a row")).collect()
 }
 
@@ -156,7 +158,7 @@ fn b08_c15_c16_c18_a_carrier_s_disk_and_what_a_relay_hands_on_hold_nothing_of_gr
     assert!(keys.len() >= 3, "prekeys and profiles of all have come by");
     names.extend(keys.iter().flat_map(|keys| [keys[..32].to_vec(), keys[32..].to_vec()]));
     let hidden = |bundle: &&Carried| [SEALED, INTRO, SECRET_POST, GROUP].contains(&bundle.kind);
-    for Carried { kind, header, payload } in carried.iter().filter(hidden) {
+    for Carried { kind, header, payload, .. } in carried.iter().filter(hidden) {
         let is_class = payload.len() == 20_480
             || (payload.len() % SMALLEST_CLASS == 0 && (payload.len() / SMALLEST_CLASS).is_power_of_two());
         assert!(is_class, "kind {kind} of {} bytes", payload.len());
@@ -183,6 +185,46 @@ fn b08_c15_c16_c18_a_carrier_s_disk_and_what_a_relay_hands_on_hold_nothing_of_gr
         let log = daemon.log();
         assert!(!log.contains("CANARY") && !log.contains("canary-ops"), "a log holds what was written");
     }
+}
+
+/// All windows of so many bytes of what a carrier has.
+fn pieces(carried: &[Carried], length: usize) -> BTreeSet<Vec<u8>> {
+    let parts = carried.iter().flat_map(|bundle| [&bundle.header, &bundle.payload, &bundle.auth]);
+    parts.flat_map(|part| part.windows(length).map(<[u8]>::to_vec)).collect()
+}
+
+/// What a node tells everybody, as a carrier has it that is met for it.
+fn told(daemon: &Daemon, mut mule: Daemon, texts: &[&str]) -> Vec<Carried> {
+    for text in texts {
+        let id = daemon.post(text);
+        wait_for_status(daemon, &id, "synced");
+    }
+    // Beside the posts: prekeys, of each of the two.
+    let count = texts.len() as u64 + 2;
+    wait_for("prekeys", PATIENCE, || {
+        (mule.get("/v1/status")["store"]["bundles"].as_u64() >= Some(count)).then_some(())
+    });
+    mule.signal("TERM");
+    carried_by(&mule.state)
+}
+
+#[test]
+fn k06_nothing_that_a_wiped_node_gave_to_carriers_is_in_what_the_next_one_on_that_machine_gives() {
+    // Less than any key; what headers have in common by their form is 14 bytes at most.
+    const PIECE_BYTES: usize = 20;
+    let dir = tempfile::tempdir().expect("a directory");
+    let relay = Relay::start();
+    let start = |name: &str| Daemon::start(dir.path(), name, &["--relay", &relay.url()]);
+    let mut daemon = start("state");
+    let before = told(&daemon, start("first-mule"), &["a first word", "another one"]);
+    done(&daemon, "POST", "/v1/wipe", &json!({ "confirm": "wipe" }));
+    daemon.wait_until_it_ends();
+
+    daemon.restart();
+    let after = told(&daemon, start("second-mule"), &["quite something else"]);
+    let (before, after) = (pieces(&before, PIECE_BYTES), pieces(&after, PIECE_BYTES));
+    let both: Vec<&Vec<u8>> = before.intersection(&after).collect();
+    assert!(both.is_empty(), "{both:02x?}");
 }
 
 /// The keys that a header names its author by: after map key 6, 64 bytes.

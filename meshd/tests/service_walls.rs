@@ -1,5 +1,7 @@
-//! What a daemon does that runs into a limit systemd sets it. That the other walls hold is tried on a machine of its own
-//! (`packaging/test/run sandbox`), that systemd starts it again too (`service.sh` in the test bed).
+//! The walls that the units put around the services, and what a daemon does that runs into a limit of theirs.
+//!
+//! Here it is read that each wall is there. That it holds is tried on a machine of its own (`packaging/test/run sandbox`: a program
+//! of an attacker in the place of the service), that systemd starts a daemon again too (`service.sh` in the test bed).
 
 mod daemon_process;
 
@@ -16,6 +18,68 @@ fn pid_of(daemon: &Daemon) -> Pid {
 fn limit(daemon: &Daemon, what: Resource, most: u64) {
     let new = Rlimit { current: Some(most), maximum: getrlimit(what).maximum };
     prlimit(Some(pid_of(daemon)), what, new).expect("an own child");
+}
+
+/// What an attacker in the service would do, and the lines of a unit each of which keeps it from that.
+const WALLS: [(&str, &[&str]); 12] = [
+    ("read what people have at home", &["ProtectHome=yes"]),
+    ("write outside its state", &["ProtectSystem=strict", "PrivateTmp=yes", "UMask=0077"]),
+    ("open a disk or another device", &["PrivateDevices=yes", "DevicePolicy=closed"]),
+    ("open raw sockets", &["CapabilityBoundingSet=", "AmbientCapabilities=", "PrivateUsers=yes"]),
+    ("trace or look at other processes", &["ProtectProc=invisible", "ProcSubset=pid"]),
+    (
+        "mount, trace, set the clock",
+        &["SystemCallFilter=~@privileged @resources", "SystemCallFilter=@system-service"],
+    ),
+    ("call by another table of system calls", &["SystemCallArchitectures=native", "LockPersonality=yes"]),
+    ("make a namespace where it is root", &["RestrictNamespaces=yes", "PrivateMounts=yes"]),
+    ("load a module", &["ProtectKernelModules=yes", "ProtectKernelTunables=yes", "ProtectKernelLogs=yes"]),
+    ("write memory and run it", &["MemoryDenyWriteExecute=yes"]),
+    ("leave a program with more rights", &["NoNewPrivileges=yes", "RestrictSUIDSGID=yes"]),
+    (
+        "change the machine's limits and clock",
+        &["ProtectControlGroups=yes", "ProtectClock=yes", "ProtectHostname=yes"],
+    ),
+];
+
+/// The words of a setting that a unit has once.
+fn words<'u>(unit: &'u str, setting: &str) -> Vec<&'u str> {
+    let mut values = unit.lines().filter_map(|line| line.strip_prefix(setting));
+    let value = values.next().unwrap_or_else(|| panic!("no {setting}"));
+    assert_eq!(values.next(), None, "{setting} is there twice, and the first may not count");
+    value.split(' ').collect()
+}
+
+#[test]
+fn d01_each_unit_has_a_wall_against_all_that_code_in_the_service_could_do() {
+    for (name, program, families) in [
+        ("meshd", "/usr/bin/meshd", "AF_UNIX AF_INET AF_INET6 AF_NETLINK AF_BLUETOOTH"),
+        ("meshlink-relay", "/usr/bin/meshlink-relay", "AF_INET AF_INET6"),
+    ] {
+        let path = format!("{}/../systemd/{name}.service", env!("CARGO_MANIFEST_DIR"));
+        let unit = std::fs::read_to_string(path).expect("readable");
+        for (attack, lines) in WALLS {
+            for wall in lines {
+                let setting = wall.split_once('=').expect("a setting").0;
+                assert!(unit.lines().any(|line| line == *wall), "{name} could {attack}: no {wall}");
+                // A later line could take it back.
+                let count =
+                    unit.lines().filter(|line| line.split_once('=').is_some_and(|(key, _)| key == setting));
+                let of_filter = if setting == "SystemCallFilter" { 2 } else { 1 };
+                assert_eq!(count.count(), of_filter, "{name}: {setting}");
+            }
+        }
+        // Neither packets nor a shell: no other families, and nothing that runs but itself and libraries.
+        assert_eq!(words(&unit, "RestrictAddressFamilies=").join(" "), families);
+        let runs = words(&unit, "ExecPaths=");
+        assert_eq!(runs[0], program);
+        assert!(runs[1..].iter().all(|path| path.contains("/lib")), "{name} may run {runs:?}");
+        let nowhere = words(&unit, "NoExecPaths=");
+        assert!(
+            ["/", "/run", "/tmp", "/var/tmp", "/dev/shm"].iter().all(|path| nowhere.contains(path)),
+            "{name}"
+        );
+    }
 }
 
 #[test]

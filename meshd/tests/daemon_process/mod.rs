@@ -3,6 +3,8 @@
 #![allow(clippy::print_stderr, reason = "the log of a process whose test failed")]
 #![allow(dead_code, unreachable_pub, reason = "each test file uses a part")]
 
+#[cfg(target_os = "linux")]
+pub mod fake_bluez;
 pub mod relay;
 pub mod tap;
 
@@ -110,7 +112,7 @@ impl Daemon {
         flags: &[String],
     ) -> Child {
         let log = std::fs::OpenOptions::new().create(true).append(true).open(log).expect("log file");
-        let args = ["--state-dir", state.to_str().expect("plain path"), "--no-ble"];
+        let args = ["--state-dir", state.to_str().expect("plain path")];
         let mut command = match namespace {
             None => meshd(&args),
             // `ip` becomes the program, so the process id is the daemon's.
@@ -126,6 +128,10 @@ impl Daemon {
         }
         if !flags.iter().any(|flag| flag == "--listen") {
             command.arg("--no-tcp");
+        }
+        // The machine's own Bluetooth is no test's; with `--adapter` a test brings a bus of its own.
+        if !flags.iter().any(|flag| flag == "--adapter") {
+            command.arg("--no-ble");
         }
         command.envs(variables.iter().map(|(name, value)| (name, value)));
         command.args(flags).stdout(Stdio::null()).stderr(log).spawn().expect("meshd starts")
