@@ -3,7 +3,7 @@
 use crate::bundle::{BundleBytes, NewBundle};
 use crate::canonical::{Extensions, Writer};
 use crate::clock::Now;
-use crate::draft::Draft;
+use crate::draft::{Draft, ProfileDraft};
 use crate::event::{LinkKind, MessageStatus};
 use crate::header::{Header, Kind};
 use crate::id::Seq;
@@ -12,6 +12,7 @@ use crate::identity::Identity;
 use crate::limits::{self, Limits, OFFENCES_MAX, PREFIXES_MAX, STALL_MS_MAX, WALK_MS_MIN};
 use crate::node::{CloseReason, Input};
 use crate::post::Post;
+use crate::profile::{self, Profile};
 use crate::receipt::{Commitment, Receipt, Stage};
 use crate::reconcile::{Body, START_BYTES};
 use crate::rogue::{NEW_YEAR_MS, Rogue};
@@ -442,6 +443,26 @@ fn s11_own_messages_played_back_are_recognised() {
     rogue.node.forget(&id, rogue.now).unwrap();
     rogue.say(&[Message::Bundle(Carried { age_ms: 9, hops: 1, bytes })]);
     assert_eq!(shown(&rogue), 0, "what was forgotten stays so");
+}
+
+#[test]
+fn r02_s11_an_older_profile_of_its_own_is_refused_and_sets_nothing_back() {
+    let mut rogue = Rogue::meet();
+    rogue.hear();
+    let named = |name: &str| ProfileDraft { name: Some(name.to_owned()), ..ProfileDraft::default() };
+    rogue.node.set_profile(named("now"), rogue.now).unwrap();
+    rogue.hear();
+    // Of another disk with the same keys: not one that this node has held and replaced.
+    let profile = |revision| {
+        let profile = Profile { revision, name: Some("then".to_owned()), ..Profile::default() };
+        let header = Header { salt: Some([3; 8]), ..Header::bare(Kind::Profile, 3_600, Priority::Normal) };
+        NewBundle::sign(header, profile.encode(), &Identity::from_bytes(&[1; 64]))
+    };
+    rogue.say(&[carried(&profile(1))]);
+    assert_eq!(rogue.hear_words(), ["refused Unwanted 1"]);
+    rogue.say(&[carried(&profile(profile::REVISION_MAX - 1))]);
+    assert_eq!(rogue.hear_words(), ["stored 1"], "a newer one is outgrown by the next of this node's");
+    assert_eq!(rogue.node.profile().unwrap(), named("now"));
 }
 
 #[test]
