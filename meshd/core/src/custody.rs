@@ -269,7 +269,18 @@ impl<S: Store> Custody<S> {
 
     /// Drops a bundle, and remembers its id so that it is not taken again. A message that it carried says why.
     fn drop_and_remember(&mut self, id: &BundleId, until_tl_ms: u64, why: Loss) -> Result<(), StoreError> {
-        if self.store.drop_bundle(id, until_tl_ms)? {
+        let was_held = self.store.drop_bundle(id, until_tl_ms)?;
+        self.note_dropped(id, was_held, why)
+    }
+
+    /// Drops others' mail for want of room, or does not take it: it is welcome again when there is room.
+    fn let_go(&mut self, id: &BundleId, until_tl_ms: u64, why: Loss) -> Result<(), StoreError> {
+        let was_held = self.store.let_go(id, until_tl_ms)?;
+        self.note_dropped(id, was_held, why)
+    }
+
+    fn note_dropped(&mut self, id: &BundleId, was_held: bool, why: Loss) -> Result<(), StoreError> {
+        if was_held {
             self.removals += 1;
             self.tally.count_dropped(why);
             self.explain(id, why)?;

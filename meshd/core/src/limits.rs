@@ -46,6 +46,10 @@ pub const COPIES_MAX: u8 = 255;
 /// day. In a full store the newcomers would else push each other out before anybody was met (figures in
 /// `docs/benchmarks.md`); and without an end to it, what nobody takes would block a store for as long as it lives.
 pub const UNTRIED_MS: u64 = 24 * 3600 * 1000;
+/// Others' mail that gave way or found no room is taken again while so much of the store stays free for what is new, in
+/// percent: if it filled the store, the next newcomer would push it out again. In a model of real encounters 6, 10 and 16 did
+/// the same, and none at all cost more copies.
+pub const ROOM_FOR_NEW_PERCENT: u64 = 10;
 /// In a full store a neighbour's share is bounded by what the others have: one of whose bundles so many times as much is
 /// held as of another's pushes out its own instead of the other's, and gives way to it even with mail that met nobody.
 /// So neighbours fill a store only until somebody comes who brought little. Four would share more evenly, and cost one or

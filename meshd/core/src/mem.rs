@@ -19,8 +19,8 @@ use crate::id::{BundleId, IdPrefix, NodeId, Seq};
 use crate::limits::HAND_OVERS_MAX;
 use crate::receipt::Commitment;
 use crate::store::{
-    Class, HandOver, Known, MessageRecord, Offer, OfferKey, PeerRecord, Priority, Record, Shelf, Slot, Store,
-    StoreError, StoredBundle, Usage, Victim,
+    Class, Dropped, HandOver, Known, MessageRecord, Offer, OfferKey, PeerRecord, Priority, Record, Shelf,
+    Slot, Store, StoreError, StoredBundle, Usage, Victim,
 };
 
 /// What a store can be made to get wrong, to see whether those who watch it notice.
@@ -50,7 +50,9 @@ pub struct MemStore {
     committed: Table<(Commitment, u64), ()>,
     records: Table<(Shelf, Vec<u8>), Vec<u8>>,
     usage: Table<Count, Usage>,
-    dropped: Table<BundleId, u64>,
+    /// Neighbours by what is held of the strangers' bundles that they brought.
+    brought: Table<(u64, Reverse<NodeId>), ()>,
+    dropped: Table<BundleId, (u64, Dropped)>,
     dropped_due: Table<(u64, BundleId), ()>,
     messages: Table<Seq, MessageRecord>,
     seq_of: Table<BundleId, Seq>,
@@ -84,6 +86,7 @@ macro_rules! each_table {
         $store.committed.$method();
         $store.records.$method();
         $store.usage.$method();
+        $store.brought.$method();
         $store.dropped.$method();
         $store.dropped_due.$method();
         $store.messages.$method();
@@ -197,9 +200,7 @@ impl Store for MemStore {
     fn insert_bundle(&mut self, bundle: &StoredBundle) -> Result<u64, StoreError> {
         self.write()?;
         assert!(!self.row_of.contains(&bundle.id), "admission has looked whether it is held");
-        if let Some(until) = self.dropped.remove(&bundle.id) {
-            self.dropped_due.remove(&(until, bundle.id));
-        }
+        self.forget(&bundle.id);
         let row = self.last_row.get(&()).copied().unwrap_or(0) + 1;
         self.last_row.put((), row);
         self.row_of.put(bundle.id, row);
@@ -227,8 +228,7 @@ impl Store for MemStore {
         let held = self.row_of.range(first_with(prefix)..).next().map(|(id, _)| *id);
         Ok(match held.filter(|id| id.prefix() == *prefix) {
             Some(id) => Known::Held(id),
-            None if self.is_dropped(prefix) => Known::Dropped,
-            None => Known::No,
+            None => self.dropped_like(&prefix.0)?.map_or(Known::No, Known::Dropped),
         })
     }
 
@@ -247,9 +247,10 @@ impl Store for MemStore {
         Ok(alike.take(limit).map(|(_, row)| offer(row)).collect())
     }
 
-    fn is_dropped_like(&self, start: &[u8]) -> Result<bool, StoreError> {
+    fn dropped_like(&self, start: &[u8]) -> Result<Option<Dropped>, StoreError> {
         let start = &start[..start.len().min(IdPrefix::BYTES)];
-        Ok(self.dropped.range(first_like(start)..).next().is_some_and(|(id, _)| id.0.starts_with(start)))
+        let alike = self.dropped.range(first_like(start)..).take_while(|(id, _)| id.0.starts_with(start));
+        Ok(alike.map(|(_, (_, why))| *why).max())
     }
 
     fn each_id(&self, give: &mut dyn FnMut(&BundleId)) -> Result<(), StoreError> {
@@ -318,19 +319,11 @@ impl Store for MemStore {
     }
 
     fn drop_bundle(&mut self, id: &BundleId, until_tl_ms: u64) -> Result<bool, StoreError> {
-        self.write()?;
-        let was_held = self.remove_bundle(id);
-        if let Some(before) = self.dropped.get(id).copied() {
-            if before >= until_tl_ms {
-                return Ok(was_held);
-            }
-            self.dropped_due.remove(&(before, *id));
-        }
-        if !self.flaw.is_some_and(|flaw| matches!(flaw, Flaw::ForgetsDropped | Flaw::ShowsAgain)) {
-            self.dropped.put(*id, until_tl_ms);
-            self.dropped_due.put((until_tl_ms, *id), ());
-        }
-        Ok(was_held)
+        self.drop_for(id, until_tl_ms, Dropped::ForGood)
+    }
+
+    fn let_go(&mut self, id: &BundleId, until_tl_ms: u64) -> Result<bool, StoreError> {
+        self.drop_for(id, until_tl_ms, Dropped::ForRoom)
     }
 
     fn expired(&self, now_tl_ms: u64, limit: usize) -> Result<Vec<BundleId>, StoreError> {

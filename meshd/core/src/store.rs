@@ -13,7 +13,7 @@ mod carried;
 mod people;
 mod shelves;
 
-pub use carried::{Class, Known, Offer, OfferKey, Priority, StoredBundle, Usage, Victim};
+pub use carried::{Class, Dropped, Known, Offer, OfferKey, Priority, StoredBundle, Usage, Victim};
 pub use people::{HandOver, HandOverStep, MessageRecord, PeerRecord, ProfileRecord, Protection};
 pub use shelves::{Record, Shelf, Slot};
 
@@ -71,8 +71,9 @@ pub trait Store {
     fn known(&self, prefix: &IdPrefix) -> Result<Known, StoreError>;
     /// Up to `limit` bundles held whose ids start like this, by id. At most 12 bytes are looked at.
     fn held_like(&self, start: &[u8], limit: usize) -> Result<Vec<Offer>, StoreError>;
-    /// Whether an id that starts like this is a dropped one. At most 12 bytes are looked at.
-    fn is_dropped_like(&self, start: &[u8]) -> Result<bool, StoreError>;
+    /// Whether an id that starts like this is a dropped one, and why; of several, [`Dropped::ForGood`] counts. At most
+    /// 12 bytes are looked at.
+    fn dropped_like(&self, start: &[u8]) -> Result<Option<Dropped>, StoreError>;
     /// Gives the ids of all bundles held, in no order. Costs as much as there are.
     fn each_id(&self, give: &mut dyn FnMut(&BundleId)) -> Result<(), StoreError>;
     /// Up to `limit` bundles after `after`, in the order of [`OfferKey`].
@@ -95,6 +96,8 @@ pub trait Store {
     /// Drops a bundle, if held, and remembers until `until_tl_ms` that it is not wanted again (threat L-07);
     /// of two calls for one id the later time counts. Says whether it was held.
     fn drop_bundle(&mut self, id: &BundleId, until_tl_ms: u64) -> Result<bool, StoreError>;
+    /// The same for want of room: it is remembered as [`Dropped::ForRoom`], unless it was dropped for good before.
+    fn let_go(&mut self, id: &BundleId, until_tl_ms: u64) -> Result<bool, StoreError>;
     /// Up to `limit` bundles that expire at or before `now_tl_ms`, soonest first, then by row.
     fn expired(&self, now_tl_ms: u64, limit: usize) -> Result<Vec<BundleId>, StoreError>;
     /// When the next bundle expires.

@@ -137,6 +137,32 @@ fn mail_that_met_nobody_gives_way_to_no_other_mail() {
 }
 
 #[test]
+fn mail_that_had_no_room_is_taken_when_receipts_have_made_some() {
+    let (mut net, carrier, most) = full_carrier();
+    // Two found no room, and one gives way when it was handed on.
+    let other = net.add(61, Limits::default());
+    carry(&mut net, carrier, other);
+    send(&mut net, 0, 1, "late");
+    carry(&mut net, 0, carrier);
+    assert_eq!(net.node(carrier).tally().dropped(Loss::GaveWay), 1);
+    carry(&mut net, 0, carrier);
+    carry(&mut net, other, carrier);
+    assert_eq!(net.node(carrier).tally().taken, most + 1, "nothing goes for what had no room before");
+    // What it holds arrives, and the receipts free all its room for letters.
+    let link = net.join(carrier, 1);
+    net.pass(MINUTE_MS);
+    net.cut(link);
+    assert_eq!(sealed_copies(&net, carrier), [0; 0]);
+    carry(&mut net, 0, carrier);
+    let held = sealed_copies(&net, carrier).len() as u64;
+    assert_eq!(held, 3 - most.div_ceil(10), "a tenth stays free for what is new");
+    assert_eq!(net.node(carrier).tally().taken, most + 1 + held);
+    // What has arrived does not come back, wherever it is still carried.
+    carry(&mut net, other, carrier);
+    assert_eq!(sealed_copies(&net, carrier).len() as u64, held);
+}
+
+#[test]
 fn mail_that_nobody_takes_blocks_a_carrier_for_a_day() {
     let (mut net, carrier, most) = full_carrier();
     net.pass(UNTRIED_MS - 2 * MINUTE_MS);

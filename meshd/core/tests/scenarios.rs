@@ -3,7 +3,7 @@
 mod net;
 
 use meshlink_core::limits::PATIENCE_MS;
-use meshlink_core::store::{HandOverStep, Known};
+use meshlink_core::store::{Dropped, HandOverStep, Known};
 use meshlink_core::{Event, LinkKind, LinkPhase, MessageStatus, NodeId, Now, Priority, Store};
 use net::{DAY_MS, Net};
 
@@ -278,7 +278,7 @@ fn a_message_nobody_takes_expires_with_a_reason() {
     assert_eq!(net.status(0, &id), MessageStatus::Expired);
     let message = net.store(0).message(&id).unwrap().unwrap();
     assert!(message.status_reason.is_some());
-    assert_eq!(net.store(0).known(&id.prefix()), Ok(Known::Dropped));
+    assert_eq!(net.store(0).known(&id.prefix()), Ok(Known::Dropped(Dropped::ForGood)));
     net.join(0, 1);
     net.settle();
     assert_eq!(net.texts(1), Vec::<String>::new());

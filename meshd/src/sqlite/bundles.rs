@@ -4,7 +4,9 @@
 use meshlink_core::id::{BundleId, IdPrefix, NodeId};
 use meshlink_core::limits::BUNDLE_COST_BYTES_MIN;
 use meshlink_core::receipt::Commitment;
-use meshlink_core::store::{Class, Known, Offer, OfferKey, Priority, StoreError, StoredBundle, Victim};
+use meshlink_core::store::{
+    Class, Dropped, Known, Offer, OfferKey, Priority, StoreError, StoredBundle, Victim,
+};
 use rusqlite::Row;
 
 use super::column::{class, get, get_some, int, priority};
@@ -84,9 +86,7 @@ pub(super) fn known(db: &Connection, prefix: &IdPrefix) -> Result<Known, StoreEr
     if let Some(id) = db.one(held, [prefix.0.as_slice()], |row| get(row, 0))? {
         return Ok(Known::Held(id));
     }
-    let dropped = "SELECT 1 FROM dropped WHERE substr(id, 1, 12) = ?1 LIMIT 1";
-    let is_dropped = db.one(dropped, [prefix.0.as_slice()], |_| Ok(()))?.is_some();
-    Ok(if is_dropped { Known::Dropped } else { Known::No })
+    Ok(dropped_like(db, &prefix.0)?.map_or(Known::No, Known::Dropped))
 }
 
 /// The first and the last prefix that starts like this.
@@ -116,10 +116,13 @@ pub(super) fn held_like(db: &Connection, start: &[u8], limit: usize) -> Result<V
     })
 }
 
-pub(super) fn is_dropped_like(db: &Connection, start: &[u8]) -> Result<bool, StoreError> {
+pub(super) fn dropped_like(db: &Connection, start: &[u8]) -> Result<Option<Dropped>, StoreError> {
     let [first, last] = alike(start);
-    let query = "SELECT 1 FROM dropped WHERE substr(id, 1, 12) BETWEEN ?1 AND ?2 LIMIT 1";
-    Ok(db.one(query, [first.as_slice(), last.as_slice()], |_| Ok(()))?.is_some())
+    let query =
+        "SELECT for_room FROM dropped WHERE substr(id, 1, 12) BETWEEN ?1 AND ?2 ORDER BY for_room LIMIT 1";
+    db.one(query, [first.as_slice(), last.as_slice()], |row| {
+        Ok(if row.get(0)? { Dropped::ForRoom } else { Dropped::ForGood })
+    })
 }
 
 pub(super) fn each_id(db: &Connection, give: &mut dyn FnMut(&BundleId)) -> Result<(), StoreError> {
@@ -228,17 +231,24 @@ pub(super) fn hand_over_copy(db: &mut Connection, id: &BundleId) -> Result<(), S
     Ok(())
 }
 
-pub(super) fn discard(store: &mut SqliteStore, id: &BundleId, until_tl_ms: u64) -> Result<bool, StoreError> {
+pub(super) fn discard(
+    store: &mut SqliteStore,
+    id: &BundleId,
+    until_tl_ms: u64,
+    why: Dropped,
+) -> Result<bool, StoreError> {
     let held = row_of(&store.db, id)?;
     if let Some(row) = held {
         remove(store, row)?;
     }
     let until = int(until_tl_ms);
     let db = &mut store.db;
-    let again =
-        "UPDATE dropped SET until_tl_ms = max(until_tl_ms, ?3) WHERE substr(id, 1, 12) = ?1 AND id = ?2";
-    if db.write(again, (id.prefix().0.as_slice(), id.0.as_slice(), until))? == 0 {
-        db.write("INSERT INTO dropped (id, until_tl_ms) VALUES (?1, ?2)", (id.0.as_slice(), until))?;
+    let for_room = why == Dropped::ForRoom;
+    let again = "UPDATE dropped SET until_tl_ms = max(until_tl_ms, ?3), for_room = min(for_room, ?4)
+         WHERE substr(id, 1, 12) = ?1 AND id = ?2";
+    if db.write(again, (id.prefix().0.as_slice(), id.0.as_slice(), until, for_room))? == 0 {
+        let new = "INSERT INTO dropped (id, until_tl_ms, for_room) VALUES (?1, ?2, ?3)";
+        db.write(new, (id.0.as_slice(), until, for_room))?;
     }
     Ok(held.is_some())
 }
@@ -279,7 +289,7 @@ pub(super) fn forget_dropped(db: &mut Connection, now_tl_ms: u64, limit: usize) 
 macro_rules! victim_columns {
     () => {
         "SELECT id, priority, size_bytes, expires_tl_ms, received_tl_ms, copies,
-            (SELECT id FROM node WHERE n = ingress) FROM bundle "
+            (SELECT id FROM node WHERE n = ingress), kind, class FROM bundle "
     };
 }
 
@@ -319,6 +329,8 @@ fn read_victim(row: &Row<'_>) -> rusqlite::Result<Victim> {
         received_tl_ms: get(row, 4)?,
         copies: get(row, 5)?,
         ingress: get_some(row, 6)?,
+        kind: get(row, 7)?,
+        class: get(row, 8)?,
     })
 }
 

@@ -57,8 +57,8 @@ use meshlink_core::event::{Event, LoggedEvent, MessageStatus};
 use meshlink_core::id::{BundleId, IdPrefix, NodeId, Seq};
 use meshlink_core::receipt::Commitment;
 use meshlink_core::store::{
-    Class, HandOver, Known, MessageRecord, Offer, OfferKey, PeerRecord, Priority, Record, Shelf, Slot, Store,
-    StoreError, StoredBundle, Usage, Victim,
+    Class, Dropped, HandOver, Known, MessageRecord, Offer, OfferKey, PeerRecord, Priority, Record, Shelf,
+    Slot, Store, StoreError, StoredBundle, Usage, Victim,
 };
 
 pub use check::{CheckPart, CheckParts, Checked};
@@ -234,8 +234,8 @@ impl Store for SqliteStore {
         bundles::held_like(&self.db, start, limit)
     }
 
-    fn is_dropped_like(&self, start: &[u8]) -> Result<bool, StoreError> {
-        bundles::is_dropped_like(&self.db, start)
+    fn dropped_like(&self, start: &[u8]) -> Result<Option<Dropped>, StoreError> {
+        bundles::dropped_like(&self.db, start)
     }
 
     fn each_id(&self, give: &mut dyn FnMut(&BundleId)) -> Result<(), StoreError> {
@@ -275,7 +275,11 @@ impl Store for SqliteStore {
     }
 
     fn drop_bundle(&mut self, id: &BundleId, until_tl_ms: u64) -> Result<bool, StoreError> {
-        bundles::discard(self, id, until_tl_ms)
+        bundles::discard(self, id, until_tl_ms, Dropped::ForGood)
+    }
+
+    fn let_go(&mut self, id: &BundleId, until_tl_ms: u64) -> Result<bool, StoreError> {
+        bundles::discard(self, id, until_tl_ms, Dropped::ForRoom)
     }
 
     fn expired(&self, now_tl_ms: u64, limit: usize) -> Result<Vec<BundleId>, StoreError> {

@@ -88,15 +88,32 @@ pub(super) fn brought(db: &Connection, id: &NodeId) -> Result<Usage, StoreError>
     usage(db, "SELECT brought_bundles, brought_bytes FROM node WHERE id = ?1", id)
 }
 
+const FULLEST: &str = "SELECT id, brought_bundles, brought_bytes FROM node WHERE brought_bytes > 0
+    ORDER BY brought_bytes DESC, id LIMIT 1";
+
 /// The node of which most bytes of strangers' bundles are held that it brought.
 pub(super) fn fullest(db: &Connection) -> Result<Option<(NodeId, Usage)>, StoreError> {
-    let query = "SELECT id, brought_bundles, brought_bytes FROM node WHERE brought_bytes > 0
-                 ORDER BY brought_bytes DESC, id LIMIT 1";
-    db.one(query, [], |row| Ok((get(row, 0)?, Usage { bundles: get(row, 1)?, bytes: get(row, 2)? })))
+    db.one(FULLEST, [], |row| Ok((get(row, 0)?, Usage { bundles: get(row, 1)?, bytes: get(row, 2)? })))
 }
 
 fn usage(db: &Connection, query: &str, id: &NodeId) -> Result<Usage, StoreError> {
     let usage =
         db.one(query, [id.0.as_slice()], |row| Ok(Usage { bundles: get(row, 0)?, bytes: get(row, 1)? }))?;
     Ok(usage.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::schema::migrations;
+
+    #[test]
+    fn l02_who_has_brought_most_is_found_without_looking_at_everybody() {
+        let mut sql = rusqlite::Connection::open_in_memory().expect("memory");
+        migrations(None).to_latest(&mut sql).expect("all migrations apply");
+        let mut query = sql.prepare(&format!("EXPLAIN QUERY PLAN {FULLEST}")).expect("a query");
+        let plan = query.query_map([], |row| row.get::<_, String>(3)).expect("a plan");
+        let steps: Vec<String> = plan.map(|step| step.expect("a step")).collect();
+        assert!(steps.len() == 1 && steps[0].contains("node_by_brought"), "it sorts or scans: {steps:?}");
+    }
 }

@@ -5,7 +5,7 @@ use super::ok;
 use crate::id::{BundleId, IdPrefix};
 use crate::limits::BUNDLE_COST_BYTES_MIN;
 use crate::receipt::Commitment;
-use crate::store::{Class, Known, OfferKey, Priority, Store, StoredBundle, Usage};
+use crate::store::{Class, Dropped, Known, OfferKey, Priority, Store, StoredBundle, Usage};
 
 pub(super) fn run_all<S: Store>(make: &impl Fn() -> S) {
     a_bundle_comes_back_as_it_was(make());
@@ -15,6 +15,7 @@ pub(super) fn run_all<S: Store>(make: &impl Fn() -> S) {
     offers_come_by_priority_then_arrival(make());
     expiry_is_found_soonest_first(make());
     l07_dropped_ids_are_remembered_until_their_time(make());
+    what_had_no_room_is_told_from_what_is_not_wanted(make());
     l05_usage_counts_at_least_the_minimum(make());
     usage_follows_what_comes_and_goes(make());
     l03_the_victim_is_the_least_urgent_then_the_most_spread_then_the_oldest(make());
@@ -54,7 +55,7 @@ fn a_prefix_tells_held_from_dropped_from_unknown<S: Store>(mut store: S) {
     ok(store.insert_bundle(&bundle(5)));
     assert_eq!(ok(store.known(&prefix(5))), Known::Held(id(5)));
     ok(store.drop_bundle(&id(5), 500));
-    assert_eq!(ok(store.known(&prefix(5))), Known::Dropped);
+    assert_eq!(ok(store.known(&prefix(5))), Known::Dropped(Dropped::ForGood));
     let mut twin = bundle(5);
     twin.id.0[31] = 0;
     ok(store.insert_bundle(&twin));
@@ -81,8 +82,9 @@ fn a_short_beginning_finds_all_that_start_like_it<S: Store>(mut store: S) {
     ids.sort();
     assert_eq!(ids, [id(5), twin.id]);
     assert!(ok(store.drop_bundle(&id(5), 500)) && !ok(store.drop_bundle(&id(5), 600)));
-    assert!(ok(store.is_dropped_like(&id(5).0[..5])) && !ok(store.is_dropped_like(&twin.id.0[..7])));
-    assert!(!ok(store.is_dropped_like(&id(4).0[..5])));
+    assert_eq!(ok(store.dropped_like(&id(5).0[..5])), Some(Dropped::ForGood));
+    assert_eq!(ok(store.dropped_like(&twin.id.0[..7])), None);
+    assert_eq!(ok(store.dropped_like(&id(4).0[..5])), None);
 }
 
 fn rows_grow_and_are_never_reused<S: Store>(mut store: S) {
@@ -152,11 +154,15 @@ fn l07_dropped_ids_are_remembered_until_their_time<S: Store>(mut store: S) {
     ok(store.insert_bundle(&bundle(1)));
     ok(store.drop_bundle(&id(1), 500));
     ok(store.drop_bundle(&id(2), 400));
-    assert_eq!(ok(store.known(&prefix(2))), Known::Dropped, "also an id that was never held");
+    assert_eq!(
+        ok(store.known(&prefix(2))),
+        Known::Dropped(Dropped::ForGood),
+        "also an id that was never held"
+    );
     ok(store.drop_bundle(&id(1), 300));
     assert_eq!(ok(store.forget_dropped(399, 10)), 0);
     assert_eq!(ok(store.forget_dropped(499, 10)), 1, "the later of two times counts");
-    assert_eq!(ok(store.known(&prefix(1))), Known::Dropped);
+    assert_eq!(ok(store.known(&prefix(1))), Known::Dropped(Dropped::ForGood));
     assert_eq!(ok(store.known(&prefix(2))), Known::No);
     assert_eq!(ok(store.forget_dropped(500, 10)), 1, "its time is over when it is reached");
     for n in 10..20 {
@@ -168,6 +174,29 @@ fn l07_dropped_ids_are_remembered_until_their_time<S: Store>(mut store: S) {
     ok(store.insert_bundle(&bundle(3)));
     assert_eq!(ok(store.known(&prefix(3))), Known::Held(id(3)));
     assert_eq!(ok(store.forget_dropped(9_999, 10)), 0, "what is held is no longer dropped");
+}
+
+fn what_had_no_room_is_told_from_what_is_not_wanted<S: Store>(mut store: S) {
+    ok(store.insert_bundle(&bundle(1)));
+    assert!(ok(store.let_go(&id(1), 500)) && !ok(store.let_go(&id(2), 500)), "the second was never held");
+    ok(store.commit());
+    for n in [1, 2] {
+        assert_eq!(ok(store.known(&prefix(n))), Known::Dropped(Dropped::ForRoom));
+        assert_eq!(ok(store.dropped_like(&id(n).0[..5])), Some(Dropped::ForRoom));
+    }
+    ok(store.drop_bundle(&id(1), 400));
+    assert_eq!(ok(store.known(&prefix(1))), Known::Dropped(Dropped::ForGood));
+    ok(store.let_go(&id(1), 600));
+    assert_eq!(ok(store.known(&prefix(1))), Known::Dropped(Dropped::ForGood), "once for good is for good");
+    assert_eq!(ok(store.forget_dropped(599, 10)), 1, "only the other one's time is over");
+    ok(store.let_go(&id(5), 900));
+    let mut twin = bundle(5);
+    twin.id.0[6] = 6;
+    ok(store.drop_bundle(&twin.id, 900));
+    assert_eq!(ok(store.dropped_like(&id(5).0[..6])), Some(Dropped::ForGood), "of several that counts");
+    assert_eq!(ok(store.dropped_like(&id(5).0[..7])), Some(Dropped::ForRoom));
+    ok(store.insert_bundle(&bundle(5)));
+    assert_eq!(ok(store.known(&prefix(5))), Known::Held(id(5)), "it may come again");
 }
 
 fn l05_usage_counts_at_least_the_minimum<S: Store>(mut store: S) {
@@ -227,6 +256,7 @@ fn l03_the_victim_is_the_least_urgent_then_the_most_spread_then_the_oldest<S: St
     }
     let first = ok(store.victim(Class::Stranger)).expect("five are held");
     assert_eq!((first.id, first.priority, first.cost_bytes), (id(3), Priority::Bulk, 600));
+    assert_eq!((first.kind, first.class), (bundle(3).kind, Class::Stranger));
     assert_eq!(first.expires_tl_ms, bundle(3).expires_tl_ms);
     assert_eq!((first.received_tl_ms, first.copies), (bundle(3).received_tl_ms, bundle(3).copies));
     assert_eq!(first.ingress, Some(node(3)));

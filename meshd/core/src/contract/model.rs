@@ -56,6 +56,7 @@ impl Dice {
 enum Operation {
     Insert { n: u8, priority: Priority, class: Class, origin: Option<u8>, ingress: Option<u8>, more: Extra },
     Drop { n: u8, until: u64 },
+    LetGo { n: u8, until: u64 },
     Show { n: u8 },
     HandOut { n: u8 },
     Forget { now: u64, limit: usize },
@@ -90,7 +91,7 @@ struct Extra {
 impl Operation {
     fn random(dice: &mut Dice) -> Self {
         let n = dice.name();
-        match dice.below(30) {
+        match dice.below(32) {
             0..=5 => Self::Insert {
                 n,
                 priority: dice.of(&[Priority::Sos, Priority::Normal, Priority::Bulk]),
@@ -105,6 +106,7 @@ impl Operation {
                 },
             },
             6 | 7 => Self::Drop { n, until: dice.below(1_000) },
+            28 | 29 => Self::LetGo { n, until: dice.below(1_000) },
             8 => Self::Show { n },
             9 => Self::Forget { now: dice.below(1_000), limit: dice.below(5) as usize },
             10 | 11 => Self::Message { n, own: dice.below(3) == 0, text: dice.below(300) as usize },
@@ -156,6 +158,7 @@ impl Operation {
                 "inserted".to_owned()
             }
             Self::Drop { n, until } => say(ok(store.drop_bundle(&id(*n), *until))),
+            Self::LetGo { n, until } => say(ok(store.let_go(&id(*n), *until))),
             Self::Show { n } => say(ok(store.mark_shown(&id(*n)))),
             Self::HandOut { n } => say(ok(store.hand_over_copy(&id(*n)))),
             Self::Forget { now, limit } => say(ok(store.forget_dropped(*now, *limit))),

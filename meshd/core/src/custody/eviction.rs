@@ -8,8 +8,12 @@
 //!
 //! Neighbours share what strangers' bundles have: before all this, whoever has brought several times what another one
 //! has pushes out its own and not the other's, and gives way to the other's.
+//!
+//! Others' mail that gave way, or found no room, comes again when there is room for it without anything going: receipts and
+//! expiry empty stores that were full, and what is still under way then is what had the least luck so far.
 
 use crate::clock::Now;
+use crate::header::Kind;
 use crate::id::NodeId;
 use crate::limits::{self, percent};
 use crate::store::{Class, Priority, Store, StoreError, StoredBundle, Usage, Victim};
@@ -180,7 +184,32 @@ impl<S: Store> Custody<S> {
     }
 
     fn evict(&mut self, victim: &Victim, why: Loss) -> Result<(), StoreError> {
-        self.drop_and_remember(&victim.id, victim.expires_tl_ms.saturating_add(limits::DROPPED_MS), why)
+        let until_tl_ms = victim.expires_tl_ms.saturating_add(limits::DROPPED_MS);
+        // Nothing that was shown or opened here is among it, so nothing is shown twice.
+        if victim.class == Class::Stranger && victim.kind == Kind::Sealed.number() {
+            return self.let_go(&victim.id, until_tl_ms, why);
+        }
+        self.drop_and_remember(&victim.id, until_tl_ms, why)
+    }
+
+    /// Whether there is room for so much of what had none before: nothing goes for it, and some room stays for what is new.
+    pub(crate) fn has_room_again(&self, bundles: u64, bytes: u64) -> Result<bool, StoreError> {
+        if self.store.is_locked() {
+            return Ok(false);
+        }
+        let held = self.store.usage_of_all()?;
+        let counted = held.bundles - self.store.usage(Class::Receipt)?.bundles;
+        let fits = |sum, most| sum <= percent(most, 100 - limits::ROOM_FOR_NEW_PERCENT);
+        Ok(fits(counted + bundles, self.limits.store_bundles_max)
+            && fits(held.bytes + bytes, self.limits.bundle_bytes_max()))
+    }
+
+    /// Whether that one may come again: there is room, and its neighbour's share is not used up.
+    pub(super) fn may_return(&self, mail: &StoredBundle) -> Result<bool, StoreError> {
+        let brought = mail.ingress.map(|peer| self.store.usage_of_ingress(&peer)).transpose()?;
+        let share = percent(self.limits.bundle_bytes_max(), limits::INGRESS_PERCENT);
+        Ok(brought.unwrap_or_default().bytes + mail.cost_bytes() <= share
+            && self.has_room_again(1, mail.cost_bytes())?)
     }
 }
 

@@ -20,7 +20,7 @@ use crate::limits::{
 };
 use crate::profile::Profile;
 use crate::sealed::Sealed;
-use crate::store::{Class, HandOverStep, Known, Priority, Store, StoreError, StoredBundle};
+use crate::store::{Class, Dropped, HandOverStep, Known, Priority, Store, StoreError, StoredBundle};
 use crate::tally::Loss;
 use crate::wire::Refusal;
 
@@ -62,18 +62,19 @@ impl<S: Store> Custody<S> {
         link: &mut Bucket,
         now: Now,
     ) -> Result<Verdict, StoreError> {
-        match self.store.known(&arrival.bundle.id.prefix())? {
+        let returns = match self.store.known(&arrival.bundle.id.prefix())? {
             Known::Held(held) => return Ok(Verdict::Known(held)),
             #[cfg(feature = "flaws")]
-            Known::Dropped if self.flaw == Some(crate::flaw::Flaw::IgnoredDropped) => {}
-            Known::Dropped => return Ok(self.refuse(Loss::Forgotten)),
-            Known::No => {}
-        }
+            Known::Dropped(_) if self.flaw == Some(crate::flaw::Flaw::IgnoredDropped) => false,
+            Known::Dropped(Dropped::ForRoom) => true,
+            Known::Dropped(Dropped::ForGood) => return Ok(self.refuse(Loss::Forgotten)),
+            Known::No => false,
+        };
         let bundle = match arrival.bundle.parse() {
             Ok(bundle) => bundle,
             Err(bad) => return Ok(self.condemn(bad)),
         };
-        let verdict = self.consider(&bundle, arrival, link, now)?;
+        let verdict = self.consider(&bundle, arrival, returns, link, now)?;
         match (&verdict, bundle.header.kind) {
             (Verdict::Stored, Kind::Receipt) => self.tally.receipts_taken += 1,
             (Verdict::Stored, _) => self.tally.taken += 1,
@@ -109,6 +110,7 @@ impl<S: Store> Custody<S> {
         &mut self,
         bundle: &Bundle<'_>,
         arrival: Arrival<'_>,
+        returns: bool,
         link: &mut Bucket,
         now: Now,
     ) -> Result<Verdict, StoreError> {
@@ -116,6 +118,10 @@ impl<S: Store> Custody<S> {
         let heard = self.hear(bundle);
         let class = if heard.is_some() { Class::Contact } else { self.class_of(bundle, mark) };
         let mut stored = self.as_stored(bundle, arrival, class, now);
+        let is_only_carried = bundle.header.kind == Kind::Sealed && mark.is_none() && !self.store.is_locked();
+        if returns && !(is_only_carried && self.may_return(&stored)?) {
+            return Ok(self.refuse(Loss::Forgotten));
+        }
         if stored.class >= Class::Stranger && !self.may_write(&stored, link, now) {
             return Ok(self.refuse(Loss::Busy));
         }
@@ -143,15 +149,14 @@ impl<S: Store> Custody<S> {
         if let Content::Receipt(receipt) = &content {
             stored.commitment = Some(receipt.commitment());
         }
-        let is_only_carried = bundle.header.kind == Kind::Sealed && mark.is_none() && !self.store.is_locked();
-        let never = match self.why_unwanted(&stored, &content)? {
-            None if is_only_carried && !self.spare_untried(&stored, now)? => Some(Loss::NoRoom),
-            why => why,
-        };
-        if let Some(why) = never {
-            let until = stored.expires_tl_ms.saturating_add(DROPPED_MS);
-            self.drop_and_remember(&bundle.id, until, why)?;
+        let until_tl_ms = stored.expires_tl_ms.saturating_add(DROPPED_MS);
+        if let Some(why) = self.why_unwanted(&stored, &content)? {
+            self.drop_and_remember(&bundle.id, until_tl_ms, why)?;
             return Ok(self.refuse(why));
+        }
+        if is_only_carried && !self.spare_untried(&stored, now)? {
+            self.let_go(&bundle.id, until_tl_ms, Loss::NoRoom)?;
+            return Ok(self.refuse(Loss::NoRoom));
         }
         if let Some(why) = self.make_room(&stored)? {
             return Ok(self.refuse(why));

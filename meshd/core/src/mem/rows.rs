@@ -3,10 +3,10 @@
 use std::cmp::Reverse;
 
 use super::heap::{Count, Heap, heaps_of};
-use super::{Flaw, MemStore, first_with};
+use super::{Flaw, MemStore};
 use crate::event::MessageStatus;
-use crate::id::{BundleId, IdPrefix, NodeId, Seq};
-use crate::store::{MessageRecord, Priority, StoreError, Usage, Victim};
+use crate::id::{BundleId, NodeId, Seq};
+use crate::store::{Dropped, MessageRecord, Priority, StoreError, Usage, Victim};
 
 impl MemStore {
     /// Opens the transaction.
@@ -27,8 +27,15 @@ impl MemStore {
 
     pub(super) fn count(&mut self, count: Count, bundles: i64, bytes: i64) {
         let mut usage = self.usage.get(&count).copied().unwrap_or_default();
+        let before_bytes = usage.bytes;
         usage.bundles = usage.bundles.checked_add_signed(bundles).expect("only what was counted leaves");
         usage.bytes = usage.bytes.checked_add_signed(bytes).expect("only what was counted leaves");
+        if let Count::Held(Heap::Ingress(peer)) = count {
+            self.brought.remove(&(before_bytes, Reverse(peer)));
+            if usage.bytes > 0 {
+                self.brought.put((usage.bytes, Reverse(peer)), ());
+            }
+        }
         if usage.bundles == 0 {
             self.usage.remove(&count);
         } else {
@@ -75,6 +82,8 @@ impl MemStore {
         let bundle = self.bundles.get(row).expect("each heap entry's bundle is held");
         Some(Victim {
             id: bundle.id,
+            kind: bundle.kind,
+            class: bundle.class,
             priority: bundle.priority,
             cost_bytes: bundle.cost_bytes(),
             expires_tl_ms: bundle.expires_tl_ms,
@@ -88,16 +97,33 @@ impl MemStore {
         if self.flaw == Some(Flaw::NoLinkShare) {
             return None;
         }
-        let least = Count::Held(Heap::Ingress(NodeId([0; NodeId::BYTES])));
-        let held = self.usage.range(least..).filter_map(|(count, usage)| match count {
-            Count::Held(Heap::Ingress(peer)) if usage.bytes > 0 => Some((*peer, *usage)),
-            Count::Held(_) | Count::Received => None,
-        });
-        held.max_by_key(|(peer, usage)| (usage.bytes, Reverse(*peer)))
+        let ((_, Reverse(peer)), ()) = self.brought.range(..).next_back()?;
+        Some((*peer, self.usage_of(Count::Held(Heap::Ingress(*peer)))))
     }
 
-    pub(super) fn is_dropped(&self, prefix: &IdPrefix) -> bool {
-        self.dropped.range(first_with(prefix)..).next().is_some_and(|(id, _)| id.prefix() == *prefix)
+    /// Drops a bundle and remembers its id; says whether it was held.
+    pub(super) fn drop_for(
+        &mut self,
+        id: &BundleId,
+        until_tl_ms: u64,
+        why: Dropped,
+    ) -> Result<bool, StoreError> {
+        self.write()?;
+        let was_held = self.remove_bundle(id);
+        let (before_tl_ms, earlier) = self.forget(id).unwrap_or((0, Dropped::ForRoom));
+        if !self.flaw.is_some_and(|flaw| matches!(flaw, Flaw::ForgetsDropped | Flaw::ShowsAgain)) {
+            let until_tl_ms = until_tl_ms.max(before_tl_ms);
+            self.dropped.put(*id, (until_tl_ms, why.max(earlier)));
+            self.dropped_due.put((until_tl_ms, *id), ());
+        }
+        Ok(was_held)
+    }
+
+    /// Remembers a dropped id no longer; says what was remembered.
+    pub(super) fn forget(&mut self, id: &BundleId) -> Option<(u64, Dropped)> {
+        let (until_tl_ms, why) = self.dropped.remove(id)?;
+        self.dropped_due.remove(&(until_tl_ms, *id));
+        Some((until_tl_ms, why))
     }
 
     pub(super) fn note_pending(&mut self, message: &MessageRecord) {

@@ -6,7 +6,7 @@ use crate::custody::{Arrival, Verdict};
 use crate::id::{BundleId, IdPrefix};
 use crate::limits::{OWED_MAX, PUSH_BYTES_MAX, QUEUE_MAX, STALL_MS_MAX, WALK_MS_MIN};
 use crate::node::CloseReason;
-use crate::store::{Class, Known, Store};
+use crate::store::{Class, Dropped, Known, Store, StoreError};
 use crate::wire::{Carried, Message, Prefixes, Refusal, ShortIds};
 
 use super::{Around, Overlap, Session, Stop, Urgency, broken};
@@ -106,13 +106,26 @@ impl Session {
                 }
                 Ok(false)
             }
-            Known::Dropped => Ok(false),
-            Known::No if self.has_room_for_more(around) => Ok(around.wants.ask(prefix.short(), self.link)),
-            Known::No => {
+            Known::Dropped(Dropped::ForGood) => Ok(false),
+            Known::Dropped(Dropped::ForRoom) if !self.has_room_again(1, around)? => Ok(false),
+            Known::No | Known::Dropped(Dropped::ForRoom) if self.has_room_for_more(around) => {
+                Ok(around.wants.ask(prefix.short(), self.link))
+            }
+            Known::No | Known::Dropped(Dropped::ForRoom) => {
                 self.decline(around.now);
                 Ok(false)
             }
         }
+    }
+
+    /// Whether there is room for so many of those that had none before, beside what is asked for already.
+    pub(super) fn has_room_again<S: Store>(
+        &self,
+        more: usize,
+        around: &Around<'_, S>,
+    ) -> Result<bool, StoreError> {
+        let bundles = (around.wants.owed(self.link) + more) as u64;
+        around.custody.has_room_again(bundles, bundles * super::COST_BYTES)
     }
 
     /// Whether what would be asked for next is likely to be taken when it comes.

@@ -8,7 +8,7 @@ use crate::node::CloseReason;
 use crate::reconcile::{
     Answering, Asking, AskingStage, BODY_HEAD_BYTES, Body, START_BYTES, Snapshot, walk::Heard,
 };
-use crate::store::{OfferKey, Priority, Store, StoreError};
+use crate::store::{Dropped, OfferKey, Priority, Store, StoreError};
 use crate::summary::{View, WholeSum, whole};
 
 use super::{Around, Session, Sort, Stop, Turn, broken};
@@ -192,6 +192,7 @@ impl Session {
         let mut ours = Vec::new();
         let mut sum: WholeSum = asking.snapshot.whole;
         let (mut lacked, mut declined) = (std::collections::VecDeque::new(), Vec::new());
+        let mut had_no_room = Vec::new();
         for id in ids {
             let held = around.custody.store.held_like(&id.0, ALIKE_MAX)?;
             for offer in &held {
@@ -204,10 +205,18 @@ impl Session {
             if !held.is_empty() {
                 continue;
             }
-            if around.custody.store.is_dropped_like(&id.0)? {
-                declined.push(id);
-            } else {
+            match around.custody.store.dropped_like(&id.0)? {
+                None => lacked.push_back(id),
+                Some(Dropped::ForRoom) => had_no_room.push(id),
+                Some(Dropped::ForGood) => declined.push(id),
+            }
+        }
+        // What is new goes first; what had no room before gets what is left of it.
+        for id in had_no_room {
+            if self.has_room_again(lacked.len() + 1, around)? {
                 lacked.push_back(id);
+            } else {
+                declined.push(id);
             }
         }
         if taken < total {

@@ -106,8 +106,17 @@ pub enum Known {
     No,
     /// Held.
     Held(BundleId),
-    /// Held once, and not wanted again.
-    Dropped,
+    /// Not held, and remembered.
+    Dropped(Dropped),
+}
+
+/// Why an id is remembered that is not held; the later one stands if both were so.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Dropped {
+    /// There was no room for it. It is wanted again when there is.
+    ForRoom,
+    /// It is not wanted again.
+    ForGood,
 }
 
 /// Where a walk over all bundles stands, in the order they are offered: priority, then arrival.
@@ -146,6 +155,10 @@ pub struct Offer {
 pub struct Victim {
     /// Which.
     pub id: BundleId,
+    /// Its kind, as in the header.
+    pub kind: u16,
+    /// Whose it is.
+    pub class: Class,
     /// Its priority.
     pub priority: Priority,
     /// What its eviction frees.
