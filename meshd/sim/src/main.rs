@@ -1,5 +1,6 @@
 //! `meshsim`: repeats a claim about MeshLink's mesh engine on any machine.
 
+use std::fmt::Display;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -8,10 +9,12 @@ use clap::{Parser, Subcommand};
 use meshlink_core::store::Priority;
 use meshsim::flood::{Junk, Place};
 use meshsim::reconcile::{Plan, Shape};
-use meshsim::trace::Policy;
 use meshsim::trace::contacts::Contacts;
 use meshsim::trace::replay::Radio;
+use meshsim::trace::spread::Summary;
+use meshsim::trace::{Outcome, Policy};
 use meshsim::{Scenario, World};
+use serde::Serialize;
 
 /// Runs the real node of MeshLink under a virtual clock.
 #[derive(Parser)]
@@ -71,6 +74,9 @@ enum Command {
         /// Draws the messages.
         #[arg(long, default_value_t = 1)]
         seed: u64,
+        /// Runs with so many seeds from that one on, and tells mean, least and most after them.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1000))]
+        seeds: u64,
         /// Who forwards; without it the real nodes and the textbook ways, one after the other.
         #[arg(long, value_enum)]
         policy: Option<Policy>,
@@ -80,7 +86,7 @@ enum Command {
         /// From the moment two can hear each other until their link is up, in seconds.
         #[arg(long, default_value_t = 0.9)]
         setup: f64,
-        /// Prints one JSON object a way of forwarding.
+        /// Prints one JSON object a way of forwarding and seed, and with several seeds one a way of forwarding more.
         #[arg(long)]
         json: bool,
     },
@@ -113,6 +119,9 @@ enum Command {
         /// Two villages and a ferryman instead of a town; each of the attacker's links is to everybody in turn.
         #[arg(long)]
         ferry: bool,
+        /// Whether the attacker's nodes are somebody else at each encounter.
+        #[arg(long)]
+        new_faces: bool,
         /// Cap of each store in bytes.
         #[arg(long, default_value_t = 1024 * 1024)]
         store: u64,
@@ -166,25 +175,26 @@ enum Command {
 }
 
 #[allow(clippy::print_stdout, reason = "the report is the program's result")]
+fn show(report: &(impl Serialize + Display), json: bool) -> anyhow::Result<()> {
+    if json {
+        println!("{}", serde_json::to_string(report)?);
+    } else {
+        println!("{report}");
+    }
+    Ok(())
+}
+
 fn run(args: Args) -> anyhow::Result<bool> {
-    let print = |report: &meshsim::Report, json: bool| -> anyhow::Result<()> {
-        if json {
-            println!("{}", serde_json::to_string(report)?);
-        } else {
-            println!("{report}");
-        }
-        Ok(())
-    };
     match args.command {
         Command::World { scenario, seed, json } => {
             let text = std::fs::read_to_string(&scenario)
                 .with_context(|| format!("can't read the scenario {}", scenario.display()))?;
             let plan = Scenario::parse(&text).with_context(|| format!("in {}", scenario.display()))?;
             let report = World::new(plan, seed).run();
-            print(&report, json)?;
+            show(&report, json)?;
             Ok(report.is_good())
         }
-        Command::Trace { file, buffer, messages, seed, policy, bandwidth, setup, json } => {
+        Command::Trace { file, buffer, messages, seed, seeds, policy, bandwidth, setup, json } => {
             anyhow::ensure!(
                 messages >= 1 && buffer >= 1 && bandwidth >= 1 && setup >= 0.0,
                 "a message, room for one, a byte a second and no negative time at least"
@@ -192,15 +202,20 @@ fn run(args: Args) -> anyhow::Result<bool> {
             let contacts = Contacts::read(&file)?;
             let radio =
                 Radio { bandwidth_bytes_per_s: bandwidth, setup_ms: (setup * 1e3) as u64, latency_ms: 30 };
-            let plan = meshsim::trace::Plan { buffer, messages, seed, radio };
             let all = [Policy::Meshlink, Policy::Epidemic, Policy::Spray, Policy::Direct];
             let policies = policy.map_or(all.to_vec(), |policy| vec![policy]);
-            for outcome in meshsim::trace::run(&contacts, plan, &policies) {
-                if json {
-                    println!("{}", serde_json::to_string(&outcome)?);
-                } else {
-                    println!("{outcome}");
+            let mut runs = Vec::new();
+            for seed in seed..seed.saturating_add(seeds) {
+                let plan = meshsim::trace::Plan { buffer, messages, seed, radio };
+                for outcome in meshsim::trace::run(&contacts, plan, &policies) {
+                    show(&outcome, json)?;
+                    runs.push(outcome);
                 }
+            }
+            for policy in policies.into_iter().filter(|_| seeds > 1) {
+                let of_policy: Vec<Outcome> =
+                    runs.iter().filter(|run| run.policy == policy).cloned().collect();
+                show(&Summary::of(&of_policy).context("a run at least")?, json)?;
             }
             Ok(true)
         }
@@ -209,11 +224,7 @@ fn run(args: Args) -> anyhow::Result<bool> {
             anyhow::ensure!(bandwidth >= 1, "a byte a second at least");
             let plan = Plan { n, d, shape, bandwidth_bytes_per_s: bandwidth, latency_ms: latency, seed };
             let cost = meshsim::reconcile::measure(plan)?;
-            if json {
-                println!("{}", serde_json::to_string(&cost)?);
-            } else {
-                println!("{cost}");
-            }
+            show(&cost, json)?;
             Ok(true)
         }
         Command::Flood {
@@ -226,6 +237,7 @@ fn run(args: Args) -> anyhow::Result<bool> {
             sos_letters,
             sealed,
             ferry,
+            new_faces,
             store,
             minutes,
             seed,
@@ -239,6 +251,7 @@ fn run(args: Args) -> anyhow::Result<bool> {
             let plan = meshsim::flood::Plan {
                 junk: if sealed { Junk::Sealed } else { Junk::Posts },
                 place: if ferry { Place::Ferry } else { Place::Town },
+                new_faces,
                 letters_priority: urgency(sos_letters),
                 nodes,
                 letters,
@@ -252,28 +265,20 @@ fn run(args: Args) -> anyhow::Result<bool> {
                 flaw: None,
             };
             let outcome = meshsim::flood::run(plan);
-            if json {
-                println!("{}", serde_json::to_string(&outcome)?);
-            } else {
-                println!("{outcome}");
-            }
+            show(&outcome, json)?;
             Ok(outcome.links == 0 || outcome.ratio >= 0.95 && outcome.fullest <= 1.05)
         }
         Command::Liars { nodes, liars, letters, buffer, minutes, seed, json } => {
             anyhow::ensure!(nodes >= liars + 2 && minutes >= 2, "two honest people and two minutes at least");
             let plan = meshsim::liars::Plan { nodes, liars, letters, buffer, minutes, seed };
             let outcome = meshsim::liars::run(plan);
-            if json {
-                println!("{}", serde_json::to_string(&outcome)?);
-            } else {
-                println!("{outcome}");
-            }
+            show(&outcome, json)?;
             Ok(outcome.ratio >= 1.0)
         }
         Command::Worlds { count, seed, json } => {
             for seed in seed..seed.saturating_add(count) {
                 let report = World::new(Scenario::random(seed), seed).run();
-                print(&report, json)?;
+                show(&report, json)?;
                 if !report.is_good() {
                     return Ok(false);
                 }

@@ -4,6 +4,7 @@ mod acquaint;
 pub mod contacts;
 pub mod models;
 pub mod replay;
+pub mod spread;
 pub mod work;
 
 use serde::Serialize;
@@ -47,6 +48,8 @@ pub struct Plan {
 pub struct Outcome {
     /// Which.
     pub policy: Policy,
+    /// What drew the messages.
+    pub seed: u64,
     /// Share of the messages that arrived.
     pub delivered: f64,
     /// The same with flooding without any limits.
@@ -118,7 +121,7 @@ pub fn run(contacts: &Contacts, plan: Plan, policies: &[Policy]) -> Vec<Outcome>
                     (run.achieved.clone(), Some(run))
                 }
             };
-            outcome(*policy, &achieved, &oracle, run.as_ref(), plan.messages)
+            outcome(*policy, &achieved, &oracle, run.as_ref(), plan)
         })
         .collect()
 }
@@ -128,13 +131,14 @@ fn outcome(
     achieved: &Achieved,
     oracle: &Achieved,
     run: Option<&Replayed>,
-    messages: usize,
+    plan: Plan,
 ) -> Outcome {
     let arrived = achieved.latencies_s.len();
-    let share = |count: usize| count as f64 / messages.max(1) as f64;
+    let share = |count: usize| count as f64 / plan.messages.max(1) as f64;
     let each = |sum: u64| sum as f64 / arrived.max(1) as f64;
     Outcome {
         policy,
+        seed: plan.seed,
         delivered: share(arrived),
         oracle: share(oracle.latencies_s.len()),
         ratio: arrived as f64 / oracle.latencies_s.len().max(1) as f64,

@@ -41,6 +41,27 @@ fn reports_have_the_names_of_the_contract() {
             assert!(outcome.get(name).is_some(), "{policy}: {name} in {outcome}");
         }
     }
+    let output = meshsim(&[
+        "trace",
+        &file,
+        "--messages",
+        "5",
+        "--policy",
+        "direct",
+        "--seeds",
+        "3",
+        "--seed",
+        "4",
+        "--json",
+    ]);
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let objects: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+    let [runs @ .., all] = &objects[..] else { panic!("{text}") };
+    assert_eq!(runs.iter().map(|run| &run["seed"]).collect::<Vec<_>>(), [4, 5, 6]);
+    assert_eq!((&all["seeds"], &all["policy"]), (&Value::from(3), &Value::from("direct")));
+    let ratio = |run: &Value| run["ratio"].as_f64().expect("a number");
+    let least = runs.iter().map(ratio).reduce(f64::min);
+    assert_eq!(all["ratio"]["min"].as_f64(), least);
     for shape in ["spread", "newest", "none"] {
         let cost = object(&["reconcile", "--n", "100", "--d", "10", "--shape", shape, "--json"]);
         for name in ["bytes", "bytes_per_diff", "limit_bytes_per_diff", "round_trips"] {
@@ -58,6 +79,7 @@ fn what_can_not_be_measured_is_refused_and_not_made_into_something_else() {
         &["trace", &file, "--buffer", "0"],
         &["trace", &file, "--bandwidth", "0"],
         &["trace", &file, "--setup=-1"],
+        &["trace", &file, "--seeds", "0"],
         &["trace", "/nowhere"],
         &["reconcile", "--n", "10", "--d", "20"],
         &["reconcile", "--n", "10", "--d", "1", "--bandwidth", "0"],

@@ -1,14 +1,14 @@
 //! People who will write to each other are contacts before the trace begins.
 //!
 //! Each pair that has a letter to come meets once, in a room without anybody else: one shows a code, the other takes
-//! it, each greets the other, and both know the other's keys. What that left in their stores is thrown away, so that all
-//! begin the trace with nothing to carry. This is the real way of becoming contacts, only with links that cost nothing.
+//! it, each greets the other, both know the other's keys, and their receipts go back. What that left in their stores is thrown
+//! away, so that all begin the trace with nothing to carry or to send. This is the real way of becoming contacts, only with links that cost nothing.
 
 use meshlink_core::clock::Now;
 use meshlink_core::event::LinkKind;
 use meshlink_core::id::LinkId;
 use meshlink_core::identity::Identity;
-use meshlink_core::limits::Limits;
+use meshlink_core::limits::{Limits, RECEIPT_MS_MAX};
 use meshlink_core::mem::MemStore;
 use meshlink_core::node::{ContactDraft, Input, Node};
 use meshlink_core::store::{OfferKey, Store};
@@ -91,6 +91,20 @@ fn introduce(nodes: &mut [Node<MemStore>; 2], now: Now) {
         let up = Input::LinkUp { link: LINK, kind: LinkKind::Pipe, address: String::new(), dialled };
         node.handle(up, now).expect("a store in memory");
     }
+    talk(nodes, now);
+    let now = Now { mono_ms: now.mono_ms + RECEIPT_MS_MAX, ..now };
+    for node in nodes.iter_mut() {
+        node.handle(Input::Timeout, now).expect("a store in memory");
+    }
+    talk(nodes, now);
+    for node in nodes {
+        node.handle(Input::LinkDown { link: LINK }, now).expect("a store in memory");
+        let _ = node.commit(now).expect("a store in memory");
+    }
+}
+
+/// Frames go to and fro until neither has another one.
+fn talk(nodes: &mut [Node<MemStore>; 2], now: Now) {
     for _ in 0..ROUNDS_MAX {
         let mut is_silent = true;
         for from in [0, 1] {
@@ -106,9 +120,5 @@ fn introduce(nodes: &mut [Node<MemStore>; 2], now: Now) {
         if is_silent {
             break;
         }
-    }
-    for node in nodes {
-        node.handle(Input::LinkDown { link: LINK }, now).expect("a store in memory");
-        let _ = node.commit(now).expect("a store in memory");
     }
 }
