@@ -53,8 +53,6 @@ pub struct Plan {
     pub junk: Junk,
     /// Who meets whom.
     pub place: Place,
-    /// Whether each of the attacker's nodes is somebody else at each encounter.
-    pub new_faces: bool,
     /// How urgent people's letters are.
     pub letters_priority: Priority,
     /// People.
@@ -149,7 +147,9 @@ fn once(plan: Plan) -> Replayed {
     let all = with_attacker(&people, plan);
     let encounters = match plan.place {
         Place::Town => plan.minutes.max(2) as usize / 2 * plan.links.max(1),
-        Place::Ferry => (plan.minutes / 2).div_ceil(CROSSING_MINUTES) as usize * plan.links.max(1),
+        Place::Ferry => {
+            (plan.minutes / 2).div_ceil(CROSSING_MINUTES) as usize * plan.links.max(1) * plan.nodes
+        }
     };
     let spammer = (plan.links > 0).then(|| Spammer {
         first: plan.nodes,
@@ -157,7 +157,6 @@ fn once(plan: Plan) -> Replayed {
         per_encounter: (plan.letters * plan.rate).div_ceil(encounters),
         priority: plan.priority,
         junk: plan.junk,
-        is_new_each_time: plan.new_faces,
         made: 0,
     });
     let mut dice = Dice::new(plan.seed ^ 0x0066_6c6f_6f64);
@@ -242,8 +241,6 @@ pub(crate) struct Spammer {
     per_encounter: usize,
     priority: Priority,
     junk: Junk,
-    /// Whether its nodes draw new keys for each encounter.
-    pub(crate) is_new_each_time: bool,
     made: u64,
 }
 
@@ -334,7 +331,6 @@ mod tests {
         Plan {
             junk: Junk::Posts,
             place: Place::Town,
-            new_faces: false,
             letters_priority: Priority::Normal,
             nodes: 8,
             letters: 16,
@@ -378,8 +374,13 @@ mod tests {
     #[test]
     fn l02_calls_for_help_by_twelve_neighbours_push_out_less_than_they_would() {
         let siege = under_siege(Junk::Posts, Priority::Sos);
-        let [outcome, heeded] = [None, Some(Flaw::EveryCallHeeded)].map(|flaw| run(Plan { flaw, ..siege }));
-        assert!(outcome.quiet >= 11 && outcome.ratio >= 0.8, "{outcome}");
-        assert!(heeded.flooded < outcome.flooded, "if each were heeded: {heeded}; but {outcome}");
+        // Two seeds: one letter of twelve more or less is chance.
+        let sum = |flaw| {
+            let runs = [1, 2].map(|seed| run(Plan { flaw, seed, ..siege }));
+            runs.iter().fold((0, 0), |(quiet, flooded), run| (quiet + run.quiet, flooded + run.flooded))
+        };
+        let [(quiet, kept), (_, heeded)] = [None, Some(Flaw::EveryCallHeeded)].map(sum);
+        assert!(quiet >= 22 && kept * 4 >= quiet * 3, "{kept} of {quiet}");
+        assert!(heeded < kept, "if each were heeded: {heeded}; but {kept} of {quiet}");
     }
 }

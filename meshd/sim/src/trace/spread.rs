@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_spread_is_mean_least_and_most() {
-        assert_eq!(Spread::of([0.9, 0.5, 0.7]), Some(Spread { mean: 0.7, min: 0.5, max: 0.9 }));
+        assert_eq!(Spread::of([3.0, 1.0, 2.0]), Some(Spread { mean: 2.0, min: 1.0, max: 3.0 }));
         assert_eq!((Spread::of([]), Summary::of(&[])), (None, None));
     }
 }
