@@ -119,6 +119,9 @@ enum Command {
         /// Two villages and a ferryman instead of a town; each of the attacker's links is to everybody in turn.
         #[arg(long)]
         ferry: bool,
+        /// Whether the attacker's nodes are somebody else at each encounter.
+        #[arg(long)]
+        new_faces: bool,
         /// Cap of each store in bytes.
         #[arg(long, default_value_t = 1024 * 1024)]
         store: u64,
@@ -234,6 +237,7 @@ fn run(args: Args) -> anyhow::Result<bool> {
             sos_letters,
             sealed,
             ferry,
+            new_faces,
             store,
             minutes,
             seed,
@@ -247,6 +251,7 @@ fn run(args: Args) -> anyhow::Result<bool> {
             let plan = meshsim::flood::Plan {
                 junk: if sealed { Junk::Sealed } else { Junk::Posts },
                 place: if ferry { Place::Ferry } else { Place::Town },
+                new_faces,
                 letters_priority: urgency(sos_letters),
                 nodes,
                 letters,

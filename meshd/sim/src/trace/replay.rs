@@ -283,9 +283,12 @@ impl Replay<'_> {
     }
 
     /// Fills an attacker's node anew: it opens on a store that holds what is to be brought, and has no room for more, so that
-    /// nobody can hand anything on to it.
+    /// nobody can hand anything on to it. While it meets several at a time it brings all of them the same.
     fn bring_spam(&mut self, node: usize) {
         let now = self.now();
+        if !self.people[node].links.is_empty() {
+            return;
+        }
         let Some(spammer) = self.spammer.as_mut().filter(|spammer| node >= spammer.first) else { return };
         let posts = spammer.posts(EPOCH_UNIX_MS + self.now_ms, self.now_ms);
         self.replayed.spam += posts.len() as u64;
@@ -294,6 +297,9 @@ impl Replay<'_> {
             store.insert_bundle(post).expect("a store in memory");
         }
         store.commit().expect("a store in memory");
+        if spammer.is_new_each_time {
+            self.people[node].keys = self.seeds.bytes();
+        }
         let identity = Identity::from_bytes(&self.people[node].keys);
         let limits = Limits { store_bundles_max: posts.len() as u64, ..Limits::default() };
         let opened = Node::open(store, identity, self.seeds.bytes(), limits, now);
