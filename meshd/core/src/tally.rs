@@ -102,6 +102,10 @@ pub struct Tally {
     pub taken: u64,
     /// Receipts taken from neighbours.
     pub receipts_taken: u64,
+    /// Bytes of reconciliation that this node said, without the frames around them.
+    pub reconcile_sent_bytes: u64,
+    /// The same that neighbours said.
+    pub reconcile_received_bytes: u64,
     dropped: [u64; Loss::ALL.len()],
     refused: [u64; Loss::ALL.len()],
 }

@@ -44,6 +44,20 @@ fn a_mule_delivers_after_a_partition() {
 }
 
 #[test]
+fn what_finding_out_costs_is_counted_alike_by_both_sides() {
+    let mut net = Net::new(2);
+    for n in 0..100 {
+        net.post(n % 2, &format!("message {n}"));
+    }
+    net.join(0, 1);
+    net.settle();
+    let [a, b] = [0, 1].map(|at| *net.node(at).tally());
+    assert!(a.reconcile_sent_bytes > 100 && b.reconcile_sent_bytes > 100, "{a:?} {b:?}");
+    assert_eq!(a.reconcile_sent_bytes, b.reconcile_received_bytes);
+    assert_eq!(b.reconcile_sent_bytes, a.reconcile_received_bytes);
+}
+
+#[test]
 fn what_was_sent_is_there_in_order_and_once() {
     let mut net = Net::new(2);
     for n in 0..500 {

@@ -247,6 +247,7 @@ fn metrics_are_prometheus_text() {
         "meshlink_links{kind=\"relay\"} 0",
         "meshlink_store_writable 1",
         "meshlink_bundles_taken_total{kind=\"bundle\"} 0",
+        "meshlink_reconcile_bytes_total{direction=\"sent\"} 0",
         "meshlink_bundles_dropped_total{reason=\"withdrawn\"} 1",
         "meshlink_bundles_dropped_total{reason=\"gave_way\"} 0",
         "meshlink_bundles_refused_total{reason=\"invalid\"} 0",

@@ -45,7 +45,10 @@ impl Session {
         around: &mut Around<'_, S>,
     ) -> Result<bool, Stop> {
         match message {
-            Message::Reconcile(body) => self.receive_reconcile(body, around),
+            Message::Reconcile(body) => {
+                around.custody.tally.reconcile_received_bytes += body.len() as u64;
+                self.receive_reconcile(body, around)
+            }
             Message::Bundle(carried) => self.receive_bundle(carried, around),
             Message::News(prefixes) => self.receive_news(prefixes, around),
             Message::Get(ids) => self.receive_get(ids, around),

@@ -105,6 +105,7 @@ impl Session {
                 break;
             };
             Message::Reconcile(&body).write(frame.plain);
+            around.custody.tally.reconcile_sent_bytes += body.len() as u64;
         }
         let bytes = frame.plain.len() - before;
         if bytes > 0 {

@@ -170,6 +170,14 @@ impl Numbers {
         directions("meshlink_link_bundles_total", "Bundles over links.", |c| {
             (c.sent_bundles, c.received_bundles)
         });
+        let bytes = "meshlink_reconcile_bytes_total";
+        page.family(
+            bytes,
+            "counter",
+            "Bytes spent on finding out what neighbours lack, of those over links.",
+        );
+        page.sample(bytes, &[("direction", "sent")], self.bundles.reconcile_sent_bytes);
+        page.sample(bytes, &[("direction", "received")], self.bundles.reconcile_received_bytes);
         page.family("meshlink_links_closed_total", "counter", "Links this node hung up, by why.");
         for (why, count) in &tally.closes {
             page.sample("meshlink_links_closed_total", &[("reason", why)], count);
