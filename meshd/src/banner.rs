@@ -73,7 +73,8 @@ impl Banner {
 
     /// For the log, at every start.
     pub(crate) fn log(&self) {
-        tracing::info!(node = self.node, api = self.api, version = env!("CARGO_PKG_VERSION"), "meshd is up");
+        tracing::info!(api = self.api, version = env!("CARGO_PKG_VERSION"), "meshd is up");
+        tracing::debug!(node = self.node, "that is this node's id");
     }
 }
 

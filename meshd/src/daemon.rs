@@ -178,7 +178,8 @@ async fn live(
     };
     let answering = api.serve(&settings, &control, &start, &driver, keyring, stopping.clone()).await?;
     let banner = Banner::new(&answering.addresses, &start.state, &driver, &settings, demo.is_some()).await;
-    if first_start || demo.is_some() {
+    // A journal is read by nobody at the first start, and keeps for months who this node is.
+    if (first_start || demo.is_some()) && !crate::log::stderr_is_the_journal() {
         banner.print();
     }
     banner.log();

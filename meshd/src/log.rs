@@ -116,10 +116,15 @@ where
 
 /// systemd says which file the journal's is; standard error may have been redirected since (systemd.exec(5)).
 #[cfg(unix)]
-fn stderr_is_the_journal() -> bool {
+pub(crate) fn stderr_is_the_journal() -> bool {
     let Some(stream) = std::env::var_os("JOURNAL_STREAM") else { return false };
     let Ok(stat) = rustix::fs::fstat(std::io::stderr()) else { return false };
     stream.to_str() == Some(&format!("{}:{}", stat.st_dev, stat.st_ino))
+}
+
+#[cfg(not(unix))]
+pub(crate) fn stderr_is_the_journal() -> bool {
+    false
 }
 
 #[cfg(test)]

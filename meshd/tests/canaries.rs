@@ -227,6 +227,29 @@ fn k06_nothing_that_a_wiped_node_gave_to_carriers_is_in_what_the_next_one_on_tha
     assert!(both.is_empty(), "{both:02x?}");
 }
 
+#[test]
+fn a_log_as_it_usually_is_names_neither_this_node_nor_whom_it_met() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let relay = Relay::start();
+    let mut pair = ["ana", "bob"]
+        .map(|name| Daemon::start(dir.path(), name, &["--name", name, "--relay", &relay.url()]));
+    let ids = [node_id(&pair[0]), node_id(&pair[1])];
+    let hello = send_to(&pair[0], &ids[1], "hello");
+    wait_for_status(&pair[0], &hello, "delivered");
+    pair[1].signal("TERM");
+    wait_for("the neighbour to be gone", PATIENCE, || {
+        pair[0].get("/v1/links")["items"].as_array().is_some_and(Vec::is_empty).then_some(())
+    });
+    pair[0].signal("TERM");
+    for daemon in &pair {
+        // Before it is what a person at a terminal is told at the first start; a journal is not.
+        let log = daemon.log();
+        let (_, log) = log.split_once("meshd is up").expect("it says so");
+        assert!(log.contains("stopped"), "{log}");
+        assert!(ids.iter().all(|id| !log.contains(&id[..8])), "{log}");
+    }
+}
+
 /// The keys that a header names its author by: after map key 6, 64 bytes.
 fn author_of(header: &[u8]) -> Option<Vec<u8>> {
     let at = header.windows(3).position(|window| window == [6, 0x58, 64])?;

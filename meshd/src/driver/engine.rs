@@ -354,11 +354,12 @@ impl<S: Store> Engine<S> {
     }
 }
 
-/// What a user may want to see in the log: who is there and what works. Never what is said.
+/// What a user may want to see in the log: what works. Never what is said; and whom this node met only for who looks for a
+/// mistake, as a journal is kept for months and no wipe reaches it.
 fn log_event(event: &Event) {
     match event {
-        Event::PeerUp { peer } => tracing::info!(%peer, "neighbour is here"),
-        Event::PeerDown { peer } => tracing::info!(%peer, "neighbour is gone"),
+        Event::PeerUp { peer } => tracing::debug!(%peer, "neighbour is here"),
+        Event::PeerDown { peer } => tracing::debug!(%peer, "neighbour is gone"),
         Event::LinkUp { link } => {
             tracing::debug!(link = link.id, kind = %link.kind, "link is up")
         }

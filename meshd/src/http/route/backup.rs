@@ -85,7 +85,7 @@ pub(crate) async fn restore(State(app): State<App>, body: Bytes) -> Result<Json<
     let are_adopted = done.is_ok();
     with_keyring(&app, move |keyring| keyring.settle_restored(are_adopted)).await?;
     done?;
-    tracing::info!(node = restored.node_id, contacts = restored.contacts, "restored from a backup");
+    tracing::info!(contacts = restored.contacts, "restored from a backup");
     Ok(Json(restored))
 }
 
