@@ -124,6 +124,8 @@ fn is_cut(mut stream: TcpStream, within: Duration) -> bool {
         match stream.read(&mut buffer) {
             Ok(0) => return true,
             Ok(_) => {}
+            // A read with a time limit is interrupted when the machine is stopped and goes on.
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => return error.kind() == ErrorKind::ConnectionReset,
         }
     }

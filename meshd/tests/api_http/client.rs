@@ -211,10 +211,13 @@ impl Connection {
 
     /// Whether the server ended the connection, now or within the patience of a read.
     pub(crate) fn is_closed(&mut self) -> bool {
-        let mut byte = [0];
-        match self.reader.read(&mut byte) {
-            Ok(count) => count == 0,
-            Err(error) => error.kind() == std::io::ErrorKind::ConnectionReset,
+        // Unlike `read`, this one goes on when it is interrupted.
+        match self.reader.read_exact(&mut [0]) {
+            Ok(()) => false,
+            Err(error) => matches!(
+                error.kind(),
+                std::io::ErrorKind::UnexpectedEof | std::io::ErrorKind::ConnectionReset
+            ),
         }
     }
 

@@ -54,6 +54,16 @@ pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     tcp
 }
 
+/// Reads what there is. A read with a time limit is interrupted when the machine is stopped and goes on.
+pub(crate) fn read_some(tcp: &mut TcpStream, bytes: &mut [u8]) -> std::io::Result<usize> {
+    loop {
+        match tcp.read(bytes) {
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            read => return read,
+        }
+    }
+}
+
 /// The request for a WebSocket.
 pub(crate) fn handshake(target: &str, headers: &str) -> String {
     format!(
@@ -109,7 +119,7 @@ impl Client {
 
     fn read(&mut self) -> usize {
         let mut bytes = [0; 16 * 1024];
-        let count = match self.tcp.read(&mut bytes) {
+        let count = match read_some(&mut self.tcp, &mut bytes) {
             Ok(count) => count,
             Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => 0,
             Err(error) => panic!("nothing comes: {error}"),
