@@ -42,6 +42,9 @@ pub const HOPS_MAX: u8 = 32;
 /// are left, the more others have it from here, and it gives way first when a store is full. Nobody is told, so nobody
 /// learns from it who wrote a bundle, and nobody can lie about it.
 pub const COPIES_MAX: u8 = 255;
+/// Copies that a carrier begins with of what is for everybody, as posts are: it gives way before mail for one person that was
+/// handed on less than 128 times.
+pub const COPIES_PUBLIC_MAX: u8 = COPIES_MAX / 2;
 /// Mail that is only carried, and was never handed on, gives way to no other such mail for so long, in milliseconds: one
 /// day. In a full store the newcomers would else push each other out before anybody was met (figures in
 /// `docs/benchmarks.md`); and without an end to it, what nobody takes would block a store for as long as it lives.

@@ -32,6 +32,7 @@ fn limits() -> Vec<(&'static str, u64)> {
         limits::SKEW_MS_MAX,
         limits::HOPS_MAX,
         limits::COPIES_MAX,
+        limits::COPIES_PUBLIC_MAX,
         limits::PREFIXES_MAX,
         limits::PAGE_IDS_FIRST,
         limits::PAGE_IDS_MAX,

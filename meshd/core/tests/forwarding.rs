@@ -163,6 +163,23 @@ fn mail_that_had_no_room_is_taken_when_receipts_have_made_some() {
 }
 
 #[test]
+fn l02_a_flood_of_posts_takes_no_place_of_mail_that_met_nobody() {
+    let (mut net, carrier, most) = full_carrier();
+    let loud = net.add(63, Limits::default());
+    for n in 0..40 {
+        net.post(loud, &format!("spam {n}"));
+    }
+    carry(&mut net, loud, carrier);
+    let tally = *net.node(carrier).tally();
+    assert!(tally.taken > most, "posts go on being taken: {tally:?}");
+    assert_eq!(sealed_copies(&net, carrier).len(), 3);
+    // And mail takes a post's place, as long as there is one.
+    send(&mut net, 0, 1, "late");
+    carry(&mut net, 0, carrier);
+    assert_eq!(sealed_copies(&net, carrier).len(), 4);
+}
+
+#[test]
 fn mail_that_nobody_takes_blocks_a_carrier_for_a_day() {
     let (mut net, carrier, most) = full_carrier();
     net.pass(UNTRIED_MS - 2 * MINUTE_MS);

@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn l02_calls_for_help_by_twelve_neighbours_push_out_less_than_they_would() {
+    fn l02_calls_for_help_by_twelve_neighbours_push_out_no_mail() {
         let siege = under_siege(Junk::Posts, Priority::Sos);
         // Two seeds: one letter of twelve more or less is chance.
         let sum = |flaw| {
@@ -384,7 +384,7 @@ mod tests {
             runs.iter().fold((0, 0), |(quiet, flooded), run| (quiet + run.quiet, flooded + run.flooded))
         };
         let [(quiet, kept), (_, heeded)] = [None, Some(Flaw::EveryCallHeeded)].map(sum);
-        assert!(quiet >= 22 && kept * 10 >= quiet * 7, "{kept} of {quiet}");
+        assert!(quiet >= 22 && kept * 100 >= quiet * 95, "{kept} of {quiet}");
         assert!(heeded < kept, "if each were heeded: {heeded}; but {kept} of {quiet}");
     }
 }

@@ -3,7 +3,8 @@
 //! The bundles' space has guaranteed shares: own 30 %, contacts 50 %, strangers 15 %; receipts have at most 5 %. Whoever needs more
 //! borrows what is free, and gives it back at once when its owner comes. Within a share the least urgent goes
 //! first, then what was handed on most often from here (the fewest copies left), then the longest held; nobody pushes out
-//! what is more urgent than itself. Own bundles never go. Others' mail does not push out others' mail that was never handed
+//! what is more urgent than itself. Own bundles never go. What is for everybody counts as handed on half as often as can be
+//! counted, so it goes before mail for one person. Others' mail does not push out others' mail that was never handed
 //! on, unless nobody took it for a day: it would only trade a letter that met nobody for another.
 //!
 //! Neighbours share what strangers' bundles have: before all this, whoever has brought several times what another one

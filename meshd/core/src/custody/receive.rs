@@ -15,7 +15,7 @@ use crate::event::LinkKind;
 use crate::header::Kind;
 use crate::id::{BundleId, NodeId};
 use crate::limits::{
-    COPIES_MAX, CREATED_UNIX_MS_MIN, DROPPED_MS, HOPS_MAX, INTRO_COST, LIFETIME_S_MAX,
+    COPIES_MAX, COPIES_PUBLIC_MAX, CREATED_UNIX_MS_MIN, DROPPED_MS, HOPS_MAX, INTRO_COST, LIFETIME_S_MAX,
     LIFETIME_S_STRANGER_MAX, LITTLE_PERCENT, SKEW_MS_MAX, URGENT_RESERVE_PERCENT, percent,
 };
 use crate::profile::Profile;
@@ -118,7 +118,9 @@ impl<S: Store> Custody<S> {
         let heard = self.hear(bundle);
         let class = if heard.is_some() { Class::Contact } else { self.class_of(bundle, mark) };
         let mut stored = self.as_stored(bundle, arrival, class, now);
-        let is_only_carried = bundle.header.kind == Kind::Sealed && mark.is_none() && !self.store.is_locked();
+        let is_others_mail = bundle.header.kind == Kind::Sealed && mark.is_none();
+        let is_others_keys = bundle.header.kind == Kind::Prekeys && stored.class == Class::Stranger;
+        let is_only_carried = (is_others_mail || is_others_keys) && !self.store.is_locked();
         if returns && !(is_only_carried && self.may_return(&stored)?) {
             return Ok(self.refuse(Loss::Forgotten));
         }
@@ -266,7 +268,7 @@ impl<S: Store> Custody<S> {
             received_tl_ms,
             expires_tl_ms: received_tl_ms.saturating_add(left_ms),
             hops: arrival.hops.saturating_add(1).min(u64::from(HOPS_MAX)) as u8,
-            copies: COPIES_MAX,
+            copies: copies_at_first(header.kind),
             ingress: Some(arrival.from),
             unshown_in: None,
             commitment: header.commitment,
@@ -330,6 +332,18 @@ impl<S: Store> Custody<S> {
         self.insert(stored)?;
         self.show(stored, words, now)?;
         self.note_step(&stored.id, HandOverStep::Received, &arrival.from, arrival.via, now)
+    }
+}
+
+/// What a carrier begins to count down from. What is for everybody has copies everywhere, so it gives way before mail for one
+/// person: a flood of posts would else push out what met nobody yet (threat L-02). A node's keys are for everybody, too, but
+/// there is one bundle of them, and nobody is reached without.
+fn copies_at_first(kind: Kind) -> u8 {
+    match kind {
+        Kind::Sealed | Kind::Intro | Kind::Receipt | Kind::Prekeys => COPIES_MAX,
+        Kind::Post | Kind::Profile | Kind::Bridged | Kind::SecretPost | Kind::Group | Kind::Other(_) => {
+            COPIES_PUBLIC_MAX
+        }
     }
 }
 
