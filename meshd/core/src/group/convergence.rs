@@ -6,6 +6,7 @@ use super::entry::{Act, Entry, EntryHash, SignedEntry};
 use super::roster::{Absorbed, Roster, View};
 use crate::id::NodeId;
 use crate::identity::Identity;
+use crate::limits::GROUP_ENTRIES_MAX;
 
 fn person(n: u8) -> Identity {
     Identity::from_bytes(&[n + 1; 64])
@@ -309,4 +310,28 @@ proptest! {
         roster.settle();
         prop_assert_eq!(roster.view(), &before);
     }
+}
+
+/// A group in which each administrator makes the next one, as many as entries fit: as many ranks as there can be.
+#[test]
+fn w13_a_thousand_administrators_each_made_by_the_one_before_are_decided() {
+    let somebody = |n: usize| {
+        let mut seed = [1; 64];
+        seed[..8].copy_from_slice(&(n as u64).to_be_bytes());
+        seed[32..40].copy_from_slice(&(n as u64).to_be_bytes());
+        Identity::from_bytes(&seed)
+    };
+    let create = Act::Create { name: "Ladder".to_owned(), history: false, salt: [7; 16] };
+    let first = Entry { parents: Vec::new(), author: somebody(0).public(), act: create }.sign(&somebody(0));
+    let mut roster = Roster::new(first).expect("a first entry");
+    let mut last = roster.heads();
+    for n in 1..GROUP_ENTRIES_MAX {
+        let act = Act::Add { who: somebody(n).public(), is_admin: true };
+        let entry = Entry { parents: last, author: somebody(n - 1).public(), act }.sign(&somebody(n - 1));
+        last = vec![entry.hash];
+        assert_eq!(roster.absorb(entry), Absorbed::New);
+    }
+    roster.settle();
+    assert_eq!(roster.view().members.len(), GROUP_ENTRIES_MAX);
+    assert!(roster.view().members.values().all(|member| member.is_admin));
 }

@@ -224,38 +224,46 @@ struct Grant {
     rank: Option<u32>,
 }
 
-/// Voids grants.
+/// Voids grants of somebody.
 struct Removal {
     place: usize,
-    who: NodeId,
     /// Grants of a higher rank than this are voided; all for a `Leave`.
     above: Option<u32>,
 }
 
 impl Removal {
     fn reaches(&self, grant: &Grant) -> bool {
-        let is_above = match (self.above, grant.rank) {
+        match (self.above, grant.rank) {
             (None, _) | (Some(_), None) => true,
             (Some(above), Some(rank)) => rank > above,
-        };
-        self.who == grant.who && is_above
+        }
     }
 }
 
 /// The rules, applied.
+///
+/// Entries and removals lie by whom they are of, so that somebody who makes a thousand administrators of each other costs no
+/// more than the thousand entries: a rank looks at those only who have it (threat W-13).
 struct Decision<'r> {
     entries: &'r [Placed],
+    by_author: BTreeMap<NodeId, Vec<usize>>,
     grants: Vec<Grant>,
-    removals: Vec<Removal>,
+    removals: BTreeMap<NodeId, Vec<Removal>>,
     /// Places of entries that count as an administrator's, with the rank they count by.
     counted: BTreeMap<usize, u32>,
 }
 
 impl<'r> Decision<'r> {
     fn of(entries: &'r [Placed]) -> Self {
-        let mut decision =
-            Self { entries, grants: Vec::new(), removals: Vec::new(), counted: BTreeMap::new() };
+        let mut decision = Self {
+            entries,
+            by_author: BTreeMap::new(),
+            grants: Vec::new(),
+            removals: BTreeMap::new(),
+            counted: BTreeMap::new(),
+        };
         for (place, placed) in entries.iter().enumerate() {
+            decision.by_author.entry(placed.author).or_default().push(place);
             match placed.signed.entry.act {
                 Act::Create { .. } => decision.grants.push(Grant {
                     place,
@@ -264,7 +272,7 @@ impl<'r> Decision<'r> {
                     rank: Some(0),
                 }),
                 // Only they can have signed it, so it always counts.
-                Act::Leave => decision.removals.push(Removal { place, who: placed.author, above: None }),
+                Act::Leave => decision.remove(placed.author, Removal { place, above: None }),
                 Act::Add { .. }
                 | Act::Join
                 | Act::Remove { .. }
@@ -282,13 +290,11 @@ impl<'r> Decision<'r> {
 
     /// Finds what counts as the deed of an administrator of that rank. All removals of lower ranks are known.
     fn count(&mut self, rank: u32) {
-        let mut found = Vec::new();
-        for (place, placed) in self.entries.iter().enumerate() {
-            let holds = |grant: &&Grant| grant.who == placed.author && grant.rank == Some(rank);
-            let is_new = !self.counted.contains_key(&place);
-            if is_new && self.grants.iter().filter(holds).any(|grant| self.was_held(grant, place)) {
-                found.push(place);
-            }
+        let mut found = BTreeSet::new();
+        for grant in self.grants.iter().filter(|grant| grant.rank == Some(rank)) {
+            let deeds = self.by_author.get(&grant.who).into_iter().flatten().copied();
+            let new = deeds.filter(|place| !self.counted.contains_key(place));
+            found.extend(new.filter(|place| self.was_held(grant, *place)));
         }
         for place in found {
             self.counted.insert(place, rank);
@@ -299,10 +305,20 @@ impl<'r> Decision<'r> {
                     keys: *who,
                     rank: is_admin.then_some(rank + 1),
                 }),
-                Act::Remove { who } => self.removals.push(Removal { place, who: *who, above: Some(rank) }),
+                Act::Remove { who } => self.remove(*who, Removal { place, above: Some(rank) }),
                 Act::Create { .. } | Act::Join | Act::Leave | Act::Rename { .. } | Act::Policy { .. } => {}
             }
         }
+    }
+
+    fn remove(&mut self, who: NodeId, removal: Removal) {
+        self.removals.entry(who).or_default().push(removal);
+    }
+
+    /// The removals that reach a grant.
+    fn reaching<'d>(&'d self, grant: &'d Grant) -> impl Iterator<Item = &'d Removal> {
+        let of_holder = self.removals.get(&grant.who).into_iter().flatten();
+        of_holder.filter(|removal| removal.reaches(grant))
     }
 
     /// Whether a grant was good for an entry: it is before it, and every removal that voids the grant came after the
@@ -310,7 +326,7 @@ impl<'r> Decision<'r> {
     fn was_held(&self, grant: &Grant, place: usize) -> bool {
         let is_before = grant.place == place || self.is_before(grant.place, place);
         is_before
-            && self.removals.iter().filter(|removal| removal.reaches(grant)).all(|removal| {
+            && self.reaching(grant).all(|removal| {
                 // Whoever leaves can't take back what it did, not even with a leave dated back.
                 let spares = if removal.above.is_none() {
                     !self.is_before(removal.place, place)
@@ -323,8 +339,7 @@ impl<'r> Decision<'r> {
 
     /// Whether nothing has voided a grant.
     fn is_live(&self, grant: &Grant) -> bool {
-        let mut reaching = self.removals.iter().filter(|removal| removal.reaches(grant));
-        reaching.all(|removal| self.is_before(removal.place, grant.place))
+        self.reaching(grant).all(|removal| self.is_before(removal.place, grant.place))
     }
 
     fn is_before(&self, one: usize, other: usize) -> bool {
@@ -355,11 +370,9 @@ impl<'r> Decision<'r> {
 
     fn has_joined(&self, grant: &Grant) -> bool {
         let is_join = |placed: &Placed| matches!(placed.signed.entry.act, Act::Join);
-        grant.place == 0
-            || self
-                .entries
-                .iter()
-                .any(|placed| placed.author == grant.who && is_join(placed) && placed.before.has(grant.place))
+        let mut deeds =
+            self.by_author.get(&grant.who).into_iter().flatten().map(|place| &self.entries[*place]);
+        grant.place == 0 || deeds.any(|placed| is_join(placed) && placed.before.has(grant.place))
     }
 
     /// Of the counted entries of a sort those that none of them comes after: the one that decides.

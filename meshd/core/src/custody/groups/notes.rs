@@ -165,6 +165,9 @@ impl<S: Store> Custody<S> {
         let own = self.id();
         let others = self.groups.all.values().filter(|group| group.part_of(&own) != Part::Joined).count();
         let has_room = self.groups.all.len() < GROUPS_MAX && others < GROUP_INVITATIONS_MAX;
+        if !is_chosen || !has_room {
+            return Ok(false);
+        }
         let first = note.entries.iter().find(|entry| entry.founds() == Some(note.group));
         let Some(mut roster) = first.cloned().and_then(Roster::new) else { return Ok(false) };
         for entry in &note.entries {
@@ -172,7 +175,7 @@ impl<S: Store> Custody<S> {
         }
         roster.settle();
         let may_invite = roster.view().members.get(peer).is_some_and(|member| member.is_admin);
-        if !is_chosen || !has_room || !may_invite {
+        if !may_invite {
             return Ok(false);
         }
         let first = roster.entries().next().cloned().expect("it has a first entry");
