@@ -368,6 +368,51 @@ mod tests {
     }
 
     #[test]
+    fn s10_versions_are_one_to_eight_in_ascending_order() {
+        let key = &Handshake::dial(&alice(), [3; 32]).1[2..];
+        let answer = |versions: &[u8]| {
+            let frame = [&[versions.len() as u8], versions, key].concat();
+            Handshake::answer([4; 32]).read(&frame, &bob())
+        };
+        for good in [&[1][..], &[1, 2], &[0, 1, 9], &[1, 2, 3, 4, 5, 6, 7, 8]] {
+            assert!(matches!(answer(good), Ok(Step::Reply(_))), "{good:?}");
+        }
+        for bad in [&[][..], &[2, 1], &[1, 1], &[1, 3, 2], &[1, 2, 3, 4, 5, 6, 7, 8, 9]] {
+            let refused = answer(bad);
+            assert_eq!(refused, Err(CloseReason::HandshakeFailed("the first frame is malformed")), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn who_takes_no_frame_that_a_bundle_fits_in_is_refused() {
+        let hello = |frame_bytes_max: usize| {
+            let mut writer = Writer::with_capacity(48);
+            writer.map(4).uint(0).uint(1).uint(1).bytes(&[7; 32]).uint(2).uint(0);
+            writer.uint(3).uint(frame_bytes_max as u64);
+            Hello::decode(&writer.finish()).map(|hello| hello.frame_bytes_max)
+        };
+        assert_eq!(hello(FRAME_BYTES_MIN), Ok(FRAME_BYTES_MIN));
+        assert_eq!(hello(FRAME_BYTES_MAX + 1), Ok(FRAME_BYTES_MAX + 1));
+        assert!(hello(FRAME_BYTES_MIN - 1).is_err());
+    }
+
+    #[test]
+    fn both_sides_have_one_hash_before_either_has_finished_and_another_run_has_another() {
+        let meet = |seed: u8| {
+            let (mut dialled, first) = Handshake::dial(&alice(), [seed; 32]);
+            let mut answered = Handshake::answer([4; 32]);
+            assert_eq!(answered.hash(), None);
+            let Ok(Step::Reply(second)) = answered.read(&first, &bob()) else {
+                panic!("frame 2 comes first")
+            };
+            dialled.read(&second, &alice()).unwrap();
+            assert_eq!(dialled.hash(), answered.hash());
+            dialled.hash().expect("it has begun")
+        };
+        assert_ne!(meet(3), meet(5));
+    }
+
+    #[test]
     fn w12_an_ephemeral_key_of_small_order_is_refused() {
         for n in [1, 2] {
             let zero = run(|at, frame| {

@@ -11,6 +11,7 @@ use meshlink_core::private::contact::ReceiptChoice;
 use meshlink_core::store::{OfferKey, Protection, Shelf};
 use meshlink_core::{Event, MessageStatus, NodeId, Store};
 use net::groups::{found, friends, group_of, join, meet, say, try_say};
+use net::people::{exchange_code, people};
 use net::{At, DAY_MS, MINUTE_MS, Net};
 
 fn members(net: &mut Net, at: At, group: &GroupId) -> Vec<NodeId> {
@@ -85,8 +86,13 @@ fn one_bundle_serves_a_group_of_five_and_says_nothing() {
 }
 
 #[test]
-fn five_over_a_line_of_nodes_with_one_away_for_a_week() {
-    let mut net = friends(5);
+fn five_who_never_met_over_a_line_of_nodes_with_one_away_for_a_week() {
+    let mut net = people(5);
+    // What they have of each other is the text of a code that the first one showed to each; the others are no contacts.
+    for at in 1..5 {
+        exchange_code(&mut net, 0, at, false);
+    }
+    meet(&mut net, 5);
     let group = group_of(&mut net, 5, false);
     // The last one is away; the others meet once a day.
     let mut sent: Vec<String> = Vec::new();

@@ -131,9 +131,12 @@ mod tests {
             assert_eq!(book.find(wrong), None, "{wrong:?}");
         }
         let caller = book.find("bot secret").unwrap();
+        assert!(book.still_knows(&caller));
+        book.add(Entry { id: "xyz".to_owned(), hash: SecretHash::of("another"), ..book.list().remove(0) });
         book.remove("abc");
         assert_eq!(book.find("bot secret"), None);
-        assert!(!book.still_knows(&caller));
+        assert!(!book.still_knows(&caller), "another's token is no reason");
+        assert_eq!(book.find("another").and_then(|caller| caller.token).as_deref(), Some("xyz"));
         assert!(book.still_knows(&Caller::OWNER));
     }
 

@@ -139,3 +139,26 @@ impl<S: Store> Custody<S> {
         Ok(true)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::entropy::Entropy;
+    use crate::identity::Identity;
+    use crate::limits::Limits;
+    use crate::mem::MemStore;
+
+    #[test]
+    fn a_receipt_waits_anything_from_one_second_to_fifteen() {
+        let now = Now { mono_ms: 0, unix_ms: None };
+        let (identity, entropy) = (Identity::from_bytes(&[1; 64]), Entropy::new(&[2; 32]));
+        let mut custody = Custody::open(MemStore::new(), identity, entropy, Limits::default(), now).unwrap();
+        let waits: Vec<u64> = (0..4_000).map(|_| custody.receipt_wait_ms()).collect();
+        assert!(waits.iter().all(|ms| (RECEIPT_MS_MIN..RECEIPT_MS_MAX).contains(ms)));
+        // Each second has its share: who waits always as long as others do shows what it answers.
+        for second in 1..15 {
+            let within = waits.iter().filter(|ms| *ms / 1_000 == second).count();
+            assert!((200..400).contains(&within), "{within} of 4000 in second {second}");
+        }
+    }
+}

@@ -331,6 +331,49 @@ mod tests {
     }
 
     #[test]
+    fn w01_w07_heads_are_in_order_once_each_and_lists_end_where_they_must() {
+        let head = |n: u8| EntryHash([n; 32]);
+        let full: Vec<EntryHash> = (0..GROUP_PARENTS_MAX as u8).map(head).collect();
+        let more: Vec<EntryHash> = (0..=GROUP_PARENTS_MAX as u8).map(head).collect();
+        for (heads, is_right) in [
+            (Vec::new(), true),
+            (vec![head(1), head(2)], true),
+            (full, true),
+            (more, false),
+            (vec![head(2), head(1)], false),
+            (vec![head(1), head(1)], false),
+        ] {
+            let note = Note { heads: heads.clone(), ..note() };
+            assert_eq!(Note::decode(&note.encode()).is_ok(), is_right, "{} heads", heads.len());
+        }
+    }
+
+    #[test]
+    fn w07_a_note_with_a_field_missing_or_added_is_refused() {
+        let mut writer = Writer::with_capacity(64);
+        writer.map(4).uint(0).bytes(&[1; 32]).uint(1).array(0).uint(2).array(0).uint(3).array(0);
+        assert!(Note::decode(&writer.finish()).is_err());
+        let mut writer = Writer::with_capacity(64);
+        writer.map(6).uint(0).bytes(&[1; 32]).uint(1).array(0).uint(2).array(0).uint(3).array(0);
+        writer.uint(4).array(0);
+        let whole = writer.finish();
+        let mut five = whole.clone();
+        five[0] -= 1;
+        assert!(Note::decode(&five).is_ok());
+        assert!(Note::decode(&[&whole[..], &[16, 0]].concat()).is_err(), "an extension");
+    }
+
+    #[test]
+    fn the_longest_words_and_the_last_time_are_read() {
+        for words in [
+            Words { text: "x".repeat(TEXT_BYTES_MAX), ..words() },
+            Words { created_unix_ms: Some(CREATED_UNIX_MS_MAX), ..words() },
+        ] {
+            assert_eq!(Words::decode(&words.encode()), Ok(words));
+        }
+    }
+
+    #[test]
     fn c18_debug_shows_nothing_of_it() {
         assert!(!format!("{:?} {:?}", note(), words()).contains("hello"));
     }

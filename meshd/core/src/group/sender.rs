@@ -184,6 +184,16 @@ mod tests {
     }
 
     #[test]
+    fn c14_a_key_from_beyond_the_last_message_is_none() {
+        let key = sender(1).key();
+        let last = key.from(GROUP_SESSION_MESSAGES_MAX - 1).expect("an index to come");
+        assert!(key.is_sound() && last.is_sound());
+        assert_eq!(last.index(), GROUP_SESSION_MESSAGES_MAX - 1);
+        assert!(!key.from(GROUP_SESSION_MESSAGES_MAX).expect("an index to come").is_sound());
+        assert!(last.from(0).is_none(), "no way back");
+    }
+
+    #[test]
     fn c14_a_message_changed_at_any_byte_opens_nowhere() {
         let mut sender = sender(1);
         let key = sender.key();

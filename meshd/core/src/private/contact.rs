@@ -253,3 +253,96 @@ impl std::fmt::Debug for Contact {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: u64 = 1_000;
+
+    fn contact() -> Contact {
+        Contact::new(Standing::Added, NOW, None)
+    }
+
+    fn prekey(until_tl_ms: u64) -> TheirPrekey {
+        TheirPrekey { key: Key([9; 32]), until_tl_ms }
+    }
+
+    #[test]
+    fn there_is_something_to_seal_with_only_while_a_prekey_lasts_and_the_keys_are_known() {
+        let keys = PublicKeys { ed: [1; 32], x: [2; 32] };
+        let holders: [fn(&mut Contact, TheirPrekey); 3] = [
+            |contact, prekey| contact.epoch = Some(prekey),
+            |contact, prekey| contact.code_prekey = Some(prekey),
+            |contact, prekey| contact.one_time.push(prekey),
+        ];
+        for give in holders {
+            let mut known = contact();
+            known.set_keys(&keys);
+            assert_eq!((known.keys(), known.has_keys(NOW)), (Some(keys), false), "no prekey");
+            give(&mut known, prekey(NOW + 1));
+            assert!(known.has_keys(NOW) && !known.has_keys(NOW + 1) && !known.has_keys(NOW + 2));
+            let mut unknown = contact();
+            give(&mut unknown, prekey(NOW + 1));
+            assert!(!unknown.has_keys(NOW), "no keys");
+        }
+    }
+
+    #[test]
+    fn k04_another_lineage_voids_the_keys_for_one_message_and_the_same_does_not() {
+        let (one, other) = (Some(Lineage([1; 8])), Some(Lineage([2; 8])));
+        for (before, said, is_other, after) in [
+            (None, one, false, one),
+            (one, one, false, one),
+            (one, None, false, one),
+            (None, None, false, None),
+            (one, other, true, other),
+        ] {
+            let mut contact = Contact { lineage: before, one_time: vec![prekey(NOW)], ..contact() };
+            assert_eq!(contact.note_lineage(said), is_other);
+            assert_eq!((contact.lineage, contact.one_time.is_empty()), (after, is_other));
+        }
+    }
+
+    #[test]
+    fn k02_a_backup_of_a_contact_has_nothing_that_is_used_once() {
+        let full = Contact {
+            is_in_person: true,
+            token: Some(Key([3; 32])),
+            code_psk: Some(Key([4; 32])),
+            code_prekey: Some(prekey(NOW)),
+            epoch: Some(prekey(NOW)),
+            epoch_revision: 7,
+            one_time: vec![prekey(NOW)],
+            name: Some("Ana".to_owned()),
+            ..contact()
+        };
+        let kept = full.for_backup();
+        assert!(!kept.is_in_person && !kept.awaits_answer() && full.awaits_answer());
+        assert!(kept.code_psk.is_none() && kept.code_prekey.is_none() && kept.epoch.is_none());
+        assert_eq!((kept.one_time.len(), kept.used_tl_ms, kept.epoch_revision), (0, 0, 6));
+        assert_eq!(kept.name, full.name);
+    }
+
+    #[test]
+    fn the_last_key_shared_is_used_first_and_three_are_remembered() {
+        let mut contact = contact();
+        assert_eq!(contact.psk(), [0; 32], "none is zeros");
+        for n in [1, 2, 3, 1, 4] {
+            contact.prefer_psk([n; 32]);
+            assert_eq!(contact.psk(), [n; 32]);
+        }
+        let kept: Vec<u8> = contact.psks.iter().map(|key| key.0[0]).collect();
+        assert_eq!(kept, [4, 1, 3], "each once");
+    }
+
+    #[test]
+    fn c02_a_name_is_the_same_in_any_case_and_the_users_own_goes_before_the_contacts() {
+        let by_itself = Contact { own_name: Some("Zo\u{eb}".to_owned()), ..contact() };
+        assert_eq!((contact().shown_name(), by_itself.shown_name()), (None, Some("Zo\u{eb}")));
+        assert!(!by_itself.is_called("Zo\u{eb}"), "the user did not choose it");
+        let named = Contact { name: Some("\u{c9}va".to_owned()), ..by_itself };
+        assert_eq!(named.shown_name(), Some("\u{c9}va"));
+        assert!(named.is_called("\u{e9}VA") && !named.is_called("Eva"));
+    }
+}

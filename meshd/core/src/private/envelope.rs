@@ -239,6 +239,25 @@ mod tests {
     }
 
     #[test]
+    fn what_an_envelope_asks_and_what_it_answers_are_two_things() {
+        for (wants_read, is_answer) in [(false, false), (true, false), (false, true), (true, true)] {
+            let envelope = Envelope { wants_read, is_answer, ..full() };
+            assert!(Envelope::decode(&envelope.encode()).unwrap() == envelope, "{wants_read} {is_answer}");
+        }
+    }
+
+    #[test]
+    fn w01_what_is_as_long_or_late_as_can_be_is_read() {
+        for longest in [
+            Envelope { text: Some("x".repeat(TEXT_BYTES_MAX)), ..full() },
+            Envelope { note: Some(vec![0; GROUP_NOTE_BYTES_MAX]), ..full() },
+            Envelope { created_unix_ms: Some(CREATED_UNIX_MS_MAX), ..full() },
+        ] {
+            assert!(Envelope::decode(&longest.encode()).unwrap() == longest);
+        }
+    }
+
+    #[test]
     fn c18_debug_shows_nothing_of_it() {
         assert_eq!(format!("{:?}", full()), "Envelope { .. }");
     }

@@ -243,8 +243,15 @@ mod tests {
         }
         assert_eq!(door.knock(&["Bearer wrong"], "/", TCP), Err(Code::TooManyFailures));
         assert_eq!(door.knock(&["Bearer right"], "/", TCP), Ok(Caller::OWNER));
-        door.now += limits::FAILURE_REFILL + Duration::from_millis(1);
-        assert_eq!(door.knock(&["Bearer wrong"], "/", TCP), Err(Code::Unauthorized));
+        // A try that comes too early does not begin the second anew.
+        for expected in [Code::TooManyFailures, Code::Unauthorized, Code::TooManyFailures] {
+            door.now += limits::FAILURE_REFILL * 6 / 10;
+            assert_eq!(door.knock(&["Bearer wrong"], "/", TCP), Err(expected));
+        }
+        door.now += limits::FAILURE_REFILL * 3 + Duration::from_millis(1);
+        for _ in 0..3 {
+            assert_eq!(door.knock(&["Bearer wrong"], "/", TCP), Err(Code::Unauthorized));
+        }
         assert_eq!(door.knock(&["Bearer wrong"], "/", TCP), Err(Code::TooManyFailures));
     }
 }

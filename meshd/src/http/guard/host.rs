@@ -194,7 +194,7 @@ mod tests {
     #[test]
     fn a_unix_socket_has_no_port() {
         let unix = Peer::Unix { trusted: true };
-        for host in ["localhost", "localhost:1", "127.0.0.1"] {
+        for host in ["localhost", "localhost:1", "127.0.0.1", "[::1]", "[::1]:1"] {
             assert!(judge(&[host], unix, &[]).is_ok(), "{host}");
         }
         assert_eq!(judge(&["evil.example"], unix, &[]), Err(Code::ForeignHost));
