@@ -50,7 +50,7 @@ def bundle_id(header, payload):
 
 
 def check_signature(header, payload, auth):
-    author = cbor2.loads(header)[6][:32]
+    author = cbor2.loads(header)[5][:32]
     label = b"MeshLink v1 bundle signature"
     Ed25519PublicKey.from_public_bytes(author).verify(auth, label + bundle_id(header, payload))
 
@@ -78,7 +78,7 @@ def bundles():
         assert blake3(payload).hexdigest() == case["payload_hash"]
         assert bundle_id(header, payload).hex() == case["id"] and base32(unhex(case["id"])) == case["id_text"]
         fields = cbor2.loads(header)
-        assert cbor2.dumps(fields, canonical=True) == header and fields[5] == len(payload)
+        assert cbor2.dumps(fields, canonical=True) == header
         if 6 in fields:
             check_signature(header, payload, auth)
         else:
@@ -86,8 +86,8 @@ def bundles():
         if fields[1] in SIGNED + (BRIDGED, RECEIPT):
             assert cbor2.dumps(cbor2.loads(payload), canonical=True) == payload
         if fields[1] in SEALED:
-            assert sorted(fields) == [0, 1, 3, 4, 5, 8]
-            assert fields[8] == receipt_chain(receipt_chain(b"\5" * 16))
+            assert sorted(fields) == [0, 1, 3, 4, 7]
+            assert fields[7] == receipt_chain(receipt_chain(b"\5" * 16))
         if fields[1] == RECEIPT:
             stage, value = cbor2.loads(payload)
             commitment = receipt_chain(value) if stage == 0 else receipt_chain(receipt_chain(value))
@@ -291,9 +291,10 @@ def private(secrets):
         header, payload, psk = (unhex(case[part]) for part in ("header", "payload", "psk"))
         assert bundle_id(header, payload).hex() == case["id"]
         prekey = X25519PrivateKey.from_private_bytes(unhex(case["prekey_secret"])).public_key().public_bytes_raw()
-        around = 8 if cbor2.loads(header)[1] == 4 else 0
-        by_code = case["name"] == "by a code"
-        letter, tags = ("K", 48) if around and not by_code else ("X", 96)
+        by_code, is_marked = case["name"] == "by a code", cbor2.loads(header)[1] == 4
+        around = (1 if by_code else 8) if is_marked else 0
+        letter, tags = ("K", 48) if is_marked and not by_code else ("X", 96)
+        assert len(header) + around + tags <= 128
         assert case["pattern"] == f"Noise_{letter}psk0_25519_ChaChaPoly_BLAKE2s"
         noise = NoiseConnection.from_name(case["pattern"].encode())
         noise.set_as_initiator()
@@ -307,16 +308,15 @@ def private(secrets):
         assert cbor2.dumps(cbor2.loads(envelope), canonical=True) == envelope
         sealed = bytes(noise.write_message(envelope.ljust(len(payload) - around - tags, b"\0")))
         assert sealed == payload[around:]
-        if around:
-            pair = derive("code pair", psk, bob_keys)
-            if not by_code:
-                shared = x["alice"].exchange(x["bob"].public_key())
-                pair = derive("pair", shared, psk, alice_keys, bob_keys)
-            mask = keyed(pair, sealed[:32])[:8]
+        if by_code:
+            assert payload[:1] == keyed(derive("code pair", psk, bob_keys), sealed[:32])[:1]
+        elif is_marked:
+            shared = x["alice"].exchange(x["bob"].public_key())
+            mask = keyed(derive("pair", shared, psk, alice_keys, bob_keys), sealed[:32])[:8]
             prekey_id = derive("prekey id", prekey)[:4]
             assert payload[:8] == mask[:4] + bytes(a ^ b for a, b in zip(mask[4:], prekey_id))
         secret = cbor2.loads(envelope)[0]
-        assert cbor2.loads(header)[8] == receipt_chain(receipt_chain(secret))
+        assert cbor2.loads(header)[7] == receipt_chain(receipt_chain(secret))
         assert derive("private message id", secret, *node_ids).hex() == case["message_id"]
 
     body = base64.b32decode(code["code"].removeprefix("MESHLINK:") + "=" * (-len(code["code"][9:]) % 8))
@@ -351,7 +351,7 @@ def channels(secrets):
         x = X25519PrivateKey.from_private_bytes(author_secret[32:]).public_key().public_bytes_raw()
         header, payload, content = (unhex(case[part]) for part in ("header", "payload", "content"))
         nonce = unhex(case["nonce"])
-        assert sorted(cbor2.loads(header)) == [0, 1, 3, 4, 5] and cbor2.loads(header)[1] == 8
+        assert sorted(cbor2.loads(header)) == [0, 1, 3, 4] and cbor2.loads(header)[1] == 8
         assert bundle_id(header, payload).hex() == case["id"]
         assert cbor2.dumps(cbor2.loads(content), canonical=True) == content
         hashes = blake3(header).digest() + blake3(content).digest()

@@ -252,6 +252,6 @@ fn a_log_as_it_usually_is_names_neither_this_node_nor_whom_it_met() {
 
 /// The keys that a header names its author by: after map key 6, 64 bytes.
 fn author_of(header: &[u8]) -> Option<Vec<u8>> {
-    let at = header.windows(3).position(|window| window == [6, 0x58, 64])?;
+    let at = header.windows(3).position(|window| window == [5, 0x58, 64])?;
     Some(header[at + 3..at + 67].to_vec())
 }

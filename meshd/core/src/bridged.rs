@@ -81,13 +81,12 @@ impl Bridged {
     }
 
     /// The only header that goes with it.
-    pub(crate) fn header(&self, payload_bytes: u32) -> Header {
+    pub(crate) fn header(&self) -> Header {
         Header {
             kind: Kind::Bridged,
             created_unix_ms: Some(self.timestamp_ms),
             lifetime_s: LIFETIME_S_DEFAULT as u32,
             priority: Priority::Normal,
-            payload_bytes,
             origin: None,
             salt: None,
             commitment: None,

@@ -13,7 +13,7 @@ use crate::group::cover::Covered;
 use crate::header::{Header, Kind};
 use crate::id::BundleId;
 use crate::identity::Identity;
-use crate::limits::{AUTH_BYTES_MAX, HEADER_BYTES_MAX, PAYLOAD_BYTES_MAX};
+use crate::limits::{AUTH_BYTES_MAX, BUNDLE_COST_BYTES_MIN, HEADER_BYTES_MAX, PAYLOAD_BYTES_MAX};
 use crate::post::Post;
 use crate::prekeys::Prekeys;
 use crate::profile::Profile;
@@ -44,7 +44,7 @@ pub struct NamedBundle<'b> {
     pub id: BundleId,
 }
 
-/// A bundle whose header was read and whose size is right. Nothing is proven yet.
+/// A bundle whose header was read. Nothing is proven yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bundle<'b> {
     /// Its bytes.
@@ -99,9 +99,6 @@ pub enum BadBundle {
     /// A part is longer than any bundle's.
     #[error("it is too long")]
     TooLong,
-    /// The payload's length is not what the header says.
-    #[error("its payload is not as long as its header says")]
-    WrongLength,
     /// The signature is not its author's.
     #[error("its signature is wrong")]
     BadSignature,
@@ -141,18 +138,20 @@ impl<'b> BundleBytes<'b> {
     pub fn size_bytes(&self) -> u64 {
         (self.header.len() + self.payload.len() + self.auth.len()) as u64
     }
+
+    /// Bytes counted against a store's cap: its size, at least [`BUNDLE_COST_BYTES_MIN`] (threat L-05).
+    pub fn cost_bytes(&self) -> u64 {
+        self.size_bytes().max(BUNDLE_COST_BYTES_MIN)
+    }
 }
 
 impl<'b> NamedBundle<'b> {
-    /// Reads the header, and compares the sizes.
+    /// Reads the header.
     ///
     /// # Errors
     /// See [`BadBundle`].
     pub fn parse(self) -> Result<Bundle<'b>, BadBundle> {
         let header = Header::decode(self.bytes.header)?;
-        if header.payload_bytes as usize != self.bytes.payload.len() {
-            return Err(BadBundle::WrongLength);
-        }
         Ok(Bundle { bytes: self.bytes, id: self.id, header })
     }
 }
@@ -182,7 +181,7 @@ impl Bundle<'_> {
             Kind::Profile => Content::Profile(Profile::decode(payload)?),
             Kind::Bridged => {
                 let bridged = Bridged::decode(payload)?;
-                if self.header != bridged.header(self.header.payload_bytes) {
+                if self.header != bridged.header() {
                     return Err(BadBundle::Malformed(Malformed("a bridged post with a header of its own")));
                 }
                 Content::Bridged(bridged)
@@ -190,7 +189,7 @@ impl Bundle<'_> {
             Kind::Sealed | Kind::Intro => Content::Sealed(Sealed::decode(&self.header, payload)?),
             Kind::Receipt => {
                 let receipt = Receipt::decode(payload)?;
-                if self.header != receipt.header(self.header.payload_bytes) {
+                if self.header != Receipt::header() {
                     return Err(BadBundle::Malformed(Malformed("a receipt with a header of its own")));
                 }
                 Content::Receipt(receipt)
@@ -217,10 +216,9 @@ impl Bundle<'_> {
 }
 
 impl NewBundle {
-    /// Signs a bundle. The header's origin and payload length are set here.
+    /// Signs a bundle. The header's origin is set here.
     pub fn sign(mut header: Header, payload: Vec<u8>, identity: &Identity) -> Self {
         header.origin = Some(identity.public());
-        header.payload_bytes = payload.len() as u32;
         let header_bytes = header.encode();
         let id = bundle_id(&header_bytes, &payload);
         let auth = identity.sign(&id.0).to_vec();
@@ -229,19 +227,16 @@ impl NewBundle {
 
     /// Makes the bundle that every node makes of a bridged post.
     pub fn bridge(bridged: &Bridged) -> Self {
-        let payload = bridged.encode();
-        Self::unsigned(bridged.header(payload.len() as u32), payload)
+        Self::unsigned(bridged.header(), bridged.encode())
     }
 
     /// Makes the bundle that every node makes of a receipt.
     pub fn receipt(receipt: &Receipt) -> Self {
-        let payload = receipt.encode();
-        Self::unsigned(receipt.header(payload.len() as u32), payload)
+        Self::unsigned(Receipt::header(), receipt.encode())
     }
 
-    /// Makes a bundle that nobody signs. The header's payload length is set here.
-    pub(crate) fn unsigned(mut header: Header, payload: Vec<u8>) -> Self {
-        header.payload_bytes = payload.len() as u32;
+    /// Makes a bundle that nobody signs.
+    pub(crate) fn unsigned(header: Header, payload: Vec<u8>) -> Self {
         let header_bytes = header.encode();
         let id = bundle_id(&header_bytes, &payload);
         Self { id, header, header_bytes, payload, auth: Vec::new() }
@@ -368,7 +363,7 @@ mod tests {
     fn c01_a_signed_kind_without_author_is_refused() {
         for kind in [Kind::Post, Kind::Profile, Kind::Prekeys] {
             let mut unsigned = post();
-            unsigned.header = Header { payload_bytes: unsigned.payload.len() as u32, ..header(kind) };
+            unsigned.header = header(kind);
             unsigned.header_bytes = unsigned.header.encode();
             unsigned.auth.clear();
             assert_eq!(check(unsigned.bytes()), Err(BadBundle::BadAuthor));
@@ -407,9 +402,6 @@ mod tests {
     fn s02_the_payload_is_bound_by_the_id() {
         let mut other = post();
         other.payload = bridged().payload;
-        other.header.payload_bytes = other.payload.len() as u32;
-        assert_eq!(check(other.bytes()), Err(BadBundle::WrongLength));
-        other.header_bytes = other.header.encode();
         assert_ne!(other.bytes().name().unwrap().id, post().id);
         assert_eq!(check(other.bytes()), Err(BadBundle::BadSignature));
     }

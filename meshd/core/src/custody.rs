@@ -37,7 +37,7 @@ use crate::id::{BundleId, NodeId};
 use crate::identity::Identity;
 use crate::limits::{self, DROPPED_MS, LIFETIME_S_MAX, Limits, percent};
 use crate::private::contact::Contact;
-use crate::private::seal::{PairKey, PrekeySecret, Psk};
+use crate::private::seal::{CodeKey, PairKey, PrekeySecret, Psk};
 use crate::store::{Priority, Shelf, Slot, Store, StoreError, StoredBundle};
 use crate::summary::Summary;
 use crate::tally::{Loss, Tally};
@@ -78,13 +78,15 @@ pub(crate) struct Custody<S> {
     /// What marks mail from each contact, with the shared key it is sealed with.
     pairs: BTreeMap<NodeId, Vec<(PairKey, Psk)>>,
     /// Codes shown, by their names on the shelf, with what marks mail that comes by them.
-    invites: Vec<(Vec<u8>, PairKey, contacts::Invite)>,
+    invites: Vec<(Vec<u8>, CodeKey, contacts::Invite)>,
     /// Secret halves of the published prekeys, oldest first.
     published: Vec<PrekeySecret>,
     /// Password channels joined, by name.
     secret_channels: BTreeMap<String, SecretChannel>,
     /// Intros that may still be tried.
     intros: Bucket,
+    /// Marked bundles that may still fail to open before a neighbour's share decides whether one is tried.
+    failures: Bucket,
     next_due_tl_ms: Option<u64>,
     /// Whether bundles came while the store was locked that were not looked into yet.
     has_put_by: bool,
@@ -137,6 +139,7 @@ impl<S: Store> Custody<S> {
             published: Vec::new(),
             secret_channels: BTreeMap::new(),
             intros: Bucket::new(limits::INTROS_PER_HOUR_MAX, now),
+            failures: Bucket::new(limits::FAILURES_PER_HOUR_MAX, now),
             next_due_tl_ms: None,
             has_put_by: false,
             identity_before: None,

@@ -1,11 +1,12 @@
 //! The header of a bundle: the part of it that every carrier reads.
 //!
 //! A map with integer keys, written in `docs/bundle.cddl`. All of it is covered by the bundle's id; what
-//! changes on the way (age, hops, copies) travels beside it.
+//! changes on the way (age, hops, copies) travels beside it, and how long the payload is, the payload says itself: the id
+//! binds it.
 
 use crate::canonical::{Extensions, Malformed, Reader, Writer};
 use crate::identity::PublicKeys;
-use crate::limits::{CREATED_UNIX_MS_MAX, HEADER_BYTES_MAX, PAYLOAD_BYTES_MAX};
+use crate::limits::{CREATED_UNIX_MS_MAX, HEADER_BYTES_MAX};
 use crate::receipt::Commitment;
 use crate::store::Priority;
 
@@ -51,8 +52,6 @@ pub struct Header {
     pub lifetime_s: u32,
     /// How urgent it is.
     pub priority: Priority,
-    /// The payload's length.
-    pub payload_bytes: u32,
     /// Its author, for kinds that are signed.
     pub origin: Option<PublicKeys>,
     /// Makes two posts of the same words two bundles (threat R-03).
@@ -115,14 +114,12 @@ impl Kind {
 
 impl Header {
     /// A header that says nothing that tells its bundle apart (threat C-15): for what carriers may not know more of.
-    /// Whoever seals the payload says how long it is.
     pub(crate) fn bare(kind: Kind, lifetime_s: u32, priority: Priority) -> Self {
         Self {
             kind,
             created_unix_ms: None,
             lifetime_s,
             priority,
-            payload_bytes: 0,
             origin: None,
             salt: None,
             commitment: None,
@@ -162,7 +159,7 @@ impl Header {
             self.salt.is_some(),
             self.commitment.is_some(),
         ];
-        let entries = 5 + optional.iter().filter(|there| **there).count() as u64 + self.extensions.count();
+        let entries = 4 + optional.iter().filter(|there| **there).count() as u64 + self.extensions.count();
         let mut writer = Writer::with_capacity(128);
         writer.map(entries);
         writer.uint(0).uint(BUNDLE_VERSION);
@@ -172,15 +169,14 @@ impl Header {
         }
         writer.uint(3).uint(u64::from(self.lifetime_s));
         writer.uint(4).uint(priority_number(self.priority));
-        writer.uint(5).uint(u64::from(self.payload_bytes));
         if let Some(origin) = &self.origin {
-            writer.uint(6).bytes(&origin.to_bytes());
+            writer.uint(5).bytes(&origin.to_bytes());
         }
         if let Some(salt) = &self.salt {
-            writer.uint(7).bytes(salt);
+            writer.uint(6).bytes(salt);
         }
         if let Some(commitment) = &self.commitment {
-            writer.uint(8).bytes(&commitment.0);
+            writer.uint(7).bytes(&commitment.0);
         }
         writer.extensions(&self.extensions);
         writer.finish()
@@ -217,7 +213,6 @@ struct Found {
     created_unix_ms: Option<u64>,
     lifetime_s: Option<u32>,
     priority: Option<Priority>,
-    payload_bytes: Option<u32>,
     origin: Option<PublicKeys>,
     salt: Option<[u8; 8]>,
     commitment: Option<Commitment>,
@@ -243,10 +238,9 @@ impl Found {
             }
             3 => self.lifetime_s = Some(small(reader.uint()?, "a lifetime beyond 2^32 seconds")?),
             4 => self.priority = Some(priority_from_number(reader.uint()?)?),
-            5 => self.payload_bytes = Some(small(reader.uint()?, "a payload that is too long")?),
-            6 => self.origin = Some(PublicKeys::from_bytes(&reader.byte_array()?)),
-            7 => self.salt = Some(reader.byte_array()?),
-            8 => self.commitment = Some(Commitment(reader.byte_array()?)),
+            5 => self.origin = Some(PublicKeys::from_bytes(&reader.byte_array()?)),
+            6 => self.salt = Some(reader.byte_array()?),
+            7 => self.commitment = Some(Commitment(reader.byte_array()?)),
             _ => return Err(Malformed("a header field of a later version")),
         }
         Ok(())
@@ -260,7 +254,6 @@ impl Found {
             created_unix_ms: self.created_unix_ms,
             lifetime_s: self.lifetime_s.ok_or(missing)?,
             priority: self.priority.ok_or(missing)?,
-            payload_bytes: self.payload_bytes.ok_or(missing)?,
             origin: self.origin,
             salt: self.salt,
             commitment: self.commitment,
@@ -268,9 +261,6 @@ impl Found {
         };
         if header.lifetime_s == 0 {
             return Err(Malformed("a lifetime of nothing"));
-        }
-        if header.payload_bytes as usize > PAYLOAD_BYTES_MAX {
-            return Err(Malformed("a payload that is too long"));
         }
         Ok(header)
     }
@@ -292,7 +282,6 @@ mod tests {
             created_unix_ms: Some(1_760_000_000_000),
             lifetime_s: 604_800,
             priority: Priority::Normal,
-            payload_bytes: 17,
             origin: Some(PublicKeys { ed: [1; 32], x: [2; 32] }),
             salt: Some([3; 8]),
             commitment: None,
@@ -303,7 +292,7 @@ mod tests {
     #[test]
     fn w03_a_header_cut_at_any_byte_is_refused() {
         let bytes = header().encode();
-        assert!(bytes.len() <= 115, "{}", bytes.len());
+        assert!(bytes.len() <= 113, "{}", bytes.len());
         for length in 0..bytes.len() {
             assert!(Header::decode(&bytes[..length]).is_err(), "{length}");
         }
@@ -330,10 +319,10 @@ mod tests {
 
     #[test]
     fn w06_a_reserved_field_is_refused_and_an_extension_kept() {
-        for (key, kept) in [(9, false), (15, false), (16, true), (23, true)] {
+        for (key, kept) in [(8, false), (9, false), (15, false), (16, true), (23, true)] {
             let mut bytes = header().encode();
-            assert_eq!(bytes[0], 0xa8);
-            bytes[0] = 0xa9;
+            assert_eq!(bytes[0], 0xa7);
+            bytes[0] = 0xa8;
             bytes.extend_from_slice(&[key, 0x41, 0xee]);
             let decoded = Header::decode(&bytes);
             assert_eq!(decoded.is_ok(), kept, "key {key}");
@@ -347,12 +336,26 @@ mod tests {
     fn l04_senseless_values_are_refused() {
         let bad = [
             Header { lifetime_s: 0, ..header() },
-            Header { payload_bytes: PAYLOAD_BYTES_MAX as u32 + 1, ..header() },
             Header { created_unix_ms: Some(CREATED_UNIX_MS_MAX + 1), ..header() },
         ];
         for header in bad {
             assert!(Header::decode(&header.encode()).is_err(), "{header:?}");
         }
+    }
+
+    #[test]
+    fn w01_a_value_at_its_limit_is_taken_and_one_beyond_it_is_not() {
+        let latest = Header { created_unix_ms: Some(CREATED_UNIX_MS_MAX), ..header() };
+        assert_eq!(Header::decode(&latest.encode()), Ok(latest));
+        let with = |bytes: usize| {
+            let extensions = Extensions::of_bytes(16, &vec![7; bytes]);
+            Header { extensions, ..header() }.encode()
+        };
+        let around = with(100).len() - 100;
+        let longest = with(HEADER_BYTES_MAX - around);
+        assert_eq!(longest.len(), HEADER_BYTES_MAX);
+        assert_eq!(Header::decode(&longest).map(|header| header.encode()), Ok(longest));
+        assert!(Header::decode(&with(HEADER_BYTES_MAX - around + 1)).is_err());
     }
 
     prop_compose! {
@@ -361,7 +364,6 @@ mod tests {
             created_unix_ms in proptest::option::of(0..=CREATED_UNIX_MS_MAX),
             lifetime_s in 1..=u32::MAX,
             priority in prop_oneof![Just(Priority::Sos), Just(Priority::Normal), Just(Priority::Bulk)],
-            payload_bytes in 0..=PAYLOAD_BYTES_MAX as u32,
             origin in proptest::option::of(any::<([u8; 32], [u8; 32])>()),
             salt: Option<[u8; 8]>,
             commitment: Option<[u8; 16]>,
@@ -371,7 +373,6 @@ mod tests {
                 created_unix_ms,
                 lifetime_s,
                 priority,
-                payload_bytes,
                 origin: origin.map(|(ed, x)| PublicKeys { ed, x }),
                 salt,
                 commitment: commitment.map(Commitment),

@@ -103,6 +103,10 @@ pub const CODE_IN_PERSON_MS: u64 = 10 * 60 * 1000;
 /// Intros that are tried to be opened within an hour: each costs as many Diffie-Hellman operations as there are
 /// published prekeys.
 pub const INTROS_PER_HOUR_MAX: u64 = 3_600;
+/// Marked bundles that may fail to open within an hour before more are tried only as long as strangers may make this node
+/// write: a mark is easily copied from one bundle to others, and each try costs up to three Diffie-Hellman operations for
+/// each key that may fit.
+pub const FAILURES_PER_HOUR_MAX: u64 = 3_600;
 /// An intro counts so many times its size against what strangers may make a node write.
 pub const INTRO_COST: u64 = 8;
 /// A receipt is sent after a time between this, in milliseconds: not at once, so that it does not show who has

@@ -113,6 +113,8 @@ mod tests {
             assert!(Prekeys::decode(&bytes[..length]).is_err(), "{length}");
         }
         assert_eq!(Prekeys::decode(&bytes), Ok(prekeys()));
+        let last = Prekeys { revision: REVISION_MAX, ..prekeys() };
+        assert_eq!(Prekeys::decode(&last.encode()), Ok(last));
         let beyond = Prekeys { revision: REVISION_MAX + 1, ..prekeys() };
         assert!(Prekeys::decode(&beyond.encode()).is_err());
     }

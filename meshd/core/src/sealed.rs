@@ -4,28 +4,32 @@
 //! no author, no recipient, no time. The payload is
 //!
 //! ```text
-//!   sealed:  hint (4) ‖ selector (4) ‖ Noise message
-//!   intro:                             Noise message
+//!   sealed, to a contact:  hint (4) ‖ selector (4) ‖ Noise message
+//!   sealed, by a code:     hint (1)                ‖ Noise message
+//!   intro:                                           Noise message
 //! ```
 //!
 //! The Noise message begins with an ephemeral key. Hint and selector are a MAC over that key under a secret that
 //! only the two of them have: the recipient recognises its mail by it, and nobody can link two bundles to one
-//! recipient (threat C-15). An intro has none, because its recipient may not know the sender.
+//! recipient (threat C-15). Which of the two a sealed bundle is only they know, so a recipient looks at both places. An
+//! intro has no hint, because its recipient may not know the sender.
 
 use crate::canonical::Malformed;
 use crate::header::{Header, Kind};
 use crate::limits::{LIFETIME_S_STRANGER_MAX, PAYLOAD_BYTES_MAX, SEALED_BYTES_MIN};
 
-/// Bytes of a hint with its selector.
+/// Bytes of a contact's hint with its selector.
 pub(crate) const TAG_BYTES: usize = 8;
+/// Bytes of a code's hint. One keeps what is around a message within 128 bytes, and one in 256 foreign bundles is tried in vain.
+pub(crate) const CODE_TAG_BYTES: usize = 1;
 
 /// A payload that is as its kind demands. Whether anybody can open it is another matter.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sealed {
-    /// Hint and selector; none for an intro.
-    pub tag: Option<[u8; TAG_BYTES]>,
-    /// The Noise message.
-    pub noise: Vec<u8>,
+    /// Whether it begins with a hint; an intro does not.
+    pub is_marked: bool,
+    /// Hint, if there is one, and Noise message.
+    pub payload: Vec<u8>,
 }
 
 impl Sealed {
@@ -43,13 +47,12 @@ impl Sealed {
         if !is_size_class(payload.len()) {
             return Err(Malformed("a sealed bundle of no size class"));
         }
-        let (tag, noise) = if header.kind == Kind::Intro {
-            (None, payload)
-        } else {
-            let (tag, noise) = payload.split_at(TAG_BYTES);
-            (Some(tag.try_into().expect("split there")), noise)
-        };
-        Ok(Self { tag, noise: noise.to_vec() })
+        Ok(Self { is_marked: header.kind == Kind::Sealed, payload: payload.to_vec() })
+    }
+
+    /// Tag and Noise message, if the tag has `N` bytes.
+    pub(crate) fn split<const N: usize>(&self) -> (&[u8; N], &[u8]) {
+        self.payload.split_first_chunk().expect("the smallest class is longer than any tag")
     }
 }
 
@@ -94,7 +97,10 @@ mod tests {
     #[test]
     fn a_sealed_bundle_says_nothing_it_need_not() {
         for kind in [Kind::Sealed, Kind::Intro] {
-            assert!(matches!(prove(header(kind), 512), Ok(Content::Sealed(_))));
+            for lifetime_s in [3_600, 604_800] {
+                let header = Header { lifetime_s, ..header(kind) };
+                assert!(matches!(prove(header, 512), Ok(Content::Sealed(_))));
+            }
             let telling = [
                 Header { created_unix_ms: Some(1_767_225_600_000), ..header(kind) },
                 Header { salt: Some([1; 8]), ..header(kind) },
@@ -110,8 +116,10 @@ mod tests {
     #[test]
     fn only_what_is_for_somebody_has_a_hint() {
         let Ok(Content::Sealed(sealed)) = prove(header(Kind::Sealed), 256) else { panic!("well-formed") };
-        assert_eq!((sealed.tag, sealed.noise.len()), (Some([0; 8]), 248));
+        assert!(sealed.is_marked);
+        let (tag, noise) = sealed.split::<TAG_BYTES>();
+        assert_eq!((tag, noise.len()), (&[0; 8], 248));
         let Ok(Content::Sealed(intro)) = prove(header(Kind::Intro), 256) else { panic!("well-formed") };
-        assert_eq!((intro.tag, intro.noise.len()), (None, 256));
+        assert_eq!((intro.is_marked, intro.payload.len()), (false, 256));
     }
 }

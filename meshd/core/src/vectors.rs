@@ -97,7 +97,6 @@ fn header(kind: Kind) -> Header {
         created_unix_ms: Some(1_767_225_600_000),
         lifetime_s: 604_800,
         priority: Priority::Normal,
-        payload_bytes: 0,
         origin: None,
         salt: Some([1, 2, 3, 4, 5, 6, 7, 8]),
         commitment: None,
@@ -145,7 +144,7 @@ fn bundles() -> Vec<(&'static str, NewBundle)> {
         sender: "test-1".to_owned(),
         timestamp_ms: 1_234_567_890,
     };
-    let opaque = Header { salt: None, payload_bytes: 3, ..header(Kind::Other(900)) };
+    let opaque = Header { salt: None, ..header(Kind::Other(900)) };
     let opaque = NewBundle {
         id: BundleBytes { header: &opaque.encode(), payload: &[1, 2, 3], auth: &[] }.name().unwrap().id,
         header_bytes: opaque.encode(),
@@ -258,7 +257,7 @@ fn bad_headers() -> Vec<(&'static str, Parts)> {
             "a header with a field of a later version",
             with_header(&|bytes| {
                 bytes[0] += 1;
-                bytes.extend_from_slice(&[9, 0]);
+                bytes.extend_from_slice(&[8, 0]);
             }),
         ),
         ("a header with two fields swapped", with_header(&|bytes| bytes[1..5].rotate_left(2))),
@@ -290,7 +289,7 @@ fn bad_contents() -> Vec<(&'static str, Parts)> {
         ("no signature", with_auth(Vec::new())),
         ("somebody else's signature", with_auth(bob().sign(&good.id.0).to_vec())),
         (
-            "a payload that is not the header's",
+            "a payload that is not the one signed",
             (good.header_bytes.clone(), post("jello", None), good.auth.clone()),
         ),
         ("a post without text", with_payload(wordless.finish())),

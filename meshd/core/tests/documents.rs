@@ -84,7 +84,6 @@ fn the_limits_in_the_protocol_are_the_programs() {
 #[test]
 fn the_cddl_has_the_programs_numbers() {
     for part in [
-        format!("5 => 0..{},", limits::PAYLOAD_BYTES_MAX),
         format!("? 2 => 0..{},", limits::CREATED_UNIX_MS_MAX),
         format!("at most {} bytes", limits::HEADER_BYTES_MAX),
         format!("1 => tstr .size (1..{}),", limits::TEXT_BYTES_MAX),

@@ -300,11 +300,7 @@ impl Spammer {
         let drawn = *blake3::hash(&self.made.to_be_bytes()).as_bytes();
         let payload = drawn.repeat(16);
         let commitment = drawn[..Commitment::BYTES].try_into().expect("sixteen of 32 bytes");
-        let header = Header {
-            commitment: Some(Commitment(commitment)),
-            payload_bytes: payload.len() as u32,
-            ..self.header(Kind::Sealed)
-        };
+        let header = Header { commitment: Some(Commitment(commitment)), ..self.header(Kind::Sealed) };
         let header_bytes = header.encode();
         let bytes = BundleBytes { header: &header_bytes, payload: &payload, auth: &[] };
         let id = bytes.name().expect("it is of a letter's size").id;
@@ -317,7 +313,6 @@ impl Spammer {
             created_unix_ms: None,
             lifetime_s: 7 * 24 * 3600,
             priority: self.priority,
-            payload_bytes: 0,
             origin: None,
             salt: None,
             commitment: None,

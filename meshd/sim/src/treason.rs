@@ -91,8 +91,7 @@ pub(crate) fn make_up(store: &mut MemStore, keys: Option<[u8; 64]>, dice: &mut D
     let Ok(Content::Post(mut post)) = parsed.read() else { return };
     post.text = format!("made up {}", dice.between(0, u64::MAX - 1));
     let payload = post.encode();
-    let mut header = parsed.header;
-    header.payload_bytes = payload.len() as u32;
+    let header = parsed.header;
     let forged = match keys {
         Some(keys) => {
             let made = NewBundle::sign(header, payload, &Identity::from_bytes(&keys));

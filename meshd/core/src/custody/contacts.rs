@@ -17,7 +17,7 @@ use crate::prekeys::Prekeys;
 use crate::private::code::Code;
 use crate::private::contact::{Contact, Key, ReceiptChoice, Standing, TheirPrekey, Trust};
 use crate::private::safety::{is_same_number, safety_number};
-use crate::private::seal::{PairKey, PrekeySecret};
+use crate::private::seal::{CodeKey, PairKey, PrekeySecret};
 use crate::profile::check_name;
 use crate::store::{Shelf, Store, StoreError};
 
@@ -319,8 +319,8 @@ impl<S: Store> Custody<S> {
         self.invites.clear();
         for (key, bytes) in self.store.records(Shelf::Invite, &[], CODES_MAX * 4)? {
             let invite: Invite = decoded(&bytes)?;
-            let pair = PairKey::of_code(&invite.psk.0, &self.identity.public());
-            self.invites.push((key, pair, invite));
+            let hint = CodeKey::new(&invite.psk.0, &self.identity.public());
+            self.invites.push((key, hint, invite));
         }
         Ok(())
     }

@@ -11,7 +11,7 @@
 //! Whoever adds a kind of bundle that needs keys to be taken in calls [`Custody::put_by`] while the store is locked, and
 //! adds the kind to `look_into`.
 
-use crate::bundle::{BundleBytes, Content};
+use crate::bundle::Content;
 use crate::clock::Now;
 use crate::event::MessageStatus;
 use crate::id::{BundleId, Seq};
@@ -58,13 +58,12 @@ impl<S: Store> Custody<S> {
         let Some(mut stored) = self.store.bundle(id)? else { return Ok(()) };
         let kept_ms = self.timeline.at(now).saturating_sub(stored.received_tl_ms);
         stored.age_ms = stored.age_ms.saturating_add(kept_ms);
-        let bytes = BundleBytes { header: &stored.header, payload: &stored.payload, auth: &stored.auth };
         // It was proven when it came in.
-        let Ok(bundle) = bytes.parse() else { return Ok(()) };
+        let Ok(bundle) = stored.bytes().parse() else { return Ok(()) };
         match bundle.read() {
             Ok(Content::Sealed(sealed)) => {
-                let mark = self.mark_in(&bundle);
-                self.try_open(&stored, &bundle, &sealed, mark, None, now)
+                let Some(letter) = self.open_late(&bundle, &sealed)? else { return Ok(()) };
+                self.take_letter(&stored, letter, None, now)
             }
             Ok(Content::Receipt(receipt)) => self.take_receipt(&receipt, now).map(drop),
             Ok(_) | Err(_) => Ok(()),

@@ -22,7 +22,7 @@ use crate::limits::{
 };
 use crate::private::contact::{Contact, Key, ReceiptChoice, Standing, TheirPrekey, Trust};
 use crate::private::envelope::{Envelope, Introduced};
-use crate::private::seal::{Address, PairKey, Psk, seal};
+use crate::private::seal::{Address, CodeKey, Hint, PairKey, Psk, seal};
 use crate::receipt::Commitment;
 use crate::store::{
     Class, Known, MessageRecord, Priority, Protection, Shelf, Store, StoreError, StoredBundle,
@@ -393,10 +393,18 @@ impl<S: Store> Custody<S> {
         let Some(keys) = contact.keys() else { return Ok(None) };
         let way = Way::of(&contact, manner);
         let Some(prekey) = choose_prekey(&mut contact, way, now_tl_ms) else { return Ok(None) };
-        let (psk, pair) = match way {
-            Way::Marked(psk) => (psk, PairKey::new(&self.identity, &keys, &psk, true)),
-            Way::ByCode(psk) => (psk, Some(PairKey::of_code(&psk, &keys))),
-            Way::Intro => ([0; 32], None),
+        let (pair, code);
+        let (psk, hint) = match way {
+            Way::Marked(psk) => {
+                let Some(key) = PairKey::new(&self.identity, &keys, &psk, true) else { return Ok(None) };
+                pair = key;
+                (psk, Hint::Pair(&pair))
+            }
+            Way::ByCode(psk) => {
+                code = CodeKey::new(&psk, &keys);
+                (psk, Hint::Code(&code))
+            }
+            Way::Intro => ([0; 32], Hint::None),
         };
         if !matches!(way, Way::Marked(_)) {
             envelope.sender_ed = Some(self.identity.public().ed);
@@ -412,7 +420,7 @@ impl<S: Store> Custody<S> {
             commitment: Some(Commitment::of(&envelope.secret)),
             ..Header::bare(Kind::Sealed, lifetime_s, priority)
         };
-        let address = Address { recipient: &keys, prekey: &prekey, psk: &psk, pair: pair.as_ref() };
+        let address = Address { recipient: &keys, prekey: &prekey, psk: &psk, hint };
         let seed = self.entropy.draw();
         let Some(bundle) = seal(&self.identity, &address, header, &envelope.encode(), seed) else {
             return Ok(None);

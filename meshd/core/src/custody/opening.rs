@@ -1,12 +1,14 @@
 //! Private messages that come in: recognised, opened, shown once.
 //!
 //! Whatever can't be opened is somebody else's and is carried like everything else; nobody on the link learns the
-//! difference (threat C-17). A message that comes twice, even sealed anew, is known by its secret, for as long
+//! difference (threat C-17). That goes for what is marked as this node's, too: a mark is over the ephemeral key alone,
+//! so whoever carries one bundle can begin others as it begins. So mail is opened first, and what opened is a
+//! contact's; a mark by itself gives no right to anything, and what is answered does not tell whose mark it is. A message that comes twice, even sealed anew, is known by its secret, for as long
 //! as there is a key that could open it (threats C-09, R-01).
 
 use minicbor::{CborLen, Decode, Encode};
-use zeroize::Zeroizing;
 
+use crate::bucket::Bucket;
 use crate::bundle::Bundle;
 use crate::clock::Now;
 use crate::event::{Event, LinkKind, LoggedEvent, MessageStatus};
@@ -19,9 +21,9 @@ use crate::limits::{ASKING_MAX, CONTACTS_MAX, ONE_TIME_MAX, PREKEY_MS, PRIVATE_L
 use crate::prekeys::PrekeyId;
 use crate::private::contact::{Contact, Key, ReceiptChoice, Standing, TheirPrekey, Trust};
 use crate::private::envelope::{Envelope, Introduced};
-use crate::private::seal::{PrekeySecret, open};
+use crate::private::seal::{Opened, PrekeySecret, open};
 use crate::receipt::{Commitment, Stage};
-use crate::sealed::Sealed;
+use crate::sealed::{CODE_TAG_BYTES, Sealed, TAG_BYTES};
 use crate::store::{HandOverStep, MessageRecord, Shelf, Store, StoreError, StoredBundle};
 
 use super::Custody;
@@ -49,13 +51,10 @@ pub(super) struct OpenedMessage {
     pub(super) group: Option<GroupId>,
 }
 
-/// Whose key a bundle is marked with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Mark {
-    /// A contact's, by which of its shared keys.
-    Contact(NodeId, [u8; 32], PrekeyId),
-    /// A code's, by its place.
-    Code(usize),
+/// A private message that was opened.
+pub(super) struct Letter {
+    author: Author,
+    envelope: Envelope,
 }
 
 /// Who wrote what came in.
@@ -69,69 +68,92 @@ struct Author {
 }
 
 impl<S: Store> Custody<S> {
-    /// Whether a bundle is marked for this node. Costs a MAC for each contact.
-    pub(super) fn mark_of(&self, sealed: &Sealed) -> Option<Mark> {
-        sealed.tag?;
-        let of_contact = self.pairs.iter().find_map(|(id, pairs)| {
-            let (pair, psk) = pairs.iter().find(|(pair, _)| pair.recognises(sealed).is_some())?;
-            Some(Mark::Contact(*id, *psk, pair.recognises(sealed)?))
-        });
-        of_contact.or_else(|| {
-            self.invites.iter().position(|(_, pair, _)| pair.recognises(sealed).is_some()).map(Mark::Code)
-        })
+    /// Opens a bundle that is marked as mail for this node; `None` if it is not, or does not open. `link` is what the
+    /// neighbour that brings it may still make this node write.
+    pub(super) fn open_marked(
+        &mut self,
+        bundle: &Bundle<'_>,
+        link: &mut Bucket,
+        now: Now,
+    ) -> Result<Option<Letter>, StoreError> {
+        let Some(sealed) = marked(bundle) else { return Ok(None) };
+        let cost = bundle.bytes.cost_bytes();
+        let may_fail = self.failures.has(1, now) || (self.strangers.has(cost, now) && link.has(cost, now));
+        if !may_fail {
+            return Ok(None);
+        }
+        let (letter, is_tried) = self.try_marks(bundle, &sealed)?;
+        if letter.is_none() && is_tried {
+            self.failures.take(1, now);
+        }
+        Ok(letter)
     }
 
-    /// Opens a bundle that is stored, if it is for this node. `from` is the neighbour that brought it just now.
-    pub(super) fn try_open(
-        &mut self,
-        stored: &StoredBundle,
+    /// Tries every key whose mark a bundle has, and says whether there was one. Costs a MAC for each contact and code.
+    fn try_marks(&self, bundle: &Bundle<'_>, sealed: &Sealed) -> Result<(Option<Letter>, bool), StoreError> {
+        let of_contact = self.pairs.iter().find_map(|(id, pairs)| {
+            pairs.iter().find_map(|(pair, psk)| Some((id, psk, pair.recognises(sealed)?)))
+        });
+        if let Some((id, psk, prekey)) = of_contact
+            && let Some(letter) = self.open_of_contact(bundle, sealed, id, *psk, prekey)?
+        {
+            return Ok((Some(letter), true));
+        }
+        let mut is_tried = of_contact.is_some();
+        for (place, (_, hint, _)) in self.invites.iter().enumerate() {
+            if hint.may_be_of(sealed) {
+                is_tried = true;
+                if let Some(letter) = self.open_by_code(bundle, sealed, place) {
+                    return Ok((Some(letter), true));
+                }
+            }
+        }
+        Ok((None, is_tried))
+    }
+
+    /// Opens what was put by when it came in.
+    pub(super) fn open_late(
+        &self,
         bundle: &Bundle<'_>,
         sealed: &Sealed,
-        mark: Option<Mark>,
-        from: Option<(NodeId, LinkKind)>,
-        now: Now,
-    ) -> Result<(), StoreError> {
-        let found = match mark {
-            Some(Mark::Contact(id, psk, prekey)) => self.open_marked(bundle, sealed, &id, psk, prekey)?,
-            Some(Mark::Code(place)) => self.open_by_code(bundle, sealed, place),
-            None if bundle.header.kind == Kind::Intro => self.open_intro(bundle, sealed),
-            None => None,
-        };
-        let Some((author, envelope)) = found else { return Ok(()) };
-        if bundle.header.commitment != Some(Commitment::of(&envelope.secret)) {
-            return Ok(());
+    ) -> Result<Option<Letter>, StoreError> {
+        if sealed.is_marked {
+            Ok(self.try_marks(bundle, sealed)?.0)
+        } else {
+            Ok(self.open_intro(bundle, sealed))
         }
-        self.take_envelope(stored, author, envelope, from, now)
     }
 
-    fn open_marked(
+    fn open_of_contact(
         &self,
         bundle: &Bundle<'_>,
         sealed: &Sealed,
         id: &NodeId,
         psk: [u8; 32],
         prekey: PrekeyId,
-    ) -> Result<Option<(Author, Envelope)>, StoreError> {
+    ) -> Result<Option<Letter>, StoreError> {
         let Some(keys) = self.contacts.get(id).and_then(Contact::keys) else { return Ok(None) };
         let Some(secret) = self.prekey_for(prekey, id)? else { return Ok(None) };
         let own = self.identity.public();
-        let Some(opened) = open(&own, &secret, &psk, Some(&keys.x), &bundle.header, &sealed.noise) else {
+        let (_, noise) = sealed.split::<TAG_BYTES>();
+        let Some(opened) = open(&own, &secret, &psk, Some(&keys.x), &bundle.header, noise) else {
             return Ok(None);
         };
         let author = Author { keys, psk, used: Some(prekey), code: None };
-        Ok(read(&opened.plain).map(|envelope| (author, envelope)))
+        Ok(read(bundle, &opened).map(|envelope| Letter { author, envelope }))
     }
 
-    fn open_by_code(&self, bundle: &Bundle<'_>, sealed: &Sealed, place: usize) -> Option<(Author, Envelope)> {
+    fn open_by_code(&self, bundle: &Bundle<'_>, sealed: &Sealed, place: usize) -> Option<Letter> {
         let (_, _, invite) = self.invites.get(place)?;
         let own = self.identity.public();
+        let (_, noise) = sealed.split::<CODE_TAG_BYTES>();
         let of_code = PrekeySecret::from_bytes(&invite.prekey.0);
         // The code's own key, or a published one if that had expired on the way.
         let secrets = [of_code].into_iter().chain(self.published.iter().cloned());
         let opened = secrets
             .into_iter()
-            .find_map(|secret| open(&own, &secret, &invite.psk.0, None, &bundle.header, &sealed.noise))?;
-        let envelope = read(&opened.plain)?;
+            .find_map(|secret| open(&own, &secret, &invite.psk.0, None, &bundle.header, noise))?;
+        let envelope = read(bundle, &opened)?;
         let author = Author {
             keys: PublicKeys { ed: envelope.sender_ed?, x: opened.sender },
             psk: invite.psk.0,
@@ -140,27 +162,35 @@ impl<S: Store> Custody<S> {
         };
         let is_token = envelope.token.is_some_and(|token| token[..] == invite.token.0[..16]);
         let is_first = invite.used_by.is_none_or(|by| by == author.keys.node_id());
-        (is_token && is_first).then_some((author, envelope))
+        (is_token && is_first).then_some(Letter { author, envelope })
     }
 
-    fn open_intro(&self, bundle: &Bundle<'_>, sealed: &Sealed) -> Option<(Author, Envelope)> {
+    /// Tries an intro with every published prekey.
+    pub(super) fn open_intro(&self, bundle: &Bundle<'_>, sealed: &Sealed) -> Option<Letter> {
         let own = self.identity.public();
-        let mut opened = None;
         // Newest first: that is the one most likely used.
-        for secret in self.published.iter().rev() {
-            opened = opened.or_else(|| open(&own, secret, &[0; 32], None, &bundle.header, &sealed.noise));
-        }
-        let opened = opened?;
-        let envelope = read(&opened.plain)?;
+        let opened = self
+            .published
+            .iter()
+            .rev()
+            .find_map(|secret| open(&own, secret, &[0; 32], None, &bundle.header, &sealed.payload))?;
+        let envelope = read(bundle, &opened)?;
         let keys = PublicKeys { ed: envelope.sender_ed?, x: opened.sender };
-        Some((Author { keys, psk: [0; 32], used: None, code: None }, envelope))
+        let author = Author { keys, psk: [0; 32], used: None, code: None };
+        Some(Letter { author, envelope })
     }
 
-    fn take_envelope(
+    /// Whether the bundle of a letter counts as a contact's.
+    pub(super) fn is_contacts(&self, letter: &Letter) -> bool {
+        let author = letter.author.keys.node_id();
+        letter.author.code.is_some() || self.is_added(&author) || self.is_fellow(&author)
+    }
+
+    /// Takes in what a bundle said that is stored now. `from` is the neighbour that brought it just now.
+    pub(super) fn take_letter(
         &mut self,
         stored: &StoredBundle,
-        author: Author,
-        envelope: Envelope,
+        Letter { author, envelope }: Letter,
         from: Option<(NodeId, LinkKind)>,
         now: Now,
     ) -> Result<(), StoreError> {
@@ -411,6 +441,16 @@ impl<S: Store> Custody<S> {
     }
 }
 
-fn read(plain: &Zeroizing<Vec<u8>>) -> Option<Envelope> {
-    Envelope::decode(plain).ok()
+/// A sealed bundle that begins with a mark.
+fn marked(bundle: &Bundle<'_>) -> Option<Sealed> {
+    if bundle.header.kind != Kind::Sealed {
+        return None;
+    }
+    Sealed::decode(&bundle.header, bundle.bytes.payload).ok()
+}
+
+/// What is inside, if the bundle is the one that its receipts are for.
+fn read(bundle: &Bundle<'_>, opened: &Opened) -> Option<Envelope> {
+    let envelope = Envelope::decode(&opened.plain).ok()?;
+    (bundle.header.commitment == Some(Commitment::of(&envelope.secret))).then_some(envelope)
 }

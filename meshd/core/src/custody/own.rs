@@ -236,7 +236,6 @@ impl<S: Store> Custody<S> {
             created_unix_ms: now.unix_ms.filter(|ms| *ms <= CREATED_UNIX_MS_MAX),
             lifetime_s,
             priority,
-            payload_bytes: 0,
             origin: None,
             salt: Some(self.entropy.draw()),
             commitment: None,

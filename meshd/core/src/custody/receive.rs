@@ -19,14 +19,13 @@ use crate::limits::{
     LIFETIME_S_STRANGER_MAX, LITTLE_PERCENT, SKEW_MS_MAX, URGENT_RESERVE_PERCENT, percent,
 };
 use crate::profile::Profile;
-use crate::sealed::Sealed;
 use crate::store::{Class, Dropped, HandOverStep, Known, Priority, Store, StoreError, StoredBundle};
 use crate::tally::Loss;
 use crate::wire::Refusal;
 
 use super::Custody;
 use super::groups::UNHEARD;
-use super::opening::Mark;
+use super::opening::Letter;
 use super::shown::Words;
 
 /// A bundle as it came in.
@@ -114,11 +113,11 @@ impl<S: Store> Custody<S> {
         link: &mut Bucket,
         now: Now,
     ) -> Result<Verdict, StoreError> {
-        let mark = self.mark_in(bundle);
+        let letter = self.open_marked(bundle, link, now)?;
         let heard = self.hear(bundle);
-        let class = if heard.is_some() { Class::Contact } else { self.class_of(bundle, mark) };
+        let class = if heard.is_some() { Class::Contact } else { self.class_of(bundle, letter.as_ref()) };
         let mut stored = self.as_stored(bundle, arrival, class, now);
-        let is_others_mail = bundle.header.kind == Kind::Sealed && mark.is_none();
+        let is_others_mail = bundle.header.kind == Kind::Sealed && letter.is_none();
         let is_others_keys = bundle.header.kind == Kind::Prekeys && stored.class == Class::Stranger;
         let is_only_carried = (is_others_mail || is_others_keys) && !self.store.is_locked();
         if returns && !(is_only_carried && self.may_return(&stored)?) {
@@ -169,8 +168,10 @@ impl<S: Store> Custody<S> {
             Content::Sealed(_) if self.store.is_locked() => self.put_by(&mut stored)?,
             Content::Sealed(sealed) => {
                 self.insert(&stored)?;
-                let from = Some((arrival.from, arrival.via));
-                self.try_open(&stored, bundle, &sealed, mark, from, now)?;
+                let letter = if sealed.is_marked { letter } else { self.open_intro(bundle, &sealed) };
+                if let Some(letter) = letter {
+                    self.take_letter(&stored, letter, Some((arrival.from, arrival.via)), now)?;
+                }
             }
             Content::Prekeys(prekeys) => {
                 let keys = bundle.header.origin.expect("prekeys that were proven have an author");
@@ -225,23 +226,14 @@ impl<S: Store> Custody<S> {
         Ok(self.urgent.has(call.cost_bytes() + reserve, now) && self.urgent.take(call.cost_bytes(), now))
     }
 
-    /// What marks a bundle as mail for this node, if it is.
-    pub(super) fn mark_in(&self, bundle: &Bundle<'_>) -> Option<Mark> {
-        if bundle.header.kind != Kind::Sealed {
-            return None;
-        }
-        self.mark_of(&Sealed::decode(&bundle.header, bundle.bytes.payload).ok()?)
-    }
-
     /// Whose a bundle is. An own one too is a stranger's: it was dropped here, or made with the same keys on
     /// another disk, and is not what this node has to keep.
-    fn class_of(&self, bundle: &Bundle<'_>, mark: Option<Mark>) -> Class {
+    fn class_of(&self, bundle: &Bundle<'_>, letter: Option<&Letter>) -> Class {
         if bundle.header.kind == Kind::Receipt {
             return Class::Receipt;
         }
-        let is_contacts = match (mark, &bundle.header.origin) {
-            (Some(Mark::Contact(from, ..)), _) => self.is_added(&from) || self.is_fellow(&from),
-            (Some(Mark::Code(_)), _) => true,
+        let is_contacts = match (letter, &bundle.header.origin) {
+            (Some(letter), _) => self.is_contacts(letter),
             (None, Some(origin)) => self.is_added(&origin.node_id()),
             (None, None) => false,
         };

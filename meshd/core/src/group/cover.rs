@@ -60,7 +60,7 @@ impl Covered {
 }
 
 impl CoverKey<'_> {
-    /// Covers a Megolm message, padded to a size class. `header` has everything but kind and size. `None` if it is too
+    /// Covers a Megolm message, padded to a size class. `header` has everything but the kind. `None` if it is too
     /// long for any bundle.
     pub(crate) fn cover(
         &self,
@@ -75,7 +75,6 @@ impl CoverKey<'_> {
         let class = size_class(around + padded.len())?;
         padded.resize(class - around, 0);
         header.kind = Kind::Group;
-        header.payload_bytes = class as u32;
         let (hint, key) = self.mark(&nonce);
         let body = cipher(&key)
             .encrypt(&Nonce::default(), Payload { msg: &padded, aad: &bound(&header) })
@@ -176,6 +175,7 @@ mod tests {
             NewBundle::unsigned(header, vec![0; bytes]).bytes().parse().and_then(|bundle| bundle.prove())
         };
         assert!(prove(header(), 256).is_ok());
+        assert!(prove(Header { lifetime_s: GROUP_LIFETIME_S_MAX as u32, ..header() }, 256).is_ok());
         assert!(prove(header(), 257).is_err(), "c16");
         for header in [
             Header { created_unix_ms: Some(1_767_225_600_000), ..header() },

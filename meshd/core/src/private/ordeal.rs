@@ -2,22 +2,28 @@
 //!
 //! Two honest nodes that never meet: a rogue beside each brings what it wants, in the order it wants.
 
-use crate::bundle::{BundleBytes, NewBundle};
+use crate::bundle::NewBundle;
 use crate::draft::{ContactDraft, PrivateDraft};
 use crate::event::LinkKind;
 use crate::header::{Header, Kind};
 use crate::id::{BundleId, NodeId, Seq};
-use crate::limits::{HOUR_BYTES_MIN, INTRO_COST, INTROS_PER_HOUR_MAX, Limits};
-use crate::receipt::Commitment;
+use crate::limits::{
+    COPIES_MAX, FAILURES_PER_HOUR_MAX, HOUR_BYTES_MIN, INTRO_COST, INTROS_PER_HOUR_MAX, Limits,
+};
+use crate::receipt::{Commitment, Receipt, Stage};
 use crate::rogue::Rogue;
-use crate::store::{OfferKey, Priority, Shelf, Store, StoredBundle};
+use crate::store::{Class, OfferKey, Priority, Shelf, Store, StoredBundle};
 use crate::wire::{Carried, Message};
 
 const DAY_MS: u64 = 24 * 3600 * 1000;
 
 /// A node that can be written to, and the rogue beside it.
 fn person(secret: u8) -> Rogue {
-    let mut rogue = Rogue::meet_node(secret, Limits::default(), |node| node.set_reachable());
+    person_with(secret, Limits::default())
+}
+
+fn person_with(secret: u8, limits: Limits) -> Rogue {
+    let mut rogue = Rogue::meet_node(secret, limits, |node| node.set_reachable());
     rogue.hear();
     rogue
 }
@@ -36,8 +42,7 @@ fn sealed(of: &Rogue) -> Vec<StoredBundle> {
 
 /// Brings a node a bundle that was that long under way; what it answers.
 fn bring(to: &mut Rogue, bundle: &StoredBundle, age_ms: u64) -> Vec<String> {
-    let bytes = BundleBytes { header: &bundle.header, payload: &bundle.payload, auth: &bundle.auth };
-    to.say(&[Message::Bundle(Carried { age_ms, hops: 3, bytes })]);
+    to.say(&[Message::Bundle(Carried { age_ms, hops: 3, bytes: bundle.bytes() })]);
     to.hear_words()
 }
 
@@ -66,7 +71,11 @@ fn texts(of: &Rogue) -> Vec<String> {
 
 /// Two who know each other.
 fn friends() -> (Rogue, Rogue) {
-    let (mut ana, mut bob) = (person(1), person(2));
+    friends_with(Limits::default())
+}
+
+fn friends_with(limits: Limits) -> (Rogue, Rogue) {
+    let (mut ana, mut bob) = (person_with(1, limits), person_with(2, limits));
     let code = bob.node.make_code(false, bob.now).unwrap();
     let draft = ContactDraft { code: Some(code), ..ContactDraft::default() };
     ana.node.add_contact(draft, ana.now).unwrap();
@@ -252,4 +261,122 @@ fn l08_c17_an_intro_counts_as_many_times_its_bytes_in_what_strangers_may_write()
     });
     let stored = stored.count() as u64;
     assert_eq!(stored, HOUR_BYTES_MIN / (cost_bytes * INTRO_COST), "of {cost_bytes} bytes each");
+}
+
+/// As many bundles as are taken, each `length` bytes long, that begin as `good` does and go on with nonsense: whoever has
+/// carried one message can make them. Only the first hundred thousand are tried.
+fn bring_copies_of_a_mark(to: &mut Rogue, good: &StoredBundle, first: u32, length: usize) -> u32 {
+    (first..100_000)
+        .find(|n| {
+            let mut payload = vec![7; length];
+            payload[..40].copy_from_slice(&good.payload[..40]);
+            payload[40..44].copy_from_slice(&n.to_be_bytes());
+            let commitment = Some(Commitment([9; 16]));
+            let header = Header { commitment, ..Header::bare(Kind::Sealed, 3_600, Priority::Normal) };
+            let copy = NewBundle::unsigned(header, payload);
+            to.say(&[Message::Bundle(Carried { age_ms: 0, hops: 1, bytes: copy.bytes() })]);
+            match to.hear_words().as_slice() {
+                [word] if word == "stored 1" => n - first >= 4_000 && length == 256,
+                [word] if word == "refused Busy 1" => true,
+                other => panic!("{other:?}"),
+            }
+        })
+        .expect("strangers may not make a node write for ever")
+}
+
+/// Ana's bundle for Bob, and who has not seen it yet: Bob, or somebody it is not for.
+fn a_mark_and(is_recipient: bool) -> (StoredBundle, Rogue) {
+    let small = Limits { store_bytes_max: 64 * 1024 * 1024, ..Limits::default() };
+    let (mut ana, mut bob) = friends_with(small);
+    send(&mut ana, &bob, "hello");
+    let good = sealed(&ana).pop().unwrap();
+    if !is_recipient {
+        bob = person_with(3, small);
+    }
+    (good, bob)
+}
+
+#[test]
+fn l02_c17_a_copied_mark_gives_no_room_and_does_not_tell_whose_it_is() {
+    let [of_recipient, of_another] = [true, false].map(|is_recipient| {
+        let (good, mut node) = a_mark_and(is_recipient);
+        let taken = bring_copies_of_a_mark(&mut node, &good, 0, 16 * 1024);
+        let classes: Vec<Class> = bundles(&node)
+            .into_iter()
+            .filter(|bundle| bundle.commitment == Some(Commitment([9; 16])))
+            .map(|bundle| bundle.class)
+            .collect();
+        assert!(
+            classes.iter().all(|class| *class == Class::Stranger),
+            "nothing that opens, and no stranger's"
+        );
+        (taken, classes.len())
+    });
+    assert_eq!(of_recipient, of_another, "nobody finds out by trying for whom a message is");
+    // A neighbour that used up what strangers may bring still brings what does open.
+    let (good, mut bob) = a_mark_and(true);
+    bring_copies_of_a_mark(&mut bob, &good, 0, 16 * 1024);
+    assert_eq!(bring(&mut bob, &good, 0), ["stored 1"]);
+    assert_eq!(texts(&bob), ["hello"]);
+}
+
+#[test]
+fn l02_c17_copies_of_a_mark_are_tried_a_bounded_number_of_times() {
+    let (good, mut bob) = a_mark_and(true);
+    let tried = bring_copies_of_a_mark(&mut bob, &good, 0, 256);
+    assert!(u64::from(tried) >= FAILURES_PER_HOUR_MAX);
+    let large = bring_copies_of_a_mark(&mut bob, &good, tried + 1, 16 * 1024);
+    bring_copies_of_a_mark(&mut bob, &good, large + 1, 256);
+    assert_eq!(
+        bring(&mut bob, &good, 0),
+        ["refused Busy 1"],
+        "not even tried, as no stranger's would be taken"
+    );
+    bob.pass(3_600_000);
+    bob.reconnect(LinkKind::Lan);
+    bob.hear();
+    assert_eq!(bring(&mut bob, &good, 0), ["stored 1"]);
+    assert_eq!(texts(&bob), ["hello"], "it is only put off");
+}
+
+#[test]
+fn a_receipt_alone_tells_the_sender_of_an_intro_that_it_is_known_now() {
+    let (mut ana, mut bob) = (person(1), person(2));
+    let draft = ContactDraft { id: Some(id(&bob)), ..ContactDraft::default() };
+    ana.node.add_contact(draft, ana.now).unwrap();
+    bring_all(&bob, &mut ana);
+    send(&mut ana, &bob, "we have not met");
+    bring_all(&ana, &mut bob);
+    assert_eq!(texts(&bob), ["we have not met"]);
+    bob.pass(60_000);
+    let receipt = bundles(&bob).into_iter().find(|bundle| bundle.kind == Kind::Receipt.number());
+    assert!(!ana.node.contact(&id(&bob)).unwrap().is_heard);
+    bring(&mut ana, &receipt.expect("it confirms"), 0);
+    assert!(ana.node.contact(&id(&bob)).unwrap().is_heard);
+    let kinds = |of: &Rogue| -> Vec<u16> {
+        bundles(of).iter().filter(|bundle| bundle.commitment.is_some()).map(|bundle| bundle.kind).collect()
+    };
+    send(&mut ana, &bob, "and now you know me");
+    assert!(kinds(&ana).contains(&Kind::Sealed.number()), "no intro any more: {:?}", kinds(&ana));
+}
+
+#[test]
+fn c19_a_receipt_that_took_nothing_back_here_gives_way_before_those_that_did() {
+    let mut carrier = person(3);
+    let secret_of = |n: u8| [n; 16];
+    let mail = |n: u8| {
+        let commitment = Some(Commitment::of(&secret_of(n)));
+        let header = Header { commitment, ..Header::bare(Kind::Sealed, 3_600, Priority::Normal) };
+        NewBundle::unsigned(header, vec![n; 256])
+    };
+    carrier.say(&[Message::Bundle(Carried { age_ms: 0, hops: 1, bytes: mail(1).bytes() })]);
+    assert_eq!(carrier.hear_words(), ["stored 1"]);
+    let copies = [1, 2].map(|n| {
+        let receipt = NewBundle::receipt(&Receipt::of(&secret_of(n), Stage::Delivered));
+        carrier.say(&[Message::Bundle(Carried { age_ms: 0, hops: 1, bytes: receipt.bytes() })]);
+        assert_eq!(carrier.hear_words(), ["stored 1"]);
+        carrier.node.store().bundle(&receipt.id).unwrap().unwrap().copies
+    });
+    assert!(carrier.node.store().bundle(&mail(1).id).unwrap().is_none(), "it has arrived");
+    assert_eq!(copies, [COPIES_MAX, COPIES_MAX / 2], "of what was carried here, and of nothing");
 }

@@ -7,7 +7,7 @@
 //!
 //! ```text
 //!  to a contact   Kpsk0   the hint says whose it is, so the sender's key does not travel     48 bytes around, 8 of hint
-//!  by a code      Xpsk0   the sender's key travels encrypted                                 96 bytes around, 8 of hint
+//!  by a code      Xpsk0   the sender's key travels encrypted                                 96 bytes around, 1 of hint
 //!  intro          Xpsk0   likewise, and nothing says whose it is                             96 bytes around
 //! ```
 //!
@@ -26,7 +26,7 @@ use crate::header::{Header, Kind};
 use crate::identity::{Identity, PublicKeys};
 use crate::noise::Primitives;
 use crate::prekeys::PrekeyId;
-use crate::sealed::{Sealed, TAG_BYTES, size_class};
+use crate::sealed::{CODE_TAG_BYTES, Sealed, TAG_BYTES, size_class};
 
 /// With a sender that the recipient knows.
 const PATTERN_KNOWN: &str = "Noise_Kpsk0_25519_ChaChaPoly_BLAKE2s";
@@ -55,10 +55,21 @@ pub(crate) struct PrekeySecret {
 
 /// Marks the bundles of one direction between two nodes, for them alone.
 #[derive(Clone)]
-pub(crate) struct PairKey {
-    key: Zeroizing<[u8; 32]>,
-    /// Whether whoever has it knows whose bundles it marks.
-    names_sender: bool,
+pub(crate) struct PairKey(Zeroizing<[u8; 32]>);
+
+/// Marks the bundles to the owner of a code from whoever has it.
+#[derive(Clone)]
+pub(crate) struct CodeKey(Zeroizing<[u8; 32]>);
+
+/// What the recipient recognises a message by.
+#[derive(Clone, Copy)]
+pub(crate) enum Hint<'a> {
+    /// The key of the two, which says who the sender is.
+    Pair(&'a PairKey),
+    /// A code's, which whoever has the code may have used.
+    Code(&'a CodeKey),
+    /// Nothing: an intro.
+    None,
 }
 
 /// For whom a message is, and with what.
@@ -67,28 +78,43 @@ pub(crate) struct Address<'a> {
     pub(crate) recipient: &'a PublicKeys,
     pub(crate) prekey: &'a [u8; 32],
     pub(crate) psk: &'a Psk,
-    /// What the recipient recognises it by; none for an intro.
-    pub(crate) pair: Option<&'a PairKey>,
+    pub(crate) hint: Hint<'a>,
 }
 
 impl Address<'_> {
-    fn is_sender_known(&self) -> bool {
-        self.pair.is_some_and(|pair| pair.names_sender)
-    }
-
     /// The name of the Noise protocol.
     pub(crate) fn pattern(&self) -> &'static str {
-        if self.is_sender_known() { PATTERN_KNOWN } else { PATTERN_NAMED }
+        match self.hint {
+            Hint::Pair(_) => PATTERN_KNOWN,
+            Hint::Code(_) | Hint::None => PATTERN_NAMED,
+        }
     }
 
     /// Bytes before the Noise message.
     fn tag_bytes(&self) -> usize {
-        if self.pair.is_some() { TAG_BYTES } else { 0 }
+        match self.hint {
+            Hint::Pair(_) => TAG_BYTES,
+            Hint::Code(_) => CODE_TAG_BYTES,
+            Hint::None => 0,
+        }
     }
 
     /// Bytes of the payload that are not what is sealed.
     pub(crate) fn bytes_around(&self) -> usize {
-        self.tag_bytes() + if self.is_sender_known() { KNOWN_BYTES } else { NAMED_BYTES }
+        self.tag_bytes()
+            + match self.hint {
+                Hint::Pair(_) => KNOWN_BYTES,
+                Hint::Code(_) | Hint::None => NAMED_BYTES,
+            }
+    }
+
+    /// Writes what is before a Noise message that begins with that ephemeral key.
+    fn write_tag(&self, tag: &mut [u8], ephemeral: &[u8; 32]) {
+        match self.hint {
+            Hint::Pair(pair) => tag.copy_from_slice(&pair.tag(ephemeral, PrekeyId::of(self.prekey))),
+            Hint::Code(code) => tag.copy_from_slice(&code.tag(ephemeral)),
+            Hint::None => {}
+        }
     }
 }
 
@@ -128,22 +154,12 @@ impl PairKey {
         hasher.update(psk);
         hasher.update(&from.to_bytes());
         hasher.update(&to.to_bytes());
-        Some(Self { key: Zeroizing::new(*hasher.finalize().as_bytes()), names_sender: true })
-    }
-
-    /// The key for bundles to the owner of a code from whoever has it.
-    pub(crate) fn of_code(psk: &Psk, owner: &PublicKeys) -> Self {
-        let mut hasher = blake3::Hasher::new_derive_key(CODE_CONTEXT);
-        hasher.update(psk);
-        hasher.update(&owner.to_bytes());
-        Self { key: Zeroizing::new(*hasher.finalize().as_bytes()), names_sender: false }
+        Some(Self(Zeroizing::new(*hasher.finalize().as_bytes())))
     }
 
     /// The hint, and what hides the selector, for a message with that ephemeral key.
     fn mask(&self, ephemeral: &[u8; 32]) -> [u8; TAG_BYTES] {
-        let mut mask = [0; TAG_BYTES];
-        mask.copy_from_slice(&blake3::keyed_hash(&self.key, ephemeral).as_bytes()[..TAG_BYTES]);
-        mask
+        marks(&self.0, ephemeral)
     }
 
     fn tag(&self, ephemeral: &[u8; 32], prekey: PrekeyId) -> [u8; TAG_BYTES] {
@@ -154,11 +170,10 @@ impl PairKey {
         tag
     }
 
-    /// Which prekey a bundle was sealed to, if it is of this pair.
+    /// Which prekey a marked bundle was sealed to, if it is of this pair.
     pub(crate) fn recognises(&self, sealed: &Sealed) -> Option<PrekeyId> {
-        let tag = sealed.tag?;
-        let ephemeral: &[u8; 32] = sealed.noise.first_chunk()?;
-        let mask = self.mask(ephemeral);
+        let (tag, noise) = sealed.split::<TAG_BYTES>();
+        let mask = self.mask(noise.first_chunk()?);
         if tag[..4] != mask[..4] {
             return None;
         }
@@ -170,7 +185,31 @@ impl PairKey {
     }
 }
 
-/// Seals `plain`, padded to a size class. `header` has everything but kind and size. `None` if it is too long for
+impl CodeKey {
+    pub(crate) fn new(psk: &Psk, owner: &PublicKeys) -> Self {
+        let mut hasher = blake3::Hasher::new_derive_key(CODE_CONTEXT);
+        hasher.update(psk);
+        hasher.update(&owner.to_bytes());
+        Self(Zeroizing::new(*hasher.finalize().as_bytes()))
+    }
+
+    fn tag(&self, ephemeral: &[u8; 32]) -> [u8; CODE_TAG_BYTES] {
+        marks(&self.0, ephemeral)
+    }
+
+    /// Whether a marked bundle may have come by this code: one in 256 others looks so too.
+    pub(crate) fn may_be_of(&self, sealed: &Sealed) -> bool {
+        let (tag, noise) = sealed.split::<CODE_TAG_BYTES>();
+        noise.first_chunk().is_some_and(|ephemeral| self.tag(ephemeral) == *tag)
+    }
+}
+
+/// The first bytes of the MAC over an ephemeral key.
+fn marks<const N: usize>(key: &[u8; 32], ephemeral: &[u8; 32]) -> [u8; N] {
+    *blake3::keyed_hash(key, ephemeral).as_bytes().first_chunk().expect("no mark is longer than a hash")
+}
+
+/// Seals `plain`, padded to a size class. `header` has everything but the kind. `None` if it is too long for
 /// any bundle, or a key of the recipient's is none.
 pub(crate) fn seal(
     sender: &Identity,
@@ -181,8 +220,7 @@ pub(crate) fn seal(
 ) -> Option<NewBundle> {
     let tag_bytes = address.tag_bytes();
     let class = size_class(address.bytes_around() + plain.len())?;
-    header.kind = if address.pair.is_some() { Kind::Sealed } else { Kind::Intro };
-    header.payload_bytes = class as u32;
+    header.kind = if tag_bytes > 0 { Kind::Sealed } else { Kind::Intro };
     let mut padded = Zeroizing::new(plain.to_vec());
     padded.resize(class - address.bytes_around(), 0);
 
@@ -196,11 +234,8 @@ pub(crate) fn seal(
     let mut payload = vec![0; class];
     let length = noise.write_message(&padded, &mut payload[tag_bytes..]).ok()?;
     debug_assert_eq!(tag_bytes + length, class);
-    if let Some(pair) = address.pair {
-        let ephemeral = payload[TAG_BYTES..].first_chunk().expect("a Noise message begins with a key");
-        let tag = pair.tag(ephemeral, PrekeyId::of(address.prekey));
-        payload[..TAG_BYTES].copy_from_slice(&tag);
-    }
+    let (tag, message) = payload.split_at_mut(tag_bytes);
+    address.write_tag(tag, message.first_chunk().expect("a Noise message begins with a key"));
     Some(NewBundle::unsigned(header, payload))
 }
 
@@ -255,6 +290,7 @@ pub(crate) fn hedged(seed: [u8; 32], sender: &Identity, address: &Address<'_>, p
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::LIFETIME_S_STRANGER_MAX;
     use crate::receipt::Commitment;
     use crate::store::Priority;
 
@@ -285,7 +321,7 @@ mod tests {
             recipient: &bob().public(),
             prekey: &prekey().public,
             psk,
-            pair: has_hint.then_some(&pair),
+            hint: if has_hint { Hint::Pair(&pair) } else { Hint::None },
         };
         seal(&alice(), &address, header(), plain, [seed; 32]).unwrap()
     }
@@ -301,8 +337,12 @@ mod tests {
     fn opened_by(recipient: &Identity, bundle: &NewBundle, psk: &Psk) -> Option<Opened> {
         let parts = Sealed::decode(&bundle.header, &bundle.payload).unwrap();
         let alice = alice().public().x;
-        let sender = parts.tag.is_some().then_some(&alice);
-        open(&recipient.public(), &prekey(), psk, sender, &bundle.header, &parts.noise)
+        let (sender, noise) = if parts.is_marked {
+            (Some(&alice), parts.split::<TAG_BYTES>().1)
+        } else {
+            (None, &parts.payload[..])
+        };
+        open(&recipient.public(), &prekey(), psk, sender, &bundle.header, noise)
     }
 
     #[test]
@@ -317,27 +357,36 @@ mod tests {
     }
 
     #[test]
-    fn the_overhead_is_what_the_documents_say() {
-        let lengths = |has_hint: bool, around: usize| {
-            let psk = [0; 32];
-            let fits = sealed_with(&vec![1; 256 - around], 9, has_hint, &psk);
-            let does_not = sealed_with(&vec![1; 257 - around], 9, has_hint, &psk);
-            (fits.payload.len(), does_not.payload.len(), fits.header_bytes.len() + around)
-        };
-        assert_eq!(lengths(true, 56), (256, 512, 89), "to a contact: 33 of header for lifetimes below a day");
-        assert_eq!(lengths(false, 96), (256, 512, 129), "an intro");
+    fn no_message_has_more_than_128_bytes_around_it_before_padding() {
+        let psk = [8; 32];
+        let (pair, code) = (pair(&psk), CodeKey::new(&psk, &bob().public()));
+        // No header of a sealed bundle is longer than this one's.
+        let longest = Header { lifetime_s: LIFETIME_S_STRANGER_MAX as u32, ..header() };
+        for (hint, around, in_all) in
+            [(Hint::Pair(&pair), 56, 87), (Hint::Code(&code), 97, 128), (Hint::None, 96, 127)]
+        {
+            let address = Address { recipient: &bob().public(), prekey: &prekey().public, psk: &psk, hint };
+            let sealed =
+                |bytes: usize| seal(&alice(), &address, longest.clone(), &vec![1; bytes], [9; 32]).unwrap();
+            assert_eq!((sealed(256 - around).payload.len(), sealed(257 - around).payload.len()), (256, 512));
+            assert_eq!(sealed(256 - around).header_bytes.len() + around, in_all);
+        }
     }
 
     #[test]
     fn what_comes_by_a_code_names_its_sender_and_opens_with_the_code_only() {
         let psk = [8; 32];
-        let of_code = PairKey::of_code(&psk, &bob().public());
-        let address =
-            Address { recipient: &bob().public(), prekey: &prekey().public, psk: &psk, pair: Some(&of_code) };
+        let of_code = CodeKey::new(&psk, &bob().public());
+        let hint = Hint::Code(&of_code);
+        let address = Address { recipient: &bob().public(), prekey: &prekey().public, psk: &psk, hint };
         let bundle = seal(&alice(), &address, header(), b"hello", [9; 32]).unwrap();
         let parts = Sealed::decode(&bundle.header, &bundle.payload).unwrap();
-        assert_eq!(of_code.recognises(&parts), Some(prekey().id()));
-        let opened = |sender| open(&bob().public(), &prekey(), &psk, sender, &bundle.header, &parts.noise);
+        assert!(of_code.may_be_of(&parts));
+        let of_another = CodeKey::new(&[9; 32], &bob().public());
+        let of_anothers_owner = CodeKey::new(&psk, &alice().public());
+        assert!(!of_another.may_be_of(&parts) && !of_anothers_owner.may_be_of(&parts));
+        let noise = parts.split::<CODE_TAG_BYTES>().1;
+        let opened = |sender| open(&bob().public(), &prekey(), &psk, sender, &bundle.header, noise);
         assert_eq!(opened(None).unwrap().sender, alice().public().x);
         assert!(opened(Some(&alice().public().x)).is_none(), "the patterns are told apart");
     }
@@ -396,13 +445,13 @@ mod tests {
             recipient: &bob().public(),
             prekey: &prekey().public,
             psk: &[0; 32],
-            pair: Some(&pair(&[0; 32])),
+            hint: Hint::Pair(&pair(&[0; 32])),
         };
         for who in [&mallory, &bob()] {
             let forged = seal(who, &address, header(), b"from alice", [9; 32]).unwrap();
             assert!(opened(&forged, &[0; 32]).is_none(), "marked as hers, and not hers");
-            let intro =
-                seal(who, &Address { pair: None, ..address }, header(), b"from alice", [9; 32]).unwrap();
+            let intro = seal(who, &Address { hint: Hint::None, ..address }, header(), b"from alice", [9; 32])
+                .unwrap();
             assert_ne!(opened(&intro, &[0; 32]).unwrap().sender, alice().public().x);
         }
     }
@@ -424,7 +473,7 @@ mod tests {
             assert_eq!(stranger.recognises(&parts), None);
         }
         // Nothing that can be computed from public keys alone is the hint.
-        let ephemeral = parts.noise.first_chunk::<32>().unwrap();
+        let ephemeral = parts.split::<TAG_BYTES>().1.first_chunk::<32>().unwrap();
         for key in [alice().public().x, alice().public().ed, bob().public().x, bob().public().ed] {
             assert_ne!(blake3::keyed_hash(&key, ephemeral).as_bytes()[..4], one.payload[..4]);
         }
@@ -433,7 +482,7 @@ mod tests {
     #[test]
     fn w12_a_prekey_of_small_order_seals_nothing() {
         let psk = [0; 32];
-        let address = Address { recipient: &bob().public(), prekey: &[0; 32], psk: &psk, pair: None };
+        let address = Address { recipient: &bob().public(), prekey: &[0; 32], psk: &psk, hint: Hint::None };
         assert!(seal(&alice(), &address, header(), b"hello", [9; 32]).is_none());
         let nobody = PublicKeys { ed: [1; 32], x: [0; 32] };
         assert!(PairKey::new(&alice(), &nobody, &psk, true).is_none());

@@ -1,5 +1,6 @@
 //! What a store says of the bundles that it carries.
 
+use crate::bundle::BundleBytes;
 use crate::id::{BundleId, NodeId};
 use crate::receipt::Commitment;
 
@@ -87,15 +88,19 @@ pub struct StoredBundle {
 }
 
 impl StoredBundle {
-    /// Bytes of it that travel.
-    pub fn size_bytes(&self) -> u64 {
-        (self.header.len() + self.payload.len() + self.auth.len()) as u64
+    /// What of it travels.
+    pub fn bytes(&self) -> BundleBytes<'_> {
+        BundleBytes { header: &self.header, payload: &self.payload, auth: &self.auth }
     }
 
-    /// Bytes counted against the store's cap: its size, at least [`crate::limits::BUNDLE_COST_BYTES_MIN`]
-    /// (threat L-05).
+    /// As [`BundleBytes::size_bytes`].
+    pub fn size_bytes(&self) -> u64 {
+        self.bytes().size_bytes()
+    }
+
+    /// As [`BundleBytes::cost_bytes`].
     pub fn cost_bytes(&self) -> u64 {
-        self.size_bytes().max(crate::limits::BUNDLE_COST_BYTES_MIN)
+        self.bytes().cost_bytes()
     }
 }
 

@@ -9,7 +9,7 @@ use crate::header::{Header, Kind};
 use crate::private::code::Code;
 use crate::private::envelope::Envelope;
 use crate::private::safety::safety_number;
-use crate::private::seal::{Address, PairKey, PrekeySecret, hedged, seal};
+use crate::private::seal::{Address, CodeKey, Hint, PairKey, PrekeySecret, hedged, seal};
 use crate::receipt::Commitment;
 
 /// A message from alice to bob, with what somebody else needs to make it again.
@@ -40,17 +40,18 @@ fn private_messages() {
     let zero = [0; 32];
     let psk = code.psk();
     let pair = |psk| PairKey::new(&alice, &bob.public(), psk, true).unwrap();
-    let of_code = PairKey::of_code(&psk, &bob.public());
-    for (name, envelope, psk, pair) in [
-        ("to a contact, without a key shared by a code", &plain, &zero, Some(pair(&zero))),
-        ("to a contact, with a key shared by a code", &plain, &psk, Some(pair(&psk))),
-        ("by a code", &by_code, &psk, Some(of_code)),
-        ("an intro", &intro, &zero, None),
+    let of_code = CodeKey::new(&psk, &bob.public());
+    let (of_pair, of_pair_with_psk) = (pair(&zero), pair(&psk));
+    for (name, envelope, psk, hint) in [
+        ("to a contact, without a key shared by a code", &plain, &zero, Hint::Pair(&of_pair)),
+        ("to a contact, with a key shared by a code", &plain, &psk, Hint::Pair(&of_pair_with_psk)),
+        ("by a code", &by_code, &psk, Hint::Code(&of_code)),
+        ("an intro", &intro, &zero, Hint::None),
     ] {
         let commitment = Some(Commitment::of(&envelope.secret));
         let bare = Header { created_unix_ms: None, salt: None, commitment, ..header(Kind::Sealed) };
         let public = bob.public();
-        let address = Address { recipient: &public, prekey: &prekey.public, psk, pair: pair.as_ref() };
+        let address = Address { recipient: &public, prekey: &prekey.public, psk, hint };
         let bundle = seal(&alice, &address, bare, &envelope.encode(), [0xc0; 32]).unwrap();
         let mut padded = envelope.encode().to_vec();
         padded.resize(bundle.payload.len() - address.bytes_around(), 0);

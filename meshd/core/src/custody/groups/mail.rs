@@ -4,7 +4,7 @@
 //! messages, and after 7 days. Whoever joins gets the session from the next message on; with the policy for it, from its
 //! first one. A bundle whose session is not known yet is carried like any other, and tried when a session comes.
 
-use crate::bundle::{Bundle, BundleBytes};
+use crate::bundle::Bundle;
 use crate::clock::Now;
 use crate::draft::{GroupMessageDraft, SubmitError};
 use crate::event::{Event, LinkKind, LoggedEvent, MessageStatus};
@@ -449,8 +449,7 @@ impl<S: Store> Custody<S> {
 
     /// A bundle that was carried for strangers is a fellow's: it stays as long as its author wanted it to.
     fn adopt(&mut self, stored: &StoredBundle) -> Result<(), StoreError> {
-        let bytes = BundleBytes { header: &stored.header, payload: &stored.payload, auth: &stored.auth };
-        let lifetime_ms = bytes.parse().map_or(0, |bundle| bundle.header.lifetime_ms());
+        let lifetime_ms = stored.bytes().parse().map_or(0, |bundle| bundle.header.lifetime_ms());
         let expires_tl_ms = stored.received_tl_ms.saturating_add(lifetime_ms.saturating_sub(stored.age_ms));
         let adopted =
             StoredBundle { class: Class::Contact, expires_tl_ms, unshown_in: None, ..stored.clone() };
@@ -462,8 +461,7 @@ impl<S: Store> Custody<S> {
     }
 
     fn hear_stored(&self, stored: &StoredBundle, sessions: &[(NodeId, SessionId)]) -> Option<Heard> {
-        let bytes = BundleBytes { header: &stored.header, payload: &stored.payload, auth: &stored.auth };
-        let bundle = bytes.parse().ok()?;
+        let bundle = stored.bytes().parse().ok()?;
         let covered = Covered::decode(&bundle.header, bundle.bytes.payload).ok()?;
         sessions.iter().find_map(|place| {
             let (index, words) = self.groups.sessions.get(place)?.open(&bundle, &covered)?;
