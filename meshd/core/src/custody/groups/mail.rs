@@ -337,7 +337,8 @@ impl<S: Store> Custody<S> {
         let covered = Covered::decode(&bundle.header, bundle.bytes.payload).ok()?;
         self.groups.sessions.iter().find_map(|(place, held)| {
             let (index, words) = held.open(bundle, &covered)?;
-            Some(Heard { session: *place, index, words })
+            // Whoever ever had the session's cover key can cover a message anew that was seen; that is no fellow's.
+            (!held.has_seen(index)).then_some(Heard { session: *place, index, words })
         })
     }
 

@@ -85,10 +85,6 @@ impl Person {
     }
 }
 
-fn bytes(stored: &StoredBundle) -> BundleBytes<'_> {
-    BundleBytes { header: &stored.header, payload: &stored.payload, auth: &stored.auth }
-}
-
 /// A group of three, with the founder's session handed to both others.
 fn group_of_three() -> ([Person; 3], GroupId, StoredBundle) {
     let mut people = [Person::new(1), Person::new(2), Person::new(3)];
@@ -116,7 +112,7 @@ fn group_of_three() -> ([Person; 3], GroupId, StoredBundle) {
 
 /// The same Megolm message in another bundle.
 fn wrapped_again(stored: &StoredBundle, session: &Handed, change: impl Fn(Header) -> Header) -> NewBundle {
-    let parsed = bytes(stored).parse().expect("well-formed");
+    let parsed = stored.bytes().parse().expect("well-formed");
     let covered = Covered::decode(&parsed.header, parsed.bytes.payload).expect("well-formed");
     let key = CoverKey(&session.cover);
     let message = key.uncover(&parsed.header, &covered).expect("a member can");
@@ -127,7 +123,7 @@ fn wrapped_again(stored: &StoredBundle, session: &Handed, change: impl Fn(Header
 fn c14_an_index_that_was_seen_is_refused_in_whatever_bundle() {
     let ([founder, mut one, _], _, stored) = group_of_three();
     let again = wrapped_again(&stored, &founder.own_session(), |header| header);
-    assert_eq!(one.receives(bytes(&stored)), Verdict::Stored);
+    assert_eq!(one.receives(stored.bytes()), Verdict::Stored);
     assert_eq!(one.texts(), ["hello"]);
     assert_ne!(again.id, stored.id);
     assert_eq!(one.receives(again.bytes()), Verdict::Stored);
@@ -152,7 +148,7 @@ fn c14_a_member_makes_anothers_message_neither_urgent_nor_its_own() {
     // The other passes the founder's session off as its own, before and after the founder hands it over.
     let (session, thief) = (founder.own_session(), other.id());
     one.0.take_sessions(&group, &thief, vec![session], NOW).expect("stored");
-    assert_eq!(one.receives(bytes(&stored)), Verdict::Stored);
+    assert_eq!(one.receives(stored.bytes()), Verdict::Stored);
     let shown = one.0.store.messages_after(crate::id::Seq(0), 10).expect("stored");
     assert_eq!(shown.len(), 1);
     assert_eq!(shown[0].from, Some(founder.id()));
@@ -160,7 +156,7 @@ fn c14_a_member_makes_anothers_message_neither_urgent_nor_its_own() {
     let (_, second) = founder.says(&group, "second");
     other.0.groups.sessions.clear();
     other.0.take_sessions(&group, &one.id(), vec![founder.own_session()], NOW).expect("stored");
-    assert_eq!(other.receives(bytes(&second)), Verdict::Stored);
+    assert_eq!(other.receives(second.bytes()), Verdict::Stored);
     assert!(other.texts().is_empty());
 }
 
@@ -169,7 +165,7 @@ fn c14_keys_that_a_removed_member_kept_open_nothing_sent_after_its_removal() {
     let ([mut founder, _, other], group, before) = group_of_three();
     let out = other.id();
     let hears = |person: &Person, stored: &StoredBundle| {
-        person.0.hear(&bytes(stored).parse().expect("well-formed")).is_some()
+        person.0.hear(&stored.bytes().parse().expect("well-formed")).is_some()
     };
     assert!(hears(&other, &before));
     founder.0.remove_member(&group, &out, NOW).expect("removed");
@@ -191,7 +187,7 @@ fn c14_who_is_no_member_hands_over_and_says_nothing() {
     assert!(!one.hears(&other, &group), "its notes are no longer taken");
     let note = Note { sessions: vec![session], ..Note::new(group, Vec::new()) };
     one.0.take_note(&out, note, NOW).expect("stored");
-    assert_eq!(one.receives(bytes(&late)), Verdict::Stored);
+    assert_eq!(one.receives(late.bytes()), Verdict::Stored);
     assert!(one.texts().is_empty());
     // What it says to itself about the group helps it no more.
     assert!(other.hears(&founder, &group));
@@ -204,13 +200,31 @@ fn l02_a_bundle_of_a_group_counts_as_a_fellows_only_if_it_opens() {
     let ([_, mut one, _], _, stored) = group_of_three();
     let mut stranger = Person::new(8);
     for (person, class) in [(&mut one, Class::Contact), (&mut stranger, Class::Stranger)] {
-        assert_eq!(person.receives(bytes(&stored)), Verdict::Stored);
+        assert_eq!(person.receives(stored.bytes()), Verdict::Stored);
         assert_eq!(person.0.store.bundle(&stored.id).expect("stored").expect("there").class, class);
     }
     // A hint copied from a real one is not enough.
     let mut payload = stored.payload.clone();
     *payload.last_mut().expect("not empty") ^= 1;
-    let forged = NewBundle::unsigned(bytes(&stored).parse().expect("well-formed").header, payload);
+    let forged = NewBundle::unsigned(stored.bytes().parse().expect("well-formed").header, payload);
     assert_eq!(one.receives(forged.bytes()), Verdict::Stored);
     assert_eq!(one.0.store.bundle(&forged.id).expect("stored").expect("there").class, Class::Stranger);
+}
+
+#[test]
+fn l02_c14_a_message_covered_anew_by_whoever_had_the_key_is_a_strangers_and_not_shown_again() {
+    let ([founder, mut one, _], _, stored) = group_of_three();
+    assert_eq!(one.receives(stored.bytes()), Verdict::Stored);
+    assert_eq!(one.texts(), ["hello"]);
+    let session = founder.own_session();
+    let cover = CoverKey(&session.cover);
+    let bundle = stored.bytes().parse().expect("well-formed");
+    let covered = Covered::decode(&bundle.header, bundle.bytes.payload).expect("well-formed");
+    let message = cover.uncover(&bundle.header, &covered).expect("the key is right");
+    for n in 0..3 {
+        let again = cover.cover(bundle.header.clone(), &message, [n; 16]).expect("fits");
+        assert_eq!(one.receives(again.bytes()), Verdict::Stored);
+        assert_eq!(one.0.store.bundle(&again.id).expect("stored").expect("there").class, Class::Stranger);
+    }
+    assert_eq!(one.texts(), ["hello"]);
 }
