@@ -312,6 +312,102 @@ proptest! {
     }
 }
 
+#[test]
+fn c14_equals_do_not_put_each_other_out() {
+    let mut roster = of_four();
+    let entry = act(&roster, 0, add(2, true));
+    take(&mut roster, entry);
+    let before = roster.view().clone();
+    assert!(before.members[&id(1)].is_admin && before.members[&id(2)].is_admin);
+    for (who, whom) in [(1, 2), (2, 1)] {
+        let mut roster = roster.clone();
+        let entry = act(&roster, who, remove(whom));
+        take(&mut roster, entry);
+        assert_eq!(*roster.view(), before, "{who} and {whom} are both the founder's");
+    }
+}
+
+#[test]
+fn c14_who_was_removed_is_asked_again_even_as_an_administrator() {
+    for is_leave in [false, true] {
+        let mut roster = of_four();
+        let (who, gone) = if is_leave { (2, Act::Leave) } else { (1, remove(2)) };
+        for (who, what) in [(who, gone), (0, add(2, true))] {
+            let entry = act(&roster, who, what);
+            take(&mut roster, entry);
+        }
+        assert!(roster.view().members[&id(2)].is_admin && !roster.view().members[&id(2)].is_joined);
+        let entry = act(&roster, 2, Act::Join);
+        take(&mut roster, entry);
+        assert!(roster.view().members[&id(2)].is_joined);
+    }
+}
+
+#[test]
+fn c14_what_somebody_did_before_becoming_an_administrator_does_not_count() {
+    let mut roster = of_four();
+    assert_eq!(roster.view().name, "Hikers");
+    let old = roster.heads();
+    let entry = act(&roster, 0, add(2, true));
+    take(&mut roster, entry);
+    let before = roster.view().clone();
+    for what in [rename("Mine"), add(4, false), remove(3), Act::Policy { history: true }] {
+        let mut roster = roster.clone();
+        take(&mut roster, act_after(old.clone(), 2, what));
+        assert_eq!(*roster.view(), before, "it had not seen that it is one");
+    }
+    let entry = act(&roster, 2, rename("Ours"));
+    take(&mut roster, entry);
+    assert_eq!(roster.view().name, "Ours");
+}
+
+#[test]
+fn who_was_removed_and_is_an_administrator_again_acts_again() {
+    let mut roster = of_four();
+    for (who, what) in
+        [(0, remove(1)), (0, add(1, true)), (1, Act::Join), (1, rename("Back")), (1, add(4, false))]
+    {
+        let entry = act(&roster, who, what);
+        take(&mut roster, entry);
+    }
+    assert_eq!((roster.view().name.as_str(), members(roster.view())), ("Back", vec![0, 1, 2, 3, 4]));
+}
+
+#[test]
+fn what_is_before_an_entry_is_known_however_far_apart_its_parents_are() {
+    let mut roster = of_four();
+    let early = roster.heads();
+    // Heads that nothing names, at the beginning of the roster, and then many entries after one of them.
+    let heads: Vec<EntryHash> = (0..12)
+        .map(|n| take(&mut roster, act_after(early.clone(), 0, rename(&format!("early {n}")))))
+        .collect();
+    let mut last = heads[0];
+    for n in 0..150 {
+        last = take(&mut roster, act_after(vec![last], 0, rename(&format!("late {n}"))));
+    }
+    let entry = act(&roster, 0, rename("all"));
+    assert!(entry.entry.parents.len() == 12 && entry.entry.parents.contains(&last));
+    let all = take(&mut roster, entry);
+    assert_eq!(roster.view().name, "all");
+    assert_eq!(roster.beyond(&[all]).count(), 0, "everything is before it");
+    let before_last = roster.beyond(&[last]).count();
+    assert_eq!(before_last, 12, "the other eleven, and the one after all");
+}
+
+#[test]
+fn a_roster_says_whether_anything_is_another_now_and_who_was_ever_named() {
+    let mut roster = of_four();
+    let entry = act(&roster, 1, add(4, false));
+    assert!(!roster.has(&entry.hash) && !roster.ever_named(&id(4)));
+    assert_eq!(roster.absorb(entry.clone()), Absorbed::New);
+    assert!(roster.settle(), "somebody more");
+    assert!(!roster.settle(), "nothing since");
+    let removal = act(&roster, 0, remove(4));
+    take(&mut roster, removal);
+    assert!(roster.has(&entry.hash) && roster.ever_named(&id(4)), "though it is out");
+    assert!(roster.ever_named(&id(0)) && !roster.ever_named(&id(5)));
+}
+
 /// A group in which each administrator makes the next one, as many as entries fit: as many ranks as there can be.
 #[test]
 fn w13_a_thousand_administrators_each_made_by_the_one_before_are_decided() {

@@ -368,11 +368,21 @@ impl<'r> Decision<'r> {
         view
     }
 
-    fn has_joined(&self, grant: &Grant) -> bool {
-        let is_join = |placed: &Placed| matches!(placed.signed.entry.act, Act::Join);
-        let mut deeds =
-            self.by_author.get(&grant.who).into_iter().flatten().map(|place| &self.entries[*place]);
-        grant.place == 0 || deeds.any(|placed| is_join(placed) && placed.before.has(grant.place))
+    /// Whether the holder of a live grant has accepted it, or an earlier one that nobody had taken away when this one came.
+    /// Otherwise an equal or a junior could have somebody asked again who was made an administrator: by removing the
+    /// membership of before, which has no rank.
+    fn has_joined(&self, live: &Grant) -> bool {
+        let own = self.by_author.get(&live.who).into_iter().flatten().map(|place| &self.entries[*place]);
+        let joins: Vec<&Placed> = own.filter(|placed| matches!(placed.signed.entry.act, Act::Join)).collect();
+        let is_kept = |earlier: &Grant| {
+            self.reaching(earlier).all(|removal| {
+                self.is_before(removal.place, earlier.place) || !self.is_before(removal.place, live.place)
+            })
+        };
+        let mut accepted = self.grants.iter().filter(|grant| {
+            grant.who == live.who && joins.iter().any(|placed| placed.before.has(grant.place))
+        });
+        live.place == 0 || accepted.any(is_kept)
     }
 
     /// Of the counted entries of a sort those that none of them comes after: the one that decides.
