@@ -226,6 +226,9 @@ pub const SECOND_SOURCES_MAX: usize = 3;
 pub const KNOWN_TO_PEER_MAX: usize = 64;
 /// Bundles no good, or sent unasked and too large, before a neighbour is cut (threat S-02).
 pub const OFFENCES_MAX: u32 = 8;
+/// On a slow link answers that go by themselves are this far apart, in milliseconds: a burst of short messages costs few
+/// of them, and its sender still hears within what a person takes for at once.
+pub const ANSWERS_APART_MS: u64 = 300;
 /// Room in a frame that several bundles share on a slow link, in bytes: an urgent one waits for no more.
 pub const SLOW_FRAME_BYTES: usize = 2 * 1024;
 

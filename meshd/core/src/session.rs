@@ -15,12 +15,14 @@
 //! - **Resume.** A cut loses what was in flight; the next session's walk finds it, with this neighbour or
 //!   another.
 
+mod answers;
 mod incoming;
 mod outgoing;
 mod round;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use self::answers::Answers;
 use crate::bucket::Bucket;
 use crate::canonical::Malformed;
 use crate::clock::Now;
@@ -98,7 +100,7 @@ pub(crate) struct Session {
     /// A body that did not fit into the last frame.
     body: Option<Vec<u8>>,
     news: Vec<IdPrefix>,
-    stored: Vec<IdPrefix>,
+    answers: Answers,
     refused: BTreeMap<Refusal, Vec<IdPrefix>>,
     gone: Vec<ShortId>,
     say_takeover: bool,
@@ -211,7 +213,7 @@ impl Session {
             asked_for: 0,
             body: None,
             news: Vec::new(),
-            stored: Vec::new(),
+            answers: Answers::new(via),
             refused: BTreeMap::new(),
             gone: Vec::new(),
             say_takeover: false,
@@ -270,7 +272,8 @@ impl Session {
             || self.say_again
             || self.body.is_some()
             || wants.has_gets(self.link)
-            || [&self.stored, &self.news].iter().any(|list| !list.is_empty())
+            || self.answers.is_due()
+            || !self.news.is_empty()
             || !self.gone.is_empty()
             || !self.refused.is_empty();
         has_words
@@ -296,6 +299,7 @@ impl Session {
             (self.again_mono_ms, "say that there is room again"),
             (walk_again, "offer a neighbour everything again"),
             (noted, "note what was handed out"),
+            (self.answers.deadline(), "say what was stored"),
         ]
         .into_iter()
         .filter_map(|(due, why)| due.map(|due| (due, why)))
@@ -313,6 +317,7 @@ impl Session {
             self.say_again = has_room;
             self.again_mono_ms = (!has_room).then_some(now_ms + WALK_MS_MIN);
         }
+        self.answers.on_timeout(now_ms);
         self.round_again_if_due(around);
         if now_ms >= self.handed_out_mono_ms + NOTE_MS {
             self.note_handed_out(around)?;
@@ -412,7 +417,7 @@ impl Session {
     /// A neighbour that speaks and never takes what is answered can't make this side keep all of it.
     fn check_answers(&self) -> Result<(), Stop> {
         let refused: usize = self.refused.values().map(Vec::len).sum();
-        if self.stored.len() + refused + self.gone.len() > ANSWERS_MAX {
+        if self.answers.len() + refused + self.gone.len() > ANSWERS_MAX {
             return Err(Stop::Close(CloseReason::Protocol("it does not take its answers")));
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 mod net;
 
+use meshlink_core::limits::{ANSWERS_APART_MS, IN_FLIGHT_MAX};
 use meshlink_core::store::Slot;
 use meshlink_core::{
     CloseReason, Event, Identity, Limits, LinkKind, LinkPhase, MessageStatus, Priority, Store,
@@ -96,12 +97,12 @@ fn on_a_slow_link_what_is_new_while_an_answer_is_due_shares_a_frame() {
             net.pump(0);
         }
         let frames = net.frames_waiting(link);
-        net.settle();
+        net.pass(2 * ANSWERS_APART_MS);
         assert_eq!(net.texts(1).len(), 5);
         let id = net.post(0, "later");
         net.pump(0);
         assert_eq!(net.frames_waiting(link), 1, "nothing is due, nothing waits");
-        net.settle();
+        net.pass(ANSWERS_APART_MS);
         assert_eq!(net.status(0, &id), MessageStatus::Synced);
         frames
     };
@@ -114,6 +115,73 @@ fn on_a_slow_link_what_is_new_while_an_answer_is_due_shares_a_frame() {
         "a call for help does not wait, and takes the others along"
     );
     assert_eq!(frames_for(ble, &"long ".repeat(150), normal), 2, "what fills a frame goes");
+}
+
+/// Two nodes with a live link, on which an answer has just gone.
+fn answered_just_now(kind: LinkKind) -> Net {
+    let mut net = Net::new(2);
+    net.join_by(0, 1, kind);
+    net.settle();
+    net.pass(ANSWERS_APART_MS);
+    let first = net.post(0, "first");
+    net.settle();
+    assert_eq!(net.status(0, &first), MessageStatus::Synced, "one alone is answered at once");
+    net
+}
+
+#[test]
+fn on_a_slow_link_a_burst_costs_few_answers() {
+    let frames_for = |kind| {
+        let mut net = answered_just_now(kind);
+        let before = net.frames;
+        let posts: Vec<_> = (0..10)
+            .map(|n| {
+                let id = net.post(0, &format!("burst {n}"));
+                net.pass(20);
+                id
+            })
+            .collect();
+        net.pass(2 * ANSWERS_APART_MS);
+        for id in &posts {
+            assert_eq!(net.status(0, id), MessageStatus::Synced);
+        }
+        assert_eq!(net.texts(1).len(), 11);
+        net.frames - before
+    };
+    assert_eq!(frames_for(LinkKind::Lan), 20, "elsewhere each is answered at once");
+    assert_eq!(frames_for(LinkKind::Ble), 4, "one and its answer, nine and theirs");
+}
+
+#[test]
+fn on_a_slow_link_an_answer_that_waits_goes_with_what_is_said_anyway() {
+    let mut net = answered_just_now(LinkKind::Ble);
+    let second = net.post(0, "second");
+    net.settle();
+    assert_eq!(net.texts(1).len(), 2, "it is there");
+    assert_eq!(net.status(0, &second), MessageStatus::Pending, "and its answer waits");
+    net.post(1, "a word of one's own");
+    net.settle();
+    assert_eq!(net.status(0, &second), MessageStatus::Synced);
+}
+
+#[test]
+fn a_call_for_help_is_answered_at_once_and_with_it_what_waits() {
+    let mut net = answered_just_now(LinkKind::Ble);
+    let second = net.post(0, "second");
+    net.settle();
+    let call = net.post_with(0, "help", Priority::Sos);
+    net.settle();
+    assert_eq!([net.status(0, &second), net.status(0, &call)], [MessageStatus::Synced; 2]);
+}
+
+#[test]
+fn what_could_fill_the_senders_window_is_answered_at_once() {
+    let mut net = answered_just_now(LinkKind::Ble);
+    let quarter = IN_FLIGHT_MAX / 4;
+    let posts: Vec<_> = (0..quarter + 8).map(|n| net.post(0, &format!("much {n}"))).collect();
+    net.settle();
+    let answered = posts.iter().filter(|id| net.status(0, id) == MessageStatus::Synced).count();
+    assert!(answered >= quarter, "{answered} of {} answered while no time went by", posts.len());
 }
 
 #[test]

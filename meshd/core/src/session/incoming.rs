@@ -6,7 +6,7 @@ use crate::custody::{Arrival, Verdict};
 use crate::id::{BundleId, IdPrefix};
 use crate::limits::{OWED_MAX, PUSH_BYTES_MAX, QUEUE_MAX, STALL_MS_MAX, WALK_MS_MIN};
 use crate::node::CloseReason;
-use crate::store::{Class, Dropped, Known, Store, StoreError};
+use crate::store::{Class, Dropped, Known, Priority, Store, StoreError};
 use crate::wire::{Carried, Message, Prefixes, Refusal, ShortIds};
 
 use super::{Around, Overlap, Session, Stop, Urgency, broken};
@@ -202,6 +202,7 @@ impl Session {
             self.refuse(Refusal::Bad, prefix);
             return Ok(false);
         }
+        let newest_call = around.custody.newest_row(Priority::Sos);
         let arrival = Arrival {
             bundle: named,
             age_ms: carried.age_ms,
@@ -213,9 +214,10 @@ impl Session {
             Verdict::Stored => {
                 self.dealings.bundles_received += 1;
                 self.received_bundles += 1;
-                self.stored.push(prefix);
+                let is_urgent = around.custody.newest_row(Priority::Sos) != newest_call;
+                self.answers.add(prefix, carried.bytes.size_bytes(), is_urgent, around.now.mono_ms);
             }
-            Verdict::Known(id) => self.receive_known(id, around)?,
+            Verdict::Known(id) => self.receive_known(id, carried.bytes.size_bytes(), around)?,
             Verdict::Refused(why) => {
                 if why == Refusal::Busy {
                     self.decline(around.now);
@@ -243,8 +245,13 @@ impl Session {
     }
 
     /// A second copy: what the other side wants to hear is that it is stored here.
-    fn receive_known<S: Store>(&mut self, id: BundleId, around: &mut Around<'_, S>) -> Result<(), Stop> {
-        self.stored.push(id.prefix());
+    fn receive_known<S: Store>(
+        &mut self,
+        id: BundleId,
+        bytes: u64,
+        around: &mut Around<'_, S>,
+    ) -> Result<(), Stop> {
+        self.answers.add(id.prefix(), bytes, false, around.now.mono_ms);
         self.remember_known(id.prefix());
         self.overlap = Overlap::Much;
         around.custody.held_by(&id, &self.peer, self.via, around.now)?;

@@ -61,6 +61,9 @@ impl Session {
             self.write_bundles(&mut frame, &PRIORITIES, around)?;
         }
         self.write_news(&mut frame);
+        if !frame.plain.is_empty() {
+            self.write_answers(&mut frame, around.now.mono_ms);
+        }
         self.settle_debts(around, false);
         Ok(())
     }
@@ -73,7 +76,9 @@ impl Session {
         if take(&mut self.say_again) {
             Message::Again.write(frame.plain);
         }
-        frame.write_list(&mut self.stored, List::Stored);
+        if self.answers.is_due() {
+            self.write_answers(frame, around.now.mono_ms);
+        }
         for (why, list) in &mut self.refused {
             frame.write_list(list, List::Refused(*why));
         }
@@ -87,6 +92,12 @@ impl Session {
         if let Some(ids) = ShortIds::new(&join(&gets)) {
             Message::Get(ids).write(frame.plain);
         }
+    }
+
+    /// What was stored here.
+    fn write_answers(&mut self, frame: &mut Frame<'_>, now_mono_ms: u64) {
+        let mut stored = self.answers.take(frame.room_for_names::<IdPrefix>(), now_mono_ms);
+        frame.write_list(&mut stored, List::Stored);
     }
 
     /// What the reconciliation has to say, one body after the other while there is room.
