@@ -270,6 +270,29 @@ fn metrics_are_prometheus_text() {
     }
 }
 
+#[test]
+fn what_is_under_way_is_counted_as_tasks() {
+    let server = Server::start();
+    let client = server.client();
+    let tasks = || -> usize {
+        let answer = client.get("/metrics");
+        let number = answer.text().lines().find_map(|line| line.strip_prefix("meshlink_tasks "));
+        number.expect("it is there").parse().expect("a number")
+    };
+    let before = tasks();
+    let kept: Vec<_> = (0..16)
+        .map(|_| {
+            let mut connection = client.open("GET", "/v1/health", None);
+            assert_eq!(connection.answer().expect("an answer").status, 200);
+            connection
+        })
+        .collect();
+    let with_them = tasks();
+    // Something of the start, or the question before, may have ended meanwhile.
+    assert!(with_them >= before + 12, "{before}, and {with_them} with 16 connections");
+    drop(kept);
+}
+
 /// Every name that begins like one of ours in a text.
 fn metric_names(text: &str) -> std::collections::BTreeSet<String> {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_';

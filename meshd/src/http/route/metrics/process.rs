@@ -1,10 +1,18 @@
-//! The process itself, under the names that Prometheus' own libraries use.
+//! The process itself, under the names that Prometheus' own libraries use, and its tasks.
+
+use tokio::runtime::Handle;
 
 use super::page::Page;
 
-/// What `/proc/self` says; where there is none, nothing is written.
+/// What the runtime says, and `/proc/self`; where there is none of that, nothing of it is written.
 pub(super) fn write(page: &mut Page) {
-    if let Some(bytes) = resident_bytes() {
+    let tasks = Handle::current().metrics().num_alive_tasks();
+    page.single("meshlink_tasks", "gauge", "Tasks that have not ended: a leak shows as a rise.", tasks);
+    if let Some(threads) = status_number("Threads:") {
+        page.single("process_threads", "gauge", "Threads of the process.", threads);
+    }
+    if let Some(kib) = status_number("VmRSS:") {
+        let bytes = kib * 1024;
         page.single("process_resident_memory_bytes", "gauge", "Memory in use.", bytes);
     }
     #[cfg(unix)]
@@ -16,11 +24,11 @@ pub(super) fn write(page: &mut Page) {
     }
 }
 
-fn resident_bytes() -> Option<u64> {
+/// A number in `/proc/self/status`; sizes are in KiB there.
+fn status_number(field: &str) -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/status").ok()?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kib: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
-    Some(kib * 1024)
+    let rest = text.lines().find_map(|line| line.strip_prefix(field))?;
+    rest.split_whitespace().next()?.parse().ok()
 }
 
 #[cfg(unix)]
@@ -35,7 +43,8 @@ mod tests {
 
     #[test]
     fn this_process_uses_some_memory_and_time() {
-        assert!(resident_bytes().unwrap() > 1024 * 1024);
+        assert!(status_number("VmRSS:").unwrap() > 1024);
+        assert!(status_number("Threads:").unwrap() >= 1);
         assert!(cpu_seconds() > 0.0);
     }
 }
