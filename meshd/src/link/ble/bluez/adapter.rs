@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bluer::adv::{Advertisement, AdvertisementHandle};
-use bluer::{Adapter, Address, Session, Uuid};
+use bluer::{Adapter, Address, Uuid};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -46,8 +46,7 @@ pub(super) struct Post {
 
 /// Runs an adapter until something is wrong with it, or until the daemon stops: then there is no fault.
 ///
-/// Every run has a connection to the bus of its own for what it registers. With its end BlueZ drops all of that,
-/// also what was half registered when a call was given up.
+/// Every run registers what it does over a connection to the bus that is clean.
 pub(super) async fn run(post: &Post, known: &Known, was_on: &mut bool) -> Option<Fault> {
     work(post, known, was_on).await.err()
 }
@@ -71,7 +70,7 @@ pub(super) async fn register<T: Send + 'static>(
 }
 
 async fn work(post: &Post, known: &Known, was_on: &mut bool) -> Result<(), Fault> {
-    let session = ask(Session::new()).await?;
+    let session = post.bus.own.clean(&post.name, post.bus.owner()).await?;
     let adapter = session.adapter(&post.name).map_err(|error| Fault::of(&error))?;
     let random = dice().to_be_bytes();
     let Some(held) = known_held(&mut post.held.clone()).await else {

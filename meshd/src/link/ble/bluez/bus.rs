@@ -21,6 +21,7 @@ use tokio::task::AbortHandle;
 use super::super::air::News;
 use super::super::beacon::Beacon;
 use super::super::names;
+use super::connections::Connections;
 use super::fault::Fault;
 
 const BLUEZ: &str = "org.bluez";
@@ -41,6 +42,8 @@ pub(super) struct Bus {
     connection: Arc<SyncConnection>,
     shared: Arc<Shared>,
     task: AbortHandle,
+    /// What adapters register over.
+    pub(super) own: Connections,
 }
 
 struct Shared {
@@ -102,7 +105,7 @@ impl Bus {
             }
         })
         .abort_handle();
-        let bus = Self { connection, shared, task };
+        let bus = Self { connection, shared, task, own: Connections::default() };
         let all_signals = MatchRule::new().with_type(dbus::MessageType::Signal);
         bus.connection.start_receive(
             all_signals,
@@ -133,6 +136,11 @@ impl Bus {
     /// What all rests on, to wait for another.
     pub(super) fn world(&self) -> watch::Receiver<World> {
         self.shared.world.subscribe()
+    }
+
+    /// What the bus calls the bluetoothd that is there.
+    pub(super) fn owner(&self) -> Option<String> {
+        self.shared.world.borrow().owner.clone()
     }
 
     /// Hears what happens on an adapter for as long as the answer is kept.

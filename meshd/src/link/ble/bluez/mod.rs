@@ -6,6 +6,7 @@
 
 mod adapter;
 mod bus;
+mod connections;
 mod dial;
 mod fault;
 mod halves;
