@@ -58,6 +58,14 @@ fn p09_refused_services_are_offered_again_under_a_new_path() {
 }
 
 #[test]
+fn p09_an_adapter_that_comes_while_bluez_answers_is_not_missed() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let bus = FakeBluez::with_a_late_adapter(dir.path());
+    let daemon = on(&bus, dir.path());
+    wait_until_it_says(&daemon, "advertising and listening");
+}
+
+#[test]
 fn d05_the_daemon_owns_no_name_on_the_bus_and_calls_nobody_but_bluez() {
     let dir = tempfile::tempdir().expect("a directory");
     let bus = FakeBluez::refusing(dir.path(), &[]);

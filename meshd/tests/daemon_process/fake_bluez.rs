@@ -16,6 +16,11 @@ use dbus::message::Message;
 use dbus::strings::{BusName, ErrorName};
 
 const ADAPTER: &str = "/org/bluez/hci0";
+/// A number that no answer has.
+const NEWS_SERIAL: u32 = 1 << 20;
+
+type Interfaces = HashMap<String, PropMap>;
+type Objects = HashMap<dbus::Path<'static>, Interfaces>;
 
 /// A call that was made: to whom, what, and the path it handed over, if any.
 #[derive(Debug, Clone)]
@@ -29,6 +34,8 @@ pub struct Call {
 struct Book {
     calls: Vec<Call>,
     refused: BTreeSet<&'static str>,
+    /// Whether the adapter comes right after the first answer that does not have it.
+    adapter_is_late: bool,
 }
 
 /// The bus; it ends with the test's process.
@@ -40,10 +47,18 @@ pub struct FakeBluez {
 impl FakeBluez {
     /// Refuses these methods until it is told otherwise.
     pub fn refusing(dir: &Path, refused: &[&'static str]) -> Self {
+        Self::start(dir, Book { refused: refused.iter().copied().collect(), ..Book::default() })
+    }
+
+    /// Has no adapter when it is first asked, and tells of one with the same bytes.
+    pub fn with_a_late_adapter(dir: &Path) -> Self {
+        Self::start(dir, Book { adapter_is_late: true, ..Book::default() })
+    }
+
+    fn start(dir: &Path, book: Book) -> Self {
         let path = dir.join("bus");
         let listener = UnixListener::bind(&path).expect("a short path");
-        let refused = refused.iter().copied().collect();
-        let book = Arc::new(Mutex::new(Book { calls: Vec::new(), refused }));
+        let book = Arc::new(Mutex::new(book));
         let kept = Arc::clone(&book);
         std::thread::spawn(move || {
             for (number, client) in listener.incoming().enumerate() {
@@ -85,7 +100,15 @@ fn serve(client: UnixStream, number: usize, book: &Mutex<Book>) -> Option<()> {
         let mut answer = answer(&call, number, book)?;
         answer.set_serial(serial);
         answer.set_sender(BusName::new(call.destination()?.to_string()).ok());
-        answer.marshal(|bytes| writer.write_all(bytes)).ok()?;
+        let mut bytes = marshalled(&answer)?;
+        if call.member().as_deref() == Some("GetManagedObjects")
+            && answer.get1::<Objects>().is_some_and(|objects| objects.is_empty())
+        {
+            let mut news = added();
+            news.set_serial(NEWS_SERIAL);
+            bytes.extend(marshalled(&news)?);
+        }
+        writer.write_all(&bytes).ok()?;
     }
     None
 }
@@ -129,7 +152,10 @@ fn answer(call: &Message, number: usize, book: &Mutex<Book>) -> Option<Message> 
     Some(match member.as_str() {
         "Hello" => done.append1(format!(":1.{}", number + 1)),
         "GetNameOwner" => done.append1(":1.0"),
-        "GetManagedObjects" => done.append1(objects()),
+        "GetManagedObjects" => {
+            let is_late = std::mem::take(&mut book.lock().expect("nobody panics with it").adapter_is_late);
+            done.append1(if is_late { Objects::new() } else { objects() })
+        }
         "Get" => done.append1(Variant(true)),
         "AddMatch"
         | "RemoveMatch"
@@ -150,8 +176,31 @@ fn error(call: &Message, name: &str, text: &str) -> Message {
 }
 
 /// One adapter, switched on, near which nobody is.
-fn objects() -> HashMap<dbus::Path<'static>, HashMap<String, PropMap>> {
+fn objects() -> Objects {
+    HashMap::from([(dbus::Path::from(ADAPTER), interfaces())])
+}
+
+fn interfaces() -> Interfaces {
     let interface = |name: &str| (format!("org.bluez.{name}"), PropMap::new());
-    let interfaces = ["Adapter1", "GattManager1", "LEAdvertisingManager1"].map(interface);
-    HashMap::from([(dbus::Path::from(ADAPTER), HashMap::from(interfaces))])
+    HashMap::from(["Adapter1", "GattManager1", "LEAdvertisingManager1"].map(interface))
+}
+
+/// Tells of that adapter.
+fn added() -> Message {
+    let member = "InterfacesAdded";
+    let mut news = Message::new_signal("/", "org.freedesktop.DBus.ObjectManager", member).expect("names");
+    news = news.append2(dbus::Path::from(ADAPTER), interfaces());
+    news.set_sender(BusName::new(":1.0").ok());
+    news
+}
+
+fn marshalled(message: &Message) -> Option<Vec<u8>> {
+    let mut bytes = Vec::new();
+    message
+        .marshal(|part| {
+            bytes.extend_from_slice(part);
+            Ok::<_, ()>(())
+        })
+        .ok()?;
+    Some(bytes)
 }

@@ -107,6 +107,8 @@ impl Radio {
 
     /// While the same bluetoothd is there.
     async fn with_bluez(&mut self, bus: &Arc<Bus>) -> Fault {
+        // From before it is asked: an adapter that comes while it answers is not to be missed.
+        let world = bus.world();
         let known = match bus.known().await {
             Ok(known) => Arc::new(known),
             Err(fault) => return fault,
@@ -135,7 +137,8 @@ impl Radio {
                 friends: friends.clone(),
                 stopping: self.stopping.clone(),
             };
-            adapters.spawn(keep(post, Arc::clone(&known), self.settings.adapters.is_empty()));
+            let any = self.settings.adapters.is_empty();
+            adapters.spawn(keep(post, Arc::clone(&known), world.clone(), any));
         }
         tokio::select! {
             fault = first_fault(adapters) => fault,
@@ -205,12 +208,16 @@ async fn until_unblocked(adapter: &str, world: &mut watch::Receiver<World>) {
 }
 
 /// Keeps one adapter going. One that nobody named gives up when it is gone: there may be another.
-async fn keep(post: Post, mut known: Arc<Known>, any: bool) -> Option<Fault> {
+/// `world` tells of changes since before BlueZ told what is `known`.
+async fn keep(
+    post: Post,
+    mut known: Arc<Known>,
+    mut world: watch::Receiver<World>,
+    any: bool,
+) -> Option<Fault> {
     let mut was_on = false;
     let mut said = None;
-    let mut world = post.bus.world();
     loop {
-        world.mark_unchanged();
         let started = Instant::now();
         let fault = if known.adapters.contains(&post.name) {
             adapter::run(&post, &known, &mut was_on).await?
@@ -237,6 +244,7 @@ async fn keep(post: Post, mut known: Arc<Known>, any: bool) -> Option<Fault> {
         } else {
             until_worth_a_try(&fault, &mut world).await;
         }
+        world.mark_unchanged();
         match post.bus.known().await {
             Ok(now) => known = Arc::new(now),
             Err(fault) => return Some(fault),
