@@ -16,6 +16,9 @@
  * the kernel's commands "off" and "remove" was there for ever, and the kernel refused all further ones ("Busy"): what it
  * repeats is known by a mark in the command, and goes to a set that does not exist unless the kernel's last word was "on".
  *
+ * It knows no periodic inquiry; here that is taken, and does nothing. A controller at that is one for which the kernel refuses
+ * to begin a discovery ("Busy").
+ *
  * HCI packets: Bluetooth Core Specification, volume 4, parts A and E.
  */
 #define _GNU_SOURCE
@@ -36,6 +39,9 @@ enum { CREATE = 0x0d, CREATE_EXTENDED = 0x43, LE = 0x20, CREATE_PEER = 9, CREATE
  * Set, LE Clear Advertising Sets; Reset. A set of number NO_SET is never made; MARK is repeat_adverts.py's. */
 enum { ENABLE = 0x39, REMOVE = 0x3c, CLEAR = 0x3d, RESET = 0x03, BASEBAND = 0x0c };
 enum { SETS = 256, ENABLE_SETS = 6, SET_BYTES = 4, NO_SET = 0xef, MARK = 0x55 };
+
+/* The event that refuses a command, and of it the status and the command: Periodic Inquiry Mode, and its end. */
+enum { COMMAND_STATUS = 0x0f, COMMAND_COMPLETE = 0x0e, STATUS_BYTES = 7, INQUIRE = 0x0403, INQUIRE_NO_MORE = 0x0404 };
 
 /* A connection as one end sees it: its own handle is FIRST_HANDLE and the place in the table. */
 struct end {
@@ -167,6 +173,20 @@ static int is_advertisement(const uint8_t *packet, size_t length)
 	return length >= 4 && packet[0] == EVENT && packet[1] == LE_META && (packet[3] == 0x02 || packet[3] == 0x0d);
 }
 
+/* Command Status (status, packets that may come, command) of a command that is taken after all. */
+static void take_inquiry(uint8_t *event)
+{
+	uint16_t command = event[5] | event[6] << 8;
+
+	if (command != INQUIRE && command != INQUIRE_NO_MORE)
+		return;
+	event[1] = COMMAND_COMPLETE;
+	event[3] = event[4];
+	event[4] = command & 0xff;
+	event[5] = command >> 8;
+	event[6] = 0;
+}
+
 /* A packet on its way to the kernel. */
 static void mend(int file, uint8_t *packet, size_t length)
 {
@@ -183,6 +203,8 @@ static void mend(int file, uint8_t *packet, size_t length)
 		end = end_of(file, handle_at(packet + 4));
 		if (end)
 			end->is_up = 0;
+	} else if (packet[0] == EVENT && length == STATUS_BYTES && packet[1] == COMMAND_STATUS) {
+		take_inquiry(packet);
 	} else if (packet[0] == EVENT && length >= 8 && packet[1] == COMPLETED && packet[3] == 1 && speaker == file) {
 		set_handle(packet + 4, spoken);
 	}

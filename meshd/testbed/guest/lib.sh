@@ -199,11 +199,16 @@ bluetoothd_is_up() { kill -0 "$BLUETOOTHD_PID" 2>/dev/null; }
 
 # start_bluetoothd: with the bus if that is not up; waits until it answers and knows every controller.
 start_bluetoothd() {
+  launch_bluetoothd
+  wait_for bluetoothd_is_ready $SETUP_S
+}
+
+# launch_bluetoothd: the same without waiting for it.
+launch_bluetoothd() {
   [[ -S /run/dbus/system_bus_socket ]] || start_bus
   [[ -e $RUN/main.conf ]] || bluetoothd_conf '[General]'
   /usr/libexec/bluetooth/bluetoothd -n -f "$RUN/main.conf" >>"$LOGS/bluetoothd.log" 2>&1 &
   BLUETOOTHD_PID=$!
-  wait_for bluetoothd_is_ready $SETUP_S
 }
 
 bluetoothd_is_ready() {
@@ -222,6 +227,28 @@ bluez_is_on_the_bus() {
 bluez_answers() {
   dbus-send --system --print-reply --reply-timeout=2000 --dest=org.bluez / \
     org.freedesktop.DBus.ObjectManager.GetManagedObjects >/dev/null
+}
+
+# bluetoothd_spins: it goes round in circles (docs/ble.md, 16). While a call gets no answer for 2 s it uses most of a core, and
+# reads on and on and gets nothing; what keeps it busy with calls, as a fault of a node's would, is no such thing.
+bluetoothd_spins() {
+  local pid=${1:-$BLUETOOTHD_PID} since=0 used=0 reads=0 got=0
+  since=$(now_ms)
+  read -r used reads got <<<"$(work_of "$pid")" || return 1
+  if bluez_answers; then return 1; fi
+  until (($(now_ms) - since >= 1500)); do pause 0.2; done
+  since=$(($(now_ms) - since))
+  local used_then=$used reads_then=$reads got_then=$got
+  read -r used reads got <<<"$(work_of "$pid")" || return 1
+  used=$((used - used_then)) reads=$((reads - reads_then)) got=$((got - got_then))
+  say "bluetoothd gave no answer for $since ms, used $used ms, read $reads times and got $got bytes"
+  ((used * 10 >= since * 6 && reads >= 1000 && got * 100 <= reads))
+}
+
+# work_of PID: processor time in milliseconds, reads, and the bytes they got. Messages of the bus are not read in this sense.
+work_of() {
+  awk '/^rchar/ { got = $2 } /^syscr/ { reads = $2 } FILENAME ~ /stat$/ { used = ($14 + $15) * 10 }
+    END { print used, reads, got }' "/proc/$1/io" "/proc/$1/stat"
 }
 
 # kill_bluetoothd: SIGKILL, as a crash. stop_bluetoothd: SIGTERM, as an upgrade.
@@ -266,6 +293,10 @@ hog() {
 }
 
 unhog() { kill_and_reap "$HOG_PID" KILL; }
+
+# keep_inquiring hciX: the controller is at a periodic inquiry, so the kernel refuses to begin a discovery; stop_inquiring ends that.
+keep_inquiring() { wait_for "hcitool -i $1 spinq" 10; }
+stop_inquiring() { wait_for "hcitool -i $1 epinq" 10; }
 
 # --- nodes ---
 

@@ -1,5 +1,5 @@
 # Whatever goes wrong with Bluetooth is in the status in words with a hint, and over 3 s after its cause is.
-# limit: 300
+# limit: 360
 # needs: meshd meshctl probe
 says() { get a /v1/status && (($(answer_has "$1") > 0)); }
 
@@ -54,6 +54,14 @@ kill_bluetoothd
 wait_for 'says "no Bluetooth service"' 5
 start_bluetoothd
 back killed
+
+# Half of it works: a node that can't listen is heard and called by others.
+keep_inquiring hci0
+wait_for 'is "advertising, but hears nobody" "systemctl restart bluetooth"' 40
+says '"name":"hci0","state":"degraded"' || fail "a node that hears nobody says $ANSWER"
+stop_inquiring hci0
+wait_for 'ble_is a up' 20
+figure back_from_deaf_ms "$WAITED_MS"
 
 # Another program is first at what the node needs: a start is where it is refused.
 kill_bluetoothd

@@ -33,6 +33,12 @@ meet "$a" "$b"
 say "bluetoothd hung"
 hang_bluetoothd
 if bluez_answers 2>/dev/null; then fail "bluetoothd answers while stopped"; fi
+if bluetoothd_spins 2>/dev/null; then fail "a stopped bluetoothd is taken for one that goes round in circles"; fi
+# Reads nothing for ever, as bluetoothd does then.
+while :; do read -r _ || true; done </dev/null &
+circling=$!
+bluetoothd_spins "$circling" 2>/dev/null || fail "what goes round in circles is not seen"
+kill_and_reap "$circling" KILL
 resume_bluetoothd
 wait_for bluez_answers 5
 
