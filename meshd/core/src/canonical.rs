@@ -285,6 +285,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_head_takes_as_many_bytes_as_is_said_beforehand() {
+        for value in [0, 23, 24, 0xff, 0x100, 0xffff, 0x1_0000, 0xffff_ffff, 0x1_0000_0000, u64::MAX] {
+            let mut writer = Writer::default();
+            writer.uint(value);
+            assert_eq!(writer.finish().len(), head_bytes(value), "{value}");
+        }
+    }
+
+    #[test]
     fn w07_only_the_shortest_spelling_of_an_integer_is_read() {
         for (bytes, value) in [
             (&[0x17][..], 23),

@@ -95,11 +95,6 @@ impl Kind {
         }
     }
 
-    /// Whether it is for one recipient, whom no carrier knows. Everything else is for many.
-    pub fn is_directed(self) -> bool {
-        matches!(self, Self::Sealed | Self::Intro)
-    }
-
     /// Whether a bundle of this kind must name its author, or must not. Nobody knows for later kinds.
     pub(crate) fn is_signed(self) -> Option<bool> {
         match self {
@@ -301,9 +296,11 @@ mod tests {
 
     #[test]
     fn w07_bytes_after_a_header_are_refused() {
-        let mut bytes = header().encode();
-        bytes.push(0);
-        assert!(Header::decode(&bytes).is_err());
+        for extensions in [Extensions::default(), Extensions::of_bytes(16, &[7; 3])] {
+            let mut bytes = Header { extensions, ..header() }.encode();
+            bytes.push(0);
+            assert!(Header::decode(&bytes).is_err());
+        }
     }
 
     #[test]
