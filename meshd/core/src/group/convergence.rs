@@ -431,3 +431,23 @@ fn w13_a_thousand_administrators_each_made_by_the_one_before_are_decided() {
     assert_eq!(roster.view().members.len(), GROUP_ENTRIES_MAX);
     assert!(roster.view().members.values().all(|member| member.is_admin));
 }
+
+#[test]
+fn l08_an_entry_waits_for_what_it_names_and_those_that_wait_count_too() {
+    let mut roster = founded();
+    let parent = act(&roster, 0, rename("one"));
+    let child = act_after(vec![parent.hash], 0, rename("two"));
+    assert_eq!(roster.absorb(child.clone()), Absorbed::Waits);
+    assert!(!roster.has(&child.hash));
+    assert_eq!(roster.absorb(parent), Absorbed::New);
+    assert!(roster.has(&child.hash), "it came with what it waited for");
+    let orphan = |n: usize| {
+        let mut unknown = [0xee; 32];
+        unknown[..8].copy_from_slice(&(n as u64).to_be_bytes());
+        act_after(vec![EntryHash(unknown)], 1, rename("nobody's"))
+    };
+    for n in 3..GROUP_ENTRIES_MAX {
+        assert_eq!(roster.absorb(orphan(n)), Absorbed::Waits, "{n}");
+    }
+    assert_eq!(roster.absorb(orphan(GROUP_ENTRIES_MAX)), Absorbed::Refused);
+}

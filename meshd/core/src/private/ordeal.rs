@@ -315,7 +315,8 @@ fn l02_c17_a_copied_mark_gives_no_room_and_does_not_tell_whose_it_is() {
     assert_eq!(of_recipient, of_another, "nobody finds out by trying for whom a message is");
     // A neighbour that used up what strangers may bring still brings what does open.
     let (good, mut bob) = a_mark_and(true);
-    bring_copies_of_a_mark(&mut bob, &good, 0, 16 * 1024);
+    let large = bring_copies_of_a_mark(&mut bob, &good, 0, 16 * 1024);
+    bring_copies_of_a_mark(&mut bob, &good, large + 1, 256);
     assert_eq!(bring(&mut bob, &good, 0), ["stored 1"]);
     assert_eq!(texts(&bob), ["hello"]);
 }
@@ -379,4 +380,52 @@ fn c19_a_receipt_that_took_nothing_back_here_gives_way_before_those_that_did() {
     });
     assert!(carrier.node.store().bundle(&mail(1).id).unwrap().is_none(), "it has arrived");
     assert_eq!(copies, [COPIES_MAX, COPIES_MAX / 2], "of what was carried here, and of nothing");
+}
+
+#[test]
+fn l02_mail_for_others_does_not_use_up_what_may_fail() {
+    let (good, mut bob) = a_mark_and(true);
+    let mut foreign = good.clone();
+    foreign.payload[0] ^= 1;
+    let last = bring_copies_of_a_mark(&mut bob, &foreign, 0, 256);
+    let last = bring_copies_of_a_mark(&mut bob, &foreign, last + 1, 16 * 1024);
+    bring_copies_of_a_mark(&mut bob, &foreign, last + 1, 256);
+    assert_eq!(bring(&mut bob, &good, 0), ["stored 1"]);
+    assert_eq!(texts(&bob), ["hello"]);
+}
+
+fn class_of(bundle: &StoredBundle, at: &Rogue) -> Class {
+    at.node.store().bundle(&bundle.id).unwrap().expect("it is held").class
+}
+
+#[test]
+fn l02_mail_of_somebody_who_only_asks_is_a_strangers() {
+    let (mut ana, mut bob) = (person(1), person(2));
+    let draft = ContactDraft { id: Some(id(&bob)), ..ContactDraft::default() };
+    ana.node.add_contact(draft, ana.now).unwrap();
+    bring_all(&bob, &mut ana);
+    send(&mut ana, &bob, "may I?");
+    bring_all(&ana, &mut bob);
+    bob.pass(60_000);
+    bring_all(&bob, &mut ana);
+    send(&mut ana, &bob, "still asking");
+    let marked = sealed(&ana).pop().unwrap();
+    bring(&mut bob, &marked, 0);
+    assert_eq!(texts(&bob), ["may I?", "still asking"]);
+    assert_eq!(class_of(&marked, &bob), Class::Stranger, "it opens, and nobody chose its author");
+}
+
+#[test]
+fn c06_l02_what_comes_by_a_code_that_somebody_else_has_used_is_a_strangers() {
+    let (mut ana, mut bob, mut carol) = (person(1), person(2), person(3));
+    let code = bob.node.make_code(false, bob.now).unwrap();
+    for (taker, class) in [(&mut ana, Class::Contact), (&mut carol, Class::Stranger)] {
+        let draft = ContactDraft { code: Some(code.clone()), ..ContactDraft::default() };
+        taker.node.add_contact(draft, taker.now).unwrap();
+        taker.hear();
+        let greeting = sealed(taker).pop().expect("it greets by the code");
+        bring(&mut bob, &greeting, 0);
+        assert_eq!(class_of(&greeting, &bob), class);
+    }
+    assert!(bob.node.contact(&id(&ana)).is_some() && bob.node.contact(&id(&carol)).is_none());
 }
