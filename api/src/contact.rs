@@ -90,8 +90,9 @@ pub struct NewContact {
     /// Node id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub id: Option<String>,
-    /// The text of its code, `MESHLINK:...`; white space in it does not matter.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The text of its code, `MESHLINK:...`; white space in it does not matter. `qr_text`, its name in `GET
+    /// /v1/identity`, is taken too.
+    #[serde(default, alias = "qr_text", skip_serializing_if = "Option::is_none")]
     pub code: Option<String>,
     /// How it shall be called here; as it calls itself if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -87,6 +87,9 @@ impl EventType {
 pub struct Event {
     /// A durable cursor: `Last-Event-ID` or `?since=` resumes after it.
     pub id: String,
+    /// What it is about. Under this name, as in an event stream, and under `type`.
+    #[serde(rename = "event")]
+    pub name: EventType,
     /// What it is about.
     #[serde(rename = "type")]
     pub kind: EventType,

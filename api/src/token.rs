@@ -15,6 +15,13 @@ pub enum Scope {
     Admin,
 }
 
+impl Scope {
+    /// All scopes that this one includes, itself the last.
+    pub fn included(self) -> Vec<Self> {
+        [Self::Read, Self::Send, Self::Admin].into_iter().filter(|scope| *scope <= self).collect()
+    }
+}
+
 /// A named token, without its secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -23,8 +30,11 @@ pub struct Token {
     pub id: String,
     /// What it is for.
     pub name: String,
-    /// What it may do.
+    /// What it may do: the highest of `scopes`.
     pub scope: Scope,
+    /// All that it may do; a scope includes the ones before it.
+    #[serde(default)]
+    pub scopes: Vec<Scope>,
     /// When it was made.
     pub created_at: Option<String>,
     /// When it was last used, to the minute.
@@ -38,8 +48,12 @@ pub struct Token {
 pub struct NewToken {
     /// What it is for, 1 to 64 bytes.
     pub name: String,
-    /// What it may do.
-    pub scope: Scope,
+    /// What it may do; or name it in `scopes`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scope: Option<Scope>,
+    /// The same as a list, such as `["read", "send"]`: the highest counts, since it includes the others.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scopes: Option<Vec<Scope>>,
 }
 
 /// A token just made. The secret is shown this once.

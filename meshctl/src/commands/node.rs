@@ -146,7 +146,7 @@ pub(super) async fn tokens(console: &mut Console<'_>, action: Option<TokenAction
             console.show_list(pages, token_table, token_row, "no tokens but the daemon's own file").await
         }
         TokenAction::Create { name, scope, out } => {
-            create_token(console, NewToken { name, scope: scope.0 }, out.as_deref()).await
+            create_token(console, NewToken { name, scope: Some(scope.0), scopes: None }, out.as_deref()).await
         }
         TokenAction::Revoke { id } => {
             console.daemon.tell(&Request::new(Method::DELETE, TOKENS).id(&id)).await?;

@@ -52,7 +52,11 @@ fn the_last_use_is_recorded_to_the_minute_and_not_at_every_request() {
         bot.get("/v1/status").ok();
     }
     let listed = server.client().get("/v1/tokens").ok()["items"][0]["last_used_at"].clone();
-    assert!(listed.as_str().unwrap().ends_with(":00.000Z"), "{listed}");
+    let minute = |at: &Value| at.as_str().unwrap()[..16].to_owned();
+    assert!(
+        listed.as_str().unwrap().ends_with(":00.000Z") || minute(&listed) == minute(&made["created_at"]),
+        "{listed}"
+    );
     // It is written down behind the requests' back.
     let deadline = Instant::now() + Duration::from_secs(10);
     let id = made["id"].as_str().unwrap().to_owned();
@@ -64,6 +68,43 @@ fn the_last_use_is_recorded_to_the_minute_and_not_at_every_request() {
         }
         assert!(Instant::now() < deadline, "the use was not recorded");
     }
+}
+
+#[test]
+fn scopes_may_be_listed_and_the_highest_counts() {
+    let server = Server::start();
+    let client = server.client();
+    let made = client.post("/v1/tokens", &json!({"name": "bot", "scopes": ["send", "read"]})).created();
+    assert_eq!((&made["scope"], &made["scopes"]), (&json!("send"), &json!(["read", "send"])));
+    let bot = Client::tcp(server.address).bearer(made["secret"].as_str().unwrap());
+    assert_eq!(bot.post("/v1/messages", &json!({"text": "hi"})).status, 201);
+    assert_eq!(
+        bot.post("/v1/tokens", &json!({"name": "x", "scope": "read"})).problem(),
+        "insufficient_scope"
+    );
+    let both =
+        client.post("/v1/tokens", &json!({"name": "ops", "scope": "admin", "scopes": ["admin", "read"]}));
+    assert_eq!(both.created()["scopes"], json!(["read", "send", "admin"]));
+    for wrong in [
+        json!({"name": "bot"}),
+        json!({"name": "bot", "scopes": []}),
+        json!({"name": "bot", "scope": "read", "scopes": ["admin"]}),
+        json!({"name": "bot", "scopes": ["root"]}),
+        json!({"name": "bot", "scopes": "read"}),
+    ] {
+        assert_eq!(client.post("/v1/tokens", &wrong).problem(), "invalid_body", "{wrong}");
+    }
+    assert_eq!(client.get("/v1/tokens").ok()["items"].as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn a_token_was_never_used_before_it_was_made() {
+    let server = Server::start();
+    let made = server.client().post("/v1/tokens", &json!({"name": "bot", "scope": "read"})).created();
+    Client::tcp(server.address).bearer(made["secret"].as_str().unwrap()).get("/v1/status").ok();
+    let listed = server.client().get("/v1/tokens").ok()["items"][0].clone();
+    let (used, created) = (listed["last_used_at"].as_str().unwrap(), listed["created_at"].as_str().unwrap());
+    assert!(used >= created, "{listed}");
 }
 
 #[test]

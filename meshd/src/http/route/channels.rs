@@ -52,6 +52,7 @@ pub(crate) async fn join(
     body: Bytes,
 ) -> Result<(StatusCode, Json<Channel>), Failure> {
     let NewChannel { name, password } = intake::from_json(&body)?;
+    let name = with_hash(name);
     let (secret, warning) = match password.map(Zeroizing::new) {
         None => (None, None),
         Some(password) => (Some(derive(&app, &name, &password).await?), weakness(&password)),
@@ -94,7 +95,7 @@ async fn derive(app: &App, name: &str, password: &str) -> Result<ChannelSecret, 
     responses((status = 204, description = "No longer shown.")),
 )]
 pub(crate) async fn leave(State(app): State<App>, PathText(name): PathText) -> Result<StatusCode, Failure> {
-    let name = if name.starts_with('#') { name } else { format!("#{name}") };
+    let name = with_hash(name);
     app.write(
         move |node, now| {
             if node.leave(&name, now).map_err(submit_failure)? { Ok(()) } else { Err(not_shown(&name)) }
@@ -102,6 +103,11 @@ pub(crate) async fn leave(State(app): State<App>, PathText(name): PathText) -> R
     )
     .await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// A channel's name as it is kept: `#` may be left out where nothing but a channel is meant.
+fn with_hash(name: String) -> String {
+    if name.starts_with('#') { name } else { format!("#{name}") }
 }
 
 /// What to say of a conversation that goes on under the name of another channel: of the other sort, or with another

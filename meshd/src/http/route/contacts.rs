@@ -159,7 +159,9 @@ pub(crate) async fn verify(
     PathText(who): PathText,
     body: Bytes,
 ) -> Result<Json<Contact>, Failure> {
-    let Verification { safety_number } = intake::from_json(&body)?;
+    let Verification { safety_number } = intake::from_json(&body).map_err(|failure| {
+        failure.hint("{\"safety_number\": \"...\"}: the digits that the other person's device shows, which must be those of GET /v1/contacts/{id}")
+    })?;
     let contact = app
         .write(move |node, now| {
             let id = contact_id(node, &who)?;
@@ -258,7 +260,9 @@ fn contact_id(node: &Node<SqliteStore>, who: &str) -> Result<NodeId, Failure> {
         .ok()
         .or_else(|| node.contact_called(who).or_else(|| node.contact_called(who.strip_prefix('@')?)));
     id.filter(|id| node.contact(id).is_some()).ok_or_else(|| {
-        Code::NotFound.because(format!("{who:?} is no contact")).hint("GET /v1/contacts lists them")
+        Code::NotFound
+            .because(format!("{who:?} is no contact"))
+            .hint("`meshctl contact list` and GET /v1/contacts list them")
     })
 }
 

@@ -217,7 +217,9 @@ impl Format {
         let data = serde_json::to_string(&item.data).expect("API objects are plain data");
         let written = match self {
             Self::EventStream => write!(out, "id: {id}\nevent: {kind}\ndata: {data}\n\n"),
-            Self::Lines => writeln!(out, "{{\"id\":\"{id}\",\"type\":\"{kind}\",\"data\":{data}}}"),
+            Self::Lines => {
+                writeln!(out, "{{\"id\":\"{id}\",\"event\":\"{kind}\",\"type\":\"{kind}\",\"data\":{data}}}")
+            }
         };
         written.expect("a String takes everything");
     }
@@ -460,7 +462,10 @@ mod tests {
         let mut line = String::new();
         Format::Lines.write(&mut line, &gap());
         let event: api::Event = serde_json::from_str(&line).unwrap();
-        assert_eq!((event.kind, event.id.as_str()), (EventType::Gap, "00000000-6"));
+        assert_eq!(
+            (event.name, event.kind, event.id.as_str()),
+            (EventType::Gap, EventType::Gap, "00000000-6")
+        );
         assert!(line.ends_with("}\n"));
     }
 

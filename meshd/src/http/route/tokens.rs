@@ -38,7 +38,8 @@ pub(crate) async fn create(
     State(app): State<App>,
     body: Bytes,
 ) -> Result<(StatusCode, Json<TokenCreated>), Failure> {
-    let NewToken { name, scope } = intake::from_json(&body)?;
+    let NewToken { name, scope, scopes } = intake::from_json(&body)?;
+    let scope = wanted_scope(scope, scopes)?;
     if !(1..=limits::TOKEN_NAME_BYTES_MAX).contains(&name.len()) || name.chars().any(char::is_control) {
         let max = limits::TOKEN_NAME_BYTES_MAX;
         return Err(Code::InvalidName
@@ -81,13 +82,35 @@ pub(crate) async fn revoke(State(app): State<App>, PathText(id): PathText) -> Re
     Ok(StatusCode::NO_CONTENT)
 }
 
+/// The one scope that a request means: programs name it alone, or list all that they need.
+fn wanted_scope(scope: Option<Scope>, scopes: Option<Vec<Scope>>) -> Result<Scope, Failure> {
+    let highest = scopes.map(|scopes| scopes.into_iter().max());
+    let wrong = |detail: &str| {
+        Code::InvalidBody
+            .because(detail)
+            .hint("give \"scope\": \"read\", \"send\" or \"admin\", or \"scopes\": [\"read\", \"send\"]")
+    };
+    match (scope, highest) {
+        (Some(scope), None) | (None, Some(Some(scope))) => Ok(scope),
+        (Some(scope), Some(highest)) if highest == Some(scope) => Ok(scope),
+        (Some(_), Some(_)) => Err(wrong("scope and scopes say different things")),
+        (None, Some(None)) => Err(wrong("scopes is empty: such a token could do nothing")),
+        (None, None) => Err(wrong("missing field `scope`: what the token may do")),
+    }
+}
+
 fn shown(entry: &Entry) -> Token {
     Token {
         id: entry.id.clone(),
         name: entry.name.clone(),
         scope: entry.scope,
+        scopes: entry.scope.included(),
         created_at: entry.created_unix_ms.and_then(render::time),
-        last_used_at: entry.last_used_unix_ms.and_then(render::time),
+        // Kept to the minute, which may have begun before the token was made.
+        last_used_at: entry
+            .last_used_unix_ms
+            .max(entry.last_used_unix_ms.and(entry.created_unix_ms))
+            .and_then(render::time),
     }
 }
 
