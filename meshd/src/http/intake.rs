@@ -145,7 +145,34 @@ pub(super) fn from_json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Failure>
     if !bytes.trim_ascii_start().starts_with(b"{") {
         return Err(Code::InvalidBody.because("this route takes a JSON object"));
     }
-    serde_json::from_slice(bytes).map_err(|e| Code::InvalidBody.because(e.to_string()))
+    serde_json::from_slice(bytes).map_err(|e| Code::InvalidBody.because(in_words::<T>(bytes, &e)))
+}
+
+/// Bodies with more fields than any route takes are not searched for the wrong one.
+const FIELDS_SEARCHED_MAX: usize = 16;
+
+/// What is wrong with a body that is well-formed. Serde tells the place by line and column; a program's author wants
+/// to know which field it is: the one without which the same thing is no longer wrong.
+fn in_words<T: DeserializeOwned>(bytes: &[u8], error: &serde_json::Error) -> String {
+    let as_told = error.to_string();
+    if ["unknown field", "missing field"].iter().any(|begin| as_told.starts_with(begin)) {
+        return as_told;
+    }
+    let Ok(fields) = serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(bytes) else {
+        return as_told;
+    };
+    let wrong = |fields: &serde_json::Map<String, serde_json::Value>| {
+        serde_json::from_value::<T>(fields.clone().into()).err().map(|error| error.to_string())
+    };
+    let Some(what) = wrong(&fields).filter(|_| fields.len() <= FIELDS_SEARCHED_MAX) else { return as_told };
+    let is_it = |name: &&String| {
+        let mut others = fields.clone();
+        others.remove(name.as_str());
+        wrong(&others).as_ref() != Some(&what)
+    };
+    let what = what.replace("expected u64", "expected a whole number from 0");
+    let what = what.replace("expected string or map", "expected one of its words");
+    fields.keys().find(is_it).map_or(as_told, |name| format!("{name}: {what}"))
 }
 
 /// Any JSON value without duplicate names. serde_json adds the rest: at most 128 levels, numbers in range.
@@ -219,10 +246,20 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Parameters<T> {
         let Query(value) = query.map_err(|e| {
             let text = e.body_text();
             let detail = text.strip_prefix("Failed to deserialize query string: ").unwrap_or(&text);
-            Code::InvalidQuery.because(detail)
+            Code::InvalidQuery.because(number_in_words(detail))
         })?;
         Ok(Self(value))
     }
+}
+
+/// The same without the words of Rust's library about numbers, which name neither number nor digit.
+fn number_in_words(detail: &str) -> String {
+    let library = [
+        "invalid digit found in string",
+        "cannot parse integer from empty string",
+        "number too large to fit in target type",
+    ];
+    library.iter().fold(detail.to_owned(), |text, words| text.replace(words, "give a whole number"))
 }
 
 /// The one `{parameter}` of a path, decoded.
@@ -271,6 +308,41 @@ mod tests {
 
     fn media_type(value: &str) -> Option<MediaType> {
         MediaType::of(&HeaderMap::from_iter([(header::CONTENT_TYPE, value.parse().unwrap())]))
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_body_names_the_field() {
+        let told = |json: &str| from_json::<NewMessage>(json.as_bytes()).unwrap_err().detail().to_owned();
+        for (json, words) in [
+            (r#"{"text":5}"#, "text: invalid type: integer `5`, expected a string"),
+            (
+                r#"{"to":"x","text":"x","ttl_s":-1}"#,
+                "ttl_s: invalid value: integer `-1`, expected a whole number",
+            ),
+            (
+                r#"{"text":"x","priority":1}"#,
+                "priority: invalid type: integer `1`, expected one of its words",
+            ),
+            (r#"{"text":"x","priority":"high"}"#, "priority: unknown variant `high`, expected one of `sos`"),
+            (r#"{"text":"x","attachments":{}}"#, "attachments: "),
+            // Two are wrong: the first is named.
+            (r#"{"text":1,"to":2}"#, "text: invalid type: integer `1`"),
+            (r#"{"txet":"x"}"#, "unknown field `txet`"),
+            ("{}", "missing field `text`"),
+        ] {
+            assert!(told(json).contains(words), "{json}: {}", told(json));
+        }
+        let many: String = (0..2000).map(|n| format!(r#""f{n}":0,"#)).collect();
+        assert!(told(&format!("{{{many}\"text\":5}}")).starts_with("unknown field"));
+    }
+
+    #[test]
+    fn a_number_that_is_none_is_called_so() {
+        for query in ["limit=x", "limit=", "limit=-1", "limit=99999999999999999999"] {
+            let uri = format!("/?{query}").parse().unwrap();
+            let wrong = Query::<crate::http::route::PageQuery>::try_from_uri(&uri).unwrap_err().body_text();
+            assert!(number_in_words(&wrong).ends_with("limit: give a whole number"), "{wrong}");
+        }
     }
 
     #[test]

@@ -140,6 +140,12 @@ struct Parts {
 }
 
 impl Failure {
+    /// What it says.
+    #[cfg(test)]
+    pub(super) fn detail(&self) -> &str {
+        &self.0.problem.detail
+    }
+
     pub(super) fn code(&self) -> Code {
         self.0.code
     }

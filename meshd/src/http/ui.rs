@@ -134,7 +134,12 @@ pub(super) async fn page_or_problem(State(app): State<App>, request: Request) ->
     if route::is_reserved(&path) {
         return Code::NoRoute
             .because(format!("there is no route {path}"))
-            .hint("/v1/openapi.json lists them")
+            .hint(match path.strip_suffix('/').filter(|path| *path != "/v1") {
+                Some(path) => {
+                    format!("leave out the slash at its end: {path}; /v1/openapi.json lists all routes")
+                }
+                None => "/v1/openapi.json lists them".to_owned(),
+            })
             .into_response();
     }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {

@@ -51,7 +51,9 @@ impl Credentials<'_> {
             Peer::Unix { trusted: false } => Err(unauthorized(
                 "the socket trusts the user who runs meshd and root; others need Authorization: Bearer <token>",
             )),
-            Peer::Tcp { .. } => Err(unauthorized("send Authorization: Bearer <token>")),
+            Peer::Tcp { .. } => Err(unauthorized(
+                "no token came with the request; a program sends Authorization: Bearer <token>",
+            )),
         }
     }
 
