@@ -1,7 +1,7 @@
 //! The command line of `meshd`, as typed. What it means together with the environment and the configuration
 //! file is decided in [`crate::config`].
 
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
 use clap::Parser;
@@ -118,6 +118,9 @@ pub struct Args {
 /// # Errors
 /// In words.
 pub fn socket_address(text: &str) -> Result<SocketAddr, String> {
+    if let Some(port) = text.strip_prefix("localhost:").and_then(|port| port.parse().ok()) {
+        return Ok(SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+    }
     text.parse().map_err(|_| "not an address with a port, such as 127.0.0.1:6374 or [::1]:0".to_owned())
 }
 

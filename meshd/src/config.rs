@@ -444,8 +444,11 @@ impl Pick<'_> {
         relays
     }
 
+    /// Notes a setting, its value as the file has it: what is no TOML by itself, an address or a word, is in quotes.
     fn say(&mut self, key: &str, value: &str, source: &str) {
-        let (key, value, origin) = (key.to_owned(), value.to_owned(), source.to_owned());
+        let is_toml = toml::from_str::<toml::Table>(&format!("value = {value}")).is_ok();
+        let value = if is_toml { value.to_owned() } else { format!("{:?}", value.to_lowercase()) };
+        let (key, origin) = (key.to_owned(), source.to_owned());
         self.entries.push(Entry { key, value, origin });
     }
 }

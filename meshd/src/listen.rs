@@ -1,7 +1,7 @@
 //! Where the API listens, and how programs find it: sockets, `api.json`, the token file.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use meshlink_api::ApiAddress;
@@ -168,13 +168,24 @@ pub fn write_address(
     socket: Option<&Path>,
 ) -> Result<(), PrivateFileError> {
     let address = ApiAddress {
-        url: tcp.map(|address| format!("http://{address}")),
+        url: tcp.map(|address| format!("http://{}", within_reach(address))),
         socket: socket.map(|socket| socket.display().to_string()),
         pid: std::process::id(),
     };
     let mut text = serde_json::to_vec_pretty(&address).expect("two texts and a number");
     text.push(b'\n');
     state.write_passing(ADDRESS_FILE, &text)
+}
+
+/// The address that a program of this machine uses: one that listens on every address is asked at the loopback,
+/// the only one of them whose name the API takes without being told.
+fn within_reach(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip @ (IpAddr::V4(_) | IpAddr::V6(_)) => ip,
+    };
+    SocketAddr::new(ip, address.port())
 }
 
 /// The hash of the token in the state directory; a fresh token if there is none.
@@ -233,6 +244,23 @@ mod tests {
         let state = StateDir::open(temp.path()).unwrap();
         assert!(token(&state, &|_: &mut [u8]| Err("injected".to_owned())).is_err());
         assert!(!state.has(TOKEN_FILE));
+    }
+
+    #[test]
+    fn the_url_is_one_that_programs_of_this_machine_can_ask() {
+        let temp = tempfile::tempdir().unwrap();
+        let state = StateDir::open(temp.path()).unwrap();
+        for (listening, url) in [
+            ("127.0.0.1:6374", "http://127.0.0.1:6374"),
+            ("0.0.0.0:80", "http://127.0.0.1:80"),
+            ("[::]:80", "http://[::1]:80"),
+            ("192.0.2.7:80", "http://192.0.2.7:80"),
+        ] {
+            write_address(&state, Some(listening.parse().unwrap()), None).unwrap();
+            let written: ApiAddress =
+                serde_json::from_slice(&std::fs::read(temp.path().join(ADDRESS_FILE)).unwrap()).unwrap();
+            assert_eq!(written.url.as_deref(), Some(url));
+        }
     }
 
     #[tokio::test]

@@ -66,7 +66,11 @@ fn a_flag_wins_over_the_environment_and_that_over_the_file() {
     assert_eq!(line("name"), "name = \"flag\"  # flag");
     assert_eq!(line("api.socket"), "api.socket = \"/env\"  # environment");
     assert_eq!(line("log"), format!("log = \"debug\"  # {path}"));
-    assert_eq!(line("clock"), "clock = auto  # default");
+    assert_eq!(line("clock"), "clock = \"auto\"  # default");
+    for line in report.lines() {
+        assert!(toml::from_str::<toml::Table>(line).is_ok(), "no line of a file: {line}");
+    }
+    assert_eq!(line("bluetooth.profile"), "bluetooth.profile = \"mains\"  # default");
 }
 
 #[test]
