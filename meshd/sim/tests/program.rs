@@ -41,6 +41,14 @@ fn reports_have_the_names_of_the_contract() {
             assert!(outcome.get(name).is_some(), "{policy}: {name} in {outcome}");
         }
     }
+    let all = object(&["trace", &file, "--messages", "5", "--json"]);
+    assert_eq!(all["policy"], "meshlink");
+    for name in names {
+        assert!(all.get(name).is_some(), "{name} in {all}");
+    }
+    let beside = all["beside"].as_array().expect("the others");
+    let policies: Vec<_> = beside.iter().map(|outcome| outcome["policy"].as_str()).collect();
+    assert_eq!(policies, [Some("epidemic"), Some("spray"), Some("direct")]);
     let output = meshsim(&[
         "trace",
         &file,
