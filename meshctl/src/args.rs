@@ -8,12 +8,14 @@ mod channel;
 mod contact;
 mod group;
 mod number;
+mod tip;
 mod word;
 
 pub(crate) use at_rest::{BackupAction, PassphraseAction, PassphraseSource};
 pub(crate) use channel::{ChannelAction, Joining};
 pub(crate) use contact::{ContactAction, NewContactArgs, ShownCode};
 pub(crate) use group::GroupAction;
+pub(crate) use tip::with_tip;
 pub(crate) use word::{PriorityArg, ScopeArg, StatusArg};
 
 use clap::builder::StyledStr;
@@ -348,7 +350,7 @@ pub(crate) struct Extent {
     #[arg(long, visible_alias = "to", value_name = "WHERE")]
     pub(crate) conversation: Option<String>,
     /// At most this many
-    #[arg(long, value_name = "COUNT", default_value_t = 20, value_parser = parse_count)]
+    #[arg(short = 'n', long, value_name = "COUNT", default_value_t = 20, value_parser = parse_count)]
     pub(crate) limit: usize,
     /// All there are
     #[arg(long, conflicts_with = "limit")]

@@ -40,7 +40,7 @@ use zeroizing_alloc::ZeroAlloc;
 static HEAP: ZeroAlloc<System> = ZeroAlloc(System);
 
 fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = Args::try_parse().unwrap_or_else(|error| args::with_tip(error).exit());
     let mut screen = Screen::new(&args.global);
     let code = match run(args, &mut screen) {
         Ok(()) => exit::DONE,

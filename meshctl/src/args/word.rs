@@ -31,7 +31,8 @@ impl<T: Copy + std::fmt::Debug + Send + Sync + 'static> clap::builder::TypedValu
         value: &std::ffi::OsStr,
     ) -> Result<Self::Value, clap::Error> {
         let names = clap::builder::PossibleValuesParser::new(self.0.iter().map(|(name, _)| *name));
-        let name = names.parse_ref(command, arg, value)?;
+        // Nobody means something else by capitals.
+        let name = names.parse_ref(command, arg, &value.to_ascii_lowercase())?;
         let word =
             self.0.iter().find(|(word, _)| *word == name).expect("the parser above lets only these pass");
         Ok(Word(word.1))
@@ -42,6 +43,7 @@ impl<T: Copy + std::fmt::Debug + Send + Sync + 'static> clap::builder::TypedValu
     }
 }
 
+/// `sos`, `normal` or `bulk`.
 pub(super) fn parse_priority() -> WordParser<Priority> {
     WordParser(&[("sos", Priority::Sos), ("normal", Priority::Normal), ("bulk", Priority::Bulk)])
 }

@@ -237,7 +237,17 @@ async fn too_late(console: &mut Console<'_>, message: &Message, word: &str, time
             status_word(message.status),
             waiting.map_or_else(String::new, |waiting| format!(": {waiting}"))
         ),
-        hint: Some(format!("it is still under way: `meshctl trace {}` shows how far it is", message.id)),
+        hint: Some(match message.status {
+            // Only the recipient knows whether it sends that.
+            MessageStatus::Delivered => "it has arrived; that it was read is told by those alone who chose to: `meshctl contact receipts NAME read`, on their side".into(),
+            MessageStatus::Pending
+            | MessageStatus::Synced
+            | MessageStatus::Read
+            | MessageStatus::Expired
+            | MessageStatus::Failed => {
+                format!("it is still under way: `meshctl trace {}` shows how far it is", message.id)
+            }
+        }),
     }
 }
 

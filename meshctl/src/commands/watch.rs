@@ -27,31 +27,43 @@ const CURSORS: &str = "/v1/cursors";
 
 /// `meshctl watch`.
 pub(super) async fn watch(console: &mut Console<'_>, watch: Watch) -> Result<(), Failure> {
-    let mut shown = 0;
-    let Some(timeout) = watch.timeout else { return run(console, &watch, &mut shown).await };
+    let mut seen = Seen::default();
+    let Some(timeout) = watch.timeout else { return run(console, &watch, &mut seen).await };
     let deadline = Instant::now() + timeout;
-    tokio::time::timeout_at(deadline, run(console, &watch, &mut shown)).await.unwrap_or_else(|_| {
+    tokio::time::timeout_at(deadline, run(console, &watch, &mut seen)).await.unwrap_or_else(|_| {
         let wanted = watch.count.map_or_else(String::new, |count| format!(" of {count}"));
-        let what = format!("{shown}{wanted} messages came within {} s", timeout.as_secs_f64());
-        Err(Failure::TimedOut { what, hint: None })
+        let what = format!("{}{wanted} messages came within {} s", seen.shown, timeout.as_secs_f64());
+        let hint = seen
+            .has_left_out_own
+            .then(|| "what this node itself sent was left out: --own shows it too".into());
+        Err(Failure::TimedOut { what, hint })
     })
 }
 
-async fn run(console: &mut Console<'_>, watch: &Watch, shown: &mut u64) -> Result<(), Failure> {
+/// What came in so far.
+#[derive(Debug, Default)]
+struct Seen {
+    shown: u64,
+    /// Whether a message was passed over because this node sent it.
+    has_left_out_own: bool,
+}
+
+async fn run(console: &mut Console<'_>, watch: &Watch, seen: &mut Seen) -> Result<(), Failure> {
     let mut feed = Feed::after(start(console, watch).await?, None);
     feed.open(&mut console.daemon).await?;
     console.screen.say(Line::of("watching; Ctrl-C ends it"));
-    while watch.count.is_none_or(|count| *shown < count) {
+    while watch.count.is_none_or(|count| seen.shown < count) {
         let event = feed.next(&mut console.daemon, console.screen).await?;
         let Some(message) = message_of(console, &event)? else { continue };
         if !is_wanted(watch, &message) {
+            seen.has_left_out_own |= message.from.me && !watch.own && watch.from.is_none();
             continue;
         }
         match &watch.exec {
             Some(command) => execute(console, command, &message, &event.data),
             None => print(console, &message, &event.data)?,
         }
-        *shown += 1;
+        seen.shown += 1;
         if let Some(name) = &watch.cursor {
             keep(console, name, event.cursor).await?;
         }

@@ -297,3 +297,23 @@ fn e05_a_new_tokens_secret_goes_to_standard_output_or_a_private_file_alone() {
     assert_eq!(ran.code, 1);
     assert!(!home.path("bad").exists(), "no empty file is left");
 }
+
+/// A file of the time zone database (RFC 9636) that knows one zone without summer time, 5 h 30 min east.
+fn zone_file() -> Vec<u8> {
+    let counts: Vec<u8> = [0u32, 0, 0, 0, 1, 4].iter().flat_map(|n| n.to_be_bytes()).collect();
+    let block = [b"TZif2", &[0; 15][..], &counts, &19_800i32.to_be_bytes(), &[0, 0], b"XST\0"].concat();
+    [&block[..], &block, b"\nXST-5:30\n"].concat()
+}
+
+#[test]
+fn times_are_of_the_zone_that_tz_names() {
+    let home = Home::new();
+    let at = with(message("m1", "hi"), &[("/created_at", "2020-01-02T10:00:00Z".into())]);
+    let _fake = Fake::on_socket(&home.socket(), move |_| Reply::json(&at));
+    let zones = home.path("zones");
+    std::fs::create_dir_all(zones.join("Test")).unwrap();
+    std::fs::write(zones.join("Test/East"), zone_file()).unwrap();
+    let mut show = home.meshctl(&["show", "m111"]);
+    let ran = home.finish(show.env("TZ", "Test/East").env("TZDIR", &zones), b"");
+    assert!(ran.out.contains("created       2020-01-02 15:30:00 +05:30"), "{}\n{}", ran.out, ran.err);
+}
