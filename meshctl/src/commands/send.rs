@@ -239,7 +239,7 @@ async fn too_late(console: &mut Console<'_>, message: &Message, word: &str, time
         ),
         hint: Some(match message.status {
             // Only the recipient knows whether it sends that.
-            MessageStatus::Delivered => "it has arrived; that it was read is told by those alone who chose to: `meshctl contact receipts NAME read`, on their side".into(),
+            MessageStatus::Delivered => "it has arrived; that it was read is told where both sides chose so before it was sent: `meshctl contact receipts NAME read`".into(),
             MessageStatus::Pending
             | MessageStatus::Synced
             | MessageStatus::Read
