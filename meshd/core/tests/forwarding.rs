@@ -309,6 +309,23 @@ fn what_is_for_the_neighbour_itself_goes_before_what_is_for_everybody() {
 }
 
 #[test]
+fn of_equally_urgent_bundles_the_small_go_first() {
+    let mut net = acquainted(2, Limits::default());
+    net.settle();
+    // Neither is pushed unasked.
+    for n in 0..3 {
+        net.post(0, &format!("{n} {}", "long ".repeat(1_500)));
+    }
+    for n in 3..6 {
+        net.post(0, &format!("{n} {}", "less ".repeat(300)));
+    }
+    net.join_by(0, 1, LinkKind::Ble);
+    net.settle();
+    let came: String = net.texts(1).iter().map(|text| &text[..1]).collect();
+    assert_eq!(came, "345012");
+}
+
+#[test]
 fn what_gives_way_is_counted_and_its_message_says_why() {
     let mut net = Net::with_limits(1, Limits { store_bundles_max: 3, ..Limits::default() });
     let author = net.add(50, Limits::default());

@@ -145,7 +145,7 @@ fn once(plan: Plan) -> Replayed {
         Place::Town => town(plan.nodes, plan.minutes, &mut dice),
         Place::Ferry => ferry(plan.nodes, plan.minutes, &mut dice),
     };
-    let letters = work::letters(&people, plan.letters, &mut dice);
+    let letters = work::letters(&people, plan.letters, 0, &mut dice);
     let all = with_attacker(&people, plan);
     let encounters = match plan.place {
         Place::Town => plan.minutes.max(2) as usize / 2 * plan.links.max(1),

@@ -104,7 +104,7 @@ fn once(plan: Plan, with_liars: bool) -> (usize, u64) {
     let all = town(plan.nodes, plan.minutes, &mut dice);
     let first = plan.nodes - plan.liars;
     let honest = without_liars(&all, first);
-    let letters = work::letters(&honest, plan.letters, &mut dice);
+    let letters = work::letters(&honest, plan.letters, 0, &mut dice);
     let limits = Limits { store_bundles_max: plan.buffer, ..Limits::default() };
     let liars = Liars { first, taken: BTreeMap::new() };
     let setting = Setting { liars: Some(liars), ..Setting::honest(limits, RADIO) };

@@ -71,6 +71,9 @@ enum Command {
         /// Messages, each for one recipient.
         #[arg(long, default_value_t = 1_000)]
         messages: usize,
+        /// How many percent of them have 8,000 bytes of text in place of 200.
+        #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=100))]
+        long: u64,
         /// Draws the messages.
         #[arg(long, default_value_t = 1)]
         seed: u64,
@@ -219,7 +222,7 @@ fn run(args: Args) -> anyhow::Result<bool> {
             show(&report, json)?;
             Ok(report.is_good())
         }
-        Command::Trace { file, buffer, messages, seed, seeds, policy, bandwidth, setup, json } => {
+        Command::Trace { file, buffer, messages, long, seed, seeds, policy, bandwidth, setup, json } => {
             anyhow::ensure!(
                 messages >= 1 && buffer >= 1 && bandwidth >= 1 && setup >= 0.0,
                 "a message, room for one, a byte a second and no negative time at least"
@@ -231,7 +234,8 @@ fn run(args: Args) -> anyhow::Result<bool> {
             let policies = policy.map_or(all.to_vec(), |policy| vec![policy]);
             let mut runs = Vec::new();
             for seed in seed..seed.saturating_add(seeds) {
-                let plan = meshsim::trace::Plan { buffer, messages, seed, radio };
+                let long_percent = long as usize;
+                let plan = meshsim::trace::Plan { buffer, messages, long_percent, seed, radio };
                 let outcomes = meshsim::trace::run(&contacts, plan, &policies);
                 if json && policy.is_none() && seeds == 1 {
                     show(&Beside::of(outcomes).context("a run at least")?, json)?;

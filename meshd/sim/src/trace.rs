@@ -37,6 +37,8 @@ pub struct Plan {
     pub buffer: usize,
     /// Messages, each for one recipient.
     pub messages: usize,
+    /// How many percent of them have 8,000 bytes of text in place of 200.
+    pub long_percent: usize,
     /// Draws them.
     pub seed: u64,
     /// What the real nodes' radios are like; the models know no limits.
@@ -103,7 +105,7 @@ impl std::fmt::Display for Outcome {
 
 /// Runs ways of forwarding over the same messages.
 pub fn run(contacts: &Contacts, plan: Plan, policies: &[Policy]) -> Vec<Outcome> {
-    let letters = work::letters(contacts, plan.messages, &mut Dice::new(plan.seed));
+    let letters = work::letters(contacts, plan.messages, plan.long_percent, &mut Dice::new(plan.seed));
     let oracle = models::flood(contacts, &letters);
     policies
         .iter()
@@ -176,7 +178,7 @@ mod tests {
 
     fn plan() -> Plan {
         let radio = Radio { bandwidth_bytes_per_s: 15_000, setup_ms: 900, latency_ms: 30 };
-        Plan { buffer: 50, messages: 20, seed: 1, radio }
+        Plan { buffer: 50, messages: 20, long_percent: 0, seed: 1, radio }
     }
 
     #[test]

@@ -9,7 +9,7 @@
 //! is offered too: it may have lost its disk since.
 
 use crate::canonical::{Malformed, Reader, Writer};
-use crate::id::{BundleId, IdPrefix};
+use crate::id::IdPrefix;
 use crate::limits::{HOPS_MAX, PAGE_IDS_FIRST, PAGE_IDS_MAX, WALK_ROWS_MAX};
 use crate::store::{Offer, OfferKey, Store, StoreError};
 
@@ -38,7 +38,7 @@ struct Walk {
 #[derive(Debug)]
 struct SentPage {
     number: u64,
-    offers: Vec<(OfferKey, BundleId)>,
+    offers: Vec<Offer>,
 }
 
 /// What a body said.
@@ -47,7 +47,7 @@ pub(crate) enum Heard {
     /// They hold these. To be answered.
     Offered(Vec<IdPrefix>),
     /// They want these of ours.
-    Wanted(Vec<(OfferKey, BundleId)>),
+    Wanted(Vec<Offer>),
     /// Nothing that matters any more.
     Stale,
 }
@@ -172,7 +172,7 @@ impl Walker {
 
     fn next_page(&mut self, store: &impl Store) -> Result<Vec<u8>, StoreError> {
         let mut walk = self.walk.expect("there is a walk to make a page of");
-        let mut offers = Vec::new();
+        let mut offers: Vec<Offer> = Vec::new();
         let mut rows_seen = 0;
         let mut is_last = false;
         while offers.len() < self.page_ids && rows_seen < WALK_ROWS_MAX {
@@ -182,7 +182,7 @@ impl Walker {
             rows_seen += found.len();
             walk.after = found.last().map_or(walk.after, |last| last.key);
             let is_due = |offer: &&Offer| offer.key.row <= walk.until_row && offer.hops < HOPS_MAX;
-            offers.extend(found.iter().filter(is_due).map(|offer| (offer.key, offer.id)));
+            offers.extend(found.iter().filter(is_due));
             if is_last {
                 break;
             }
@@ -191,7 +191,7 @@ impl Walker {
         self.last_page += 1;
         self.ids_offered += offers.len() as u64;
         self.page_ids = (self.page_ids * 2).min(PAGE_IDS_MAX);
-        let prefixes: Vec<u8> = offers.iter().flat_map(|(_, id)| id.prefix().0).collect();
+        let prefixes: Vec<u8> = offers.iter().flat_map(|offer| offer.id.prefix().0).collect();
         let mut writer = Writer::with_capacity(prefixes.len() + 24);
         writer.array(4).uint(PAGE).uint(self.last_page).uint(u64::from(is_last)).bytes(&prefixes);
         self.sent = Some(SentPage { number: self.last_page, offers });
@@ -233,6 +233,7 @@ impl Walker {
 mod tests {
     use super::*;
     use crate::contract::bundle;
+    use crate::id::BundleId;
     use crate::mem::MemStore;
     use crate::store::{OfferKey, Priority};
 
@@ -276,7 +277,7 @@ mod tests {
             theirs.answer(&prefixes.iter().map(&wanted).collect::<Vec<_>>());
             let answer = theirs.next(store, false).unwrap().unwrap();
             let Ok(Heard::Wanted(ids)) = take(&mut ours, &answer) else { panic!("an answer") };
-            got.extend(ids.into_iter().map(|(_, id)| id));
+            got.extend(ids.into_iter().map(|offer| offer.id));
         }
         assert!(ours.is_walk_over() && theirs.has_their_last);
         (got, pages)

@@ -177,7 +177,7 @@ impl Session {
     ) -> Result<Option<Next>, StoreError> {
         for priority in priorities {
             self.look_for_news(*priority, around)?;
-            let of = |turn: &Turn| (turn.priority, turn.sort);
+            let of = |turn: &Turn| (turn.priority, turn.sort, turn.bytes_up_to);
             let wanted = self.queue.first().filter(|turn| turn.priority <= *priority).map(of);
             let gift = self.gifts.first_key_value().map(|(turn, _)| turn);
             let gift = gift.filter(|turn| turn.priority <= *priority).map(of);

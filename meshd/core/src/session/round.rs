@@ -8,10 +8,10 @@ use crate::node::CloseReason;
 use crate::reconcile::{
     Answering, Asking, AskingStage, BODY_HEAD_BYTES, Body, START_BYTES, Snapshot, walk::Heard,
 };
-use crate::store::{Dropped, OfferKey, Priority, Store, StoreError};
+use crate::store::{Dropped, Priority, Store, StoreError};
 use crate::summary::{View, WholeSum, whole};
 
-use super::{Around, Session, Sort, Stop, Turn, broken};
+use super::{Around, Session, Sort, Stop, broken};
 
 /// Bundles looked at that fit one name.
 const ALIKE_MAX: usize = 4;
@@ -65,9 +65,10 @@ impl Session {
                 self.answer_page(around)?;
                 Ok(false)
             }
-            Heard::Wanted(bundles) => {
-                for (OfferKey { priority, row }, id) in bundles {
-                    self.queue.insert(Turn { priority, sort: Sort::Other, row, id });
+            Heard::Wanted(offers) => {
+                for offer in offers {
+                    let turn = self.turn_of(&offer, around)?;
+                    self.queue.insert(turn);
                 }
                 Ok(true)
             }

@@ -141,7 +141,7 @@ mod tests {
 
     fn chain() -> (Contacts, Vec<Letter>) {
         let contacts = Contacts::parse("20 1 2\n20 2 3\n40 3 4\n60 1 4\n").expect("a trace");
-        (contacts, vec![Letter { at_s: 20, from: 0, to: 3 }])
+        (contacts, vec![Letter { at_s: 20, from: 0, to: 3, text_bytes: 200 }])
     }
 
     #[test]

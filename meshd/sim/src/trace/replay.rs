@@ -247,11 +247,11 @@ impl Replay<'_> {
     }
 
     fn write(&mut self, letter: usize) {
-        let Letter { from, to, .. } = self.letters[letter];
+        let Letter { from, to, text_bytes, .. } = self.letters[letter];
         let now = self.now();
         let draft = PrivateDraft {
             to: self.people[to].node.id(),
-            text: "a".repeat(200),
+            text: "a".repeat(text_bytes),
             lifetime_s: None,
             priority: self.letters_priority,
             reply_to: None,
