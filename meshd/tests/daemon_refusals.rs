@@ -178,7 +178,7 @@ fn settings_can_be_checked_without_starting() {
     let said = String::from_utf8(output.stdout).unwrap();
     assert_has(
         &said,
-        &[&state, "api.listen = 127.0.0.1:6374  # default", "relay.url = \"ws://h:1 t\"  # flag"],
+        &[&state, "api.listen = \"127.0.0.1:6374\"  # default", "relay.url = \"ws://h:1 t\"  # flag"],
     );
     assert!(!Path::new(&state).exists(), "checking made something");
     assert_has(&refusal(&["--check-config", "--ui", "/nowhere"], 2), &["/nowhere"]);
