@@ -340,14 +340,19 @@ fn l02_c17_copies_of_a_mark_are_tried_a_bounded_number_of_times() {
     assert_eq!(texts(&bob), ["hello"], "it is only put off");
 }
 
+/// `ana`, whom `bob` does not know, writes to it by its id.
+fn ask(ana: &mut Rogue, bob: &mut Rogue, text: &str) {
+    let draft = ContactDraft { id: Some(id(bob)), ..ContactDraft::default() };
+    ana.node.add_contact(draft, ana.now).unwrap();
+    bring_all(bob, ana);
+    send(ana, bob, text);
+    bring_all(ana, bob);
+}
+
 #[test]
 fn a_receipt_alone_tells_the_sender_of_an_intro_that_it_is_known_now() {
     let (mut ana, mut bob) = (person(1), person(2));
-    let draft = ContactDraft { id: Some(id(&bob)), ..ContactDraft::default() };
-    ana.node.add_contact(draft, ana.now).unwrap();
-    bring_all(&bob, &mut ana);
-    send(&mut ana, &bob, "we have not met");
-    bring_all(&ana, &mut bob);
+    ask(&mut ana, &mut bob, "we have not met");
     assert_eq!(texts(&bob), ["we have not met"]);
     bob.pass(60_000);
     let receipt = bundles(&bob).into_iter().find(|bundle| bundle.kind == Kind::Receipt.number());
@@ -401,11 +406,7 @@ fn class_of(bundle: &StoredBundle, at: &Rogue) -> Class {
 #[test]
 fn l02_mail_of_somebody_who_only_asks_is_a_strangers() {
     let (mut ana, mut bob) = (person(1), person(2));
-    let draft = ContactDraft { id: Some(id(&bob)), ..ContactDraft::default() };
-    ana.node.add_contact(draft, ana.now).unwrap();
-    bring_all(&bob, &mut ana);
-    send(&mut ana, &bob, "may I?");
-    bring_all(&ana, &mut bob);
+    ask(&mut ana, &mut bob, "may I?");
     bob.pass(60_000);
     bring_all(&bob, &mut ana);
     send(&mut ana, &bob, "still asking");
