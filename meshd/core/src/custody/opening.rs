@@ -6,6 +6,9 @@
 //! contact's; a mark by itself gives no right to anything, and what is answered does not tell whose mark it is. A message that comes twice, even sealed anew, is known by its secret, for as long
 //! as there is a key that could open it (threats C-09, R-01).
 
+#[cfg(test)]
+mod bounds;
+
 use minicbor::{CborLen, Decode, Encode};
 
 use crate::bucket::Bucket;
@@ -243,7 +246,7 @@ impl<S: Store> Custody<S> {
         let protection = protection_of(&contact);
         let may_introduce = contact.trust == Trust::Verified;
         self.save_contact(&peer, contact)?;
-        if is_new || is_changed {
+        if is_changed {
             self.log(Event::ContactChanged { peer }, now)?;
         }
         if let Some(place) = author.code {
