@@ -135,6 +135,28 @@ mod tests {
     }
 
     #[test]
+    fn what_is_said_of_the_function_is_so_and_no_other_is_to_be_had() {
+        let primitives = Primitives::new([7; 32]);
+        let mut key = primitives.resolve_dh(&DHChoice::Curve25519).expect("the protocol's own");
+        let mut random = primitives.resolve_rng().expect("the node's own");
+        key.generate(&mut *random).unwrap();
+        // Noise section 12.1: DHLEN is 32, and this is the function's part of a protocol's name.
+        assert_eq!((key.name(), key.pub_len(), key.priv_len()), ("25519", 32, 32));
+        assert_eq!((key.pubkey().len(), key.privkey().len()), (key.pub_len(), key.priv_len()));
+        let again = key.privkey().to_vec();
+        key.set(&again);
+        assert_eq!(
+            (key.privkey(), key.pubkey()),
+            (&again[..], &PublicKey::from(&secret_of(&again)).to_bytes()[..])
+        );
+        assert!(primitives.resolve_dh(&DHChoice::Curve448).is_none());
+    }
+
+    fn secret_of(bytes: &[u8]) -> StaticSecret {
+        StaticSecret::from(<[u8; 32]>::try_from(bytes).unwrap())
+    }
+
+    #[test]
     fn w12_points_of_small_order_are_refused() {
         let mut key = X25519::default();
         key.set(&[7; 32]);

@@ -83,19 +83,19 @@ struct Places(Vec<u64>);
 
 impl Places {
     fn add(&mut self, place: usize) {
-        if self.0.len() <= place / 64 {
-            self.0.resize(place / 64 + 1, 0);
-        }
+        self.make_room(place / 64 + 1);
         self.0[place / 64] |= 1 << (place % 64);
     }
 
     fn add_all(&mut self, other: &Self) {
-        if self.0.len() < other.0.len() {
-            self.0.resize(other.0.len(), 0);
-        }
+        self.make_room(other.0.len());
         for (own, others) in self.0.iter_mut().zip(&other.0) {
             *own |= others;
         }
+    }
+
+    fn make_room(&mut self, words: usize) {
+        self.0.resize(words.max(self.0.len()), 0);
     }
 
     fn has(&self, place: usize) -> bool {

@@ -16,7 +16,7 @@ use data_encoding::BASE32_NOPAD;
 use zeroize::Zeroizing;
 
 use crate::identity::PublicKeys;
-use crate::profile::{NAME_BYTES_MAX, check_name};
+use crate::profile::check_name;
 
 const PREFIX: &str = "MESHLINK:";
 const VERSION: u8 = 1;
@@ -91,9 +91,6 @@ impl FromStr for Code {
         let text: String =
             text.chars().filter(|c| !c.is_whitespace()).map(|c| c.to_ascii_uppercase()).collect();
         let body = text.strip_prefix(PREFIX).ok_or(BadCode::NoPrefix)?;
-        if body.len() > (FIXED_BYTES + NAME_BYTES_MAX + CHECK_BYTES) * 2 {
-            return Err(BadCode::Damaged);
-        }
         let bytes = Zeroizing::new(BASE32_NOPAD.decode(body.as_bytes()).map_err(|_| BadCode::Damaged)?);
         let length = bytes.len().checked_sub(CHECK_BYTES).ok_or(BadCode::Damaged)?;
         let (content, sum) = bytes.split_at(length);
@@ -105,6 +102,8 @@ impl FromStr for Code {
         }
         let (fixed, name) = content.split_at_checked(FIXED_BYTES).ok_or(BadCode::Damaged)?;
         let array = |at: usize| <[u8; 32]>::try_from(&fixed[at..at + 32]).expect("32 bytes of 134");
+        let mut expires = [0; 8];
+        expires[3..].copy_from_slice(&fixed[129..]);
         let name = std::str::from_utf8(name).map_err(|_| BadCode::Damaged)?;
         if !name.is_empty() {
             check_name(name).map_err(|_| BadCode::Damaged)?;
@@ -113,7 +112,7 @@ impl FromStr for Code {
             keys: PublicKeys { ed: array(1), x: array(33) },
             secret: Zeroizing::new(array(65)),
             prekey: array(97),
-            expires_unix_s: fixed[129..].iter().fold(0, |value, byte| value << 8 | u64::from(*byte)),
+            expires_unix_s: u64::from_be_bytes(expires),
             name: Some(name.to_owned()).filter(|name| !name.is_empty()),
         })
     }
@@ -134,6 +133,7 @@ fn check(bytes: &[u8]) -> [u8; CHECK_BYTES] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::profile::NAME_BYTES_MAX;
 
     fn code() -> Code {
         Code {
@@ -166,6 +166,10 @@ mod tests {
             assert!(text[..at].parse::<Code>().is_err(), "{at}");
         }
         assert_eq!("hello".parse::<Code>(), Err(BadCode::NoPrefix));
+        let long = Code { name: Some("x".repeat(NAME_BYTES_MAX)), ..code() };
+        assert_eq!(long.to_string().parse(), Ok(long));
+        let too_long = Code { name: Some("x".repeat(NAME_BYTES_MAX + 1)), ..code() };
+        assert_eq!(too_long.to_string().parse::<Code>(), Err(BadCode::Damaged));
     }
 
     #[test]
