@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use hyper::Method;
 use hyper::header::{self, HeaderName, HeaderValue};
 
@@ -43,14 +43,15 @@ impl UiDir {
         Ok(Self { root })
     }
 
-    /// The file at a URL's path, with its media type.
-    fn read(&self, path: &str) -> Result<(Vec<u8>, &'static str), Failure> {
+    /// What is at a URL's path.
+    fn read(&self, path: &str) -> Result<Found, Failure> {
         let not_found = || Code::NotFound.because("the UI has no such file");
         let mut file = self.root.clone();
         for segment in segments(path).ok_or_else(not_found)? {
             file.push(segment);
         }
-        if file.is_dir() {
+        let is_folder = file.is_dir();
+        if is_folder {
             file.push("index.html");
         }
         let file = file.canonicalize().map_err(|_| not_found())?;
@@ -59,9 +60,22 @@ impl UiDir {
         {
             return Err(not_found());
         }
+        // A page's links are relative to the last slash of its address.
+        if is_folder && !path.ends_with('/') {
+            return Ok(Found::Folder);
+        }
         let bytes = std::fs::read(&file).map_err(|_| not_found())?;
-        Ok((bytes, media_type(&file)))
+        Ok(Found::File { bytes, media_type: media_type(&file) })
     }
+}
+
+/// What a UI has at an address.
+#[derive(Debug, PartialEq, Eq)]
+enum Found {
+    /// A file.
+    File { bytes: Vec<u8>, media_type: &'static str },
+    /// A folder with a page in it, which is at the same address with a slash at its end.
+    Folder,
 }
 
 /// The decoded segments of a URL's path; `None` if one could mean anything but a visible file's name.
@@ -157,9 +171,11 @@ pub(super) async fn page_or_problem(State(app): State<App>, request: Request) ->
                 .into_response(),
         };
     }
+    let with_slash = format!("{path}/");
     let reading = tokio::task::spawn_blocking(move || app.ui().expect("looked at above").read(&path));
     match reading.await.expect("reading a file does not panic") {
-        Ok((bytes, media_type)) => page(bytes, media_type),
+        Ok(Found::File { bytes, media_type }) => page(bytes, media_type),
+        Ok(Found::Folder) => Redirect::permanent(&with_slash).into_response(),
         Err(failure) => failure.into_response(),
     }
 }
@@ -202,12 +218,13 @@ mod tests {
     fn files_are_served_with_their_media_types() {
         let (_dir, ui) = ui();
         let read = |path: &str| ui.read(path).ok();
-        assert_eq!(read("/"), Some((b"top".to_vec(), "text/html; charset=utf-8")));
+        let file = |text: &str, media_type| Some(Found::File { bytes: text.into(), media_type });
+        assert_eq!(read("/"), file("top", "text/html; charset=utf-8"));
         assert_eq!(read("/index.html"), read("/"));
         assert_eq!(read("/in.html"), read("/"));
-        assert_eq!(read("/a%20b.js"), Some((b"js".to_vec(), "text/javascript; charset=utf-8")));
-        assert_eq!(read("/sub").map(|f| f.0), Some(b"sub".to_vec()));
-        assert_eq!(read("/sub/").map(|f| f.0), Some(b"sub".to_vec()));
+        assert_eq!(read("/a%20b.js"), file("js", "text/javascript; charset=utf-8"));
+        assert_eq!(read("/sub/"), file("sub", "text/html; charset=utf-8"));
+        assert_eq!(read("/sub"), Some(Found::Folder));
     }
 
     #[test]

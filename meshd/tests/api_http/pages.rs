@@ -7,6 +7,9 @@ fn with_pages() -> (tempfile::TempDir, Server) {
     let ui = tempfile::tempdir().expect("a temporary directory");
     std::fs::write(ui.path().join("index.html"), "<h1>hello</h1>").expect("a fresh directory");
     std::fs::write(ui.path().join("app.js"), "1").expect("a fresh directory");
+    std::fs::create_dir(ui.path().join("map")).expect("a fresh directory");
+    std::fs::write(ui.path().join("map/index.html"), "<h1>map</h1>").expect("a fresh directory");
+    std::os::unix::fs::symlink("/etc", ui.path().join("etc")).expect("a fresh directory");
     std::os::unix::fs::symlink("/etc/passwd", ui.path().join("passwd")).expect("a fresh directory");
     let server = Server::with(Options { ui_dir: Some(ui.path().to_owned()), ..Options::default() });
     (ui, server)
@@ -22,6 +25,9 @@ fn pages_are_served_beside_the_api_without_a_token() {
     assert!(page.field("content-security-policy").starts_with("default-src 'self';"));
     assert_eq!(page.field("x-content-type-options"), "nosniff");
     assert_eq!(browser.get("/app.js").field("content-type"), "text/javascript; charset=utf-8");
+    let folder = browser.get("/map");
+    assert_eq!((folder.status, folder.field("location")), (308, "/map/"), "links of its page are relative");
+    assert_eq!(browser.get("/map/").text(), "<h1>map</h1>");
     let head = browser.open("HEAD", "/app.js", None).head().unwrap();
     assert_eq!((head.0, head.1["content-length"].as_str()), (200, "1"));
     assert_eq!(browser.get("/v1/status").problem(), "unauthorized");
@@ -35,6 +41,7 @@ fn a11_pages_do_not_lead_out_of_their_directory() {
     let browser = Client::tcp(server.address);
     for path in [
         "/passwd",
+        "/etc",
         "/../etc/passwd",
         "/%2e%2e/%2e%2e/etc/passwd",
         "/..%2f..%2fetc/passwd",
