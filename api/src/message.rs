@@ -162,6 +162,10 @@ pub enum HandOverStep {
     Stored,
     /// It came in from a neighbour.
     Received,
+    /// Its recipient confirmed that it arrived; of a group, the last of its members.
+    Delivered,
+    /// Its recipient confirmed that they read it; of a group, the last of its members.
+    Read,
 }
 
 /// One step on the way of a message.
@@ -170,12 +174,12 @@ pub enum HandOverStep {
 pub struct HandOver {
     /// What happened.
     pub step: HandOverStep,
-    /// The neighbour's node id.
-    pub peer: String,
-    /// The neighbour's name, as last heard.
+    /// The neighbour's node id; the recipient's where it is `delivered` or `read`, `null` where that is a group.
+    pub peer: Option<String>,
+    /// Its name, as last heard.
     pub peer_name: Option<String>,
-    /// Over which kind of link.
-    pub via: crate::node::LinkKind,
+    /// Over which kind of link; `null` where it is `delivered` or `read`.
+    pub via: Option<crate::node::LinkKind>,
     /// When; `None` where the clock was not trusted.
     pub at: Option<String>,
 }
@@ -190,12 +194,12 @@ pub struct Trace {
     pub status: MessageStatus,
     /// Whether this node still carries its bundle.
     pub carried: bool,
-    /// Size of its bundle on the air.
-    pub size_bytes: u64,
-    /// How long it has been under way, counted by its carriers, in seconds.
-    pub age_s: u64,
-    /// How many nodes it passed through to get here.
-    pub hops: u8,
+    /// Size of its bundle on the air; `null` when it is no longer carried.
+    pub size_bytes: Option<u64>,
+    /// How long it has been under way, counted by its carriers, in seconds; `null` when it is no longer carried.
+    pub age_s: Option<u64>,
+    /// How many nodes it passed through to get here; `null` when it is no longer carried.
+    pub hops: Option<u8>,
     /// When this node drops it; `None` while its clock is not trusted.
     pub expires_at: Option<String>,
     /// Seconds until then.

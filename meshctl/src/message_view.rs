@@ -159,12 +159,10 @@ pub(crate) fn trace_facts(trace: &Trace) -> Vec<(&'static str, Line)> {
         true => format!("yes, {} more", moment::span(trace.expires_in_s, 2)),
         false => "no longer".into(),
     };
-    facts.extend([
-        ("size", Line::of(amount::bytes(trace.size_bytes))),
-        ("under way", Line::of(moment::span(trace.age_s, 2))),
-        ("hops", Line::of(trace.hops)),
-        ("carried", Line::of(carried)),
-    ]);
+    facts.extend(trace.size_bytes.map(|bytes| ("size", Line::of(amount::bytes(bytes)))));
+    facts.extend(trace.age_s.map(|age_s| ("under way", Line::of(moment::span(age_s, 2)))));
+    facts.extend(trace.hops.map(|hops| ("hops", Line::of(hops))));
+    facts.push(("carried", Line::of(carried)));
     facts
 }
 
@@ -177,15 +175,18 @@ pub(crate) fn trace_table(trace: &Trace, now: Timestamp) -> Table<4> {
             HandOverStep::Offered => "offered",
             HandOverStep::Stored => "stored",
             HandOverStep::Received => "received",
+            HandOverStep::Delivered => "delivered",
+            HandOverStep::Read => "read",
         };
+        let everybody = || Line::of("everybody");
         table.row([
             Line::new().styled(
                 FAINT,
                 step.at.as_deref().map_or_else(|| "unknown".into(), |at| moment::ago(at, now)),
             ),
             Line::of(word),
-            name_and_id(step.peer_name.as_deref(), &step.peer),
-            Line::of(kind_word(step.via)),
+            step.peer.as_ref().map_or_else(everybody, |peer| name_and_id(step.peer_name.as_deref(), peer)),
+            Line::of(step.via.map_or("", kind_word)),
         ]);
     }
     table

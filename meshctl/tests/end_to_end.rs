@@ -220,6 +220,10 @@ fn two_people_who_never_met_write_in_private_by_a_code_alone() {
     assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
     let sent: Value = serde_json::from_slice(&sent.stdout).expect("JSON");
     assert_eq!((&sent["status"], &sent["protection"]), (&"delivered".into(), &"sealed".into()));
+    let trace: Value = json_of(&bob, &["trace", sent["id"].as_str().expect("an id"), "--json"]);
+    let arrived = trace["steps"].as_array().expect("steps").last().expect("a step").clone();
+    assert_eq!((&arrived["step"], &arrived["peer_name"]), (&"delivered".into(), &"ana".into()), "{trace}");
+    assert_eq!((&trace["carried"], &trace["size_bytes"]), (&false.into(), &Value::Null), "{trace}");
 
     let received = wait_for("the message", PATIENCE, || {
         ana.get("/v1/messages")["items"].as_array()?.iter().find(|m| m["from"]["me"] == false).cloned()

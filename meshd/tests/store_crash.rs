@@ -58,9 +58,9 @@ fn step(store: &mut SqliteStore, n: u64) -> Result<(), StoreError> {
         store.drop_bundle(&id(n - 30), n)?;
         store.set_status(&id(n - 30), MessageStatus::Expired, Some("too old"))?;
         store.mark_read(&id(n - 10))?;
-        let peer = peer(3, 0).id;
+        let peer = Some(peer(3, 0).id);
         let step = HandOverStep::Offered;
-        let via = meshlink_core::event::LinkKind::Lan;
+        let via = Some(meshlink_core::event::LinkKind::Lan);
         store.record_hand_over(&HandOver { bundle: id(n - 1), step, peer, via, at_unix_ms: None })?;
     }
     store.trim_events(100)?;

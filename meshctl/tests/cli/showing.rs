@@ -40,6 +40,13 @@ fn answers() -> Vec<(&'static str, Value)> {
             {"step": "stored", "peer": node_id("zoe3"), "peer_name": null, "via": "relay", "at": null},
         ],
     });
+    let confirmed = json!({
+        "id": message_id("gone"), "status": "read", "carried": false, "size_bytes": null, "age_s": null, "hops": null,
+        "expires_at": null, "expires_in_s": 604_725, "waiting": null, "steps": [
+            {"step": "delivered", "peer": node_id("ana7"), "peer_name": "Ana", "via": null, "at": "2020-01-02T10:00:00Z"},
+            {"step": "read", "peer": null, "peer_name": null, "via": null, "at": "2020-01-02T10:00:00Z"},
+        ],
+    });
     let conversation = |id: &str, title: &str, unread: u64, last: Value| json!({"id": id, "title": title, "messages": 7, "unread": unread, "last": last});
     vec![
         ("GET /v1/status", status()),
@@ -50,6 +57,7 @@ fn answers() -> Vec<(&'static str, Value)> {
         ("GET /v1/messages?q=nothing&limit=20", page(&[])),
         ("GET /v1/messages/sos2", sos),
         ("GET /v1/messages/mine/trace", trace),
+        ("GET /v1/messages/gone/trace", confirmed),
         (
             "GET /v1/conversations?limit=100",
             page(&[
@@ -91,13 +99,14 @@ fn json_of(args: &[&str]) -> Value {
     serde_json::from_str(&ran.out).expect("pure JSON")
 }
 
-const READING: [&[&str]; 12] = [
+const READING: [&[&str]; 13] = [
     &["status"],
     &["list"],
     &["list", "--status", "pending", "--to", "#mesh", "--oldest-first", "--limit", "2"],
     &["search", "two", "injured"],
     &["show", "sos2"],
     &["trace", "mine"],
+    &["trace", "gone"],
     &["conversations"],
     &["peers"],
     &["peers", "show", "ana7"],

@@ -356,6 +356,7 @@ impl<S: Store> Custody<S> {
             return Ok(());
         }
         self.store.set_status(id, status, reason)?;
+        self.note_confirmation(id, status, now)?;
         let reason = reason.map(str::to_owned);
         self.log(Event::MessageStatus { id: *id, status, reason }, now)
     }

@@ -449,7 +449,7 @@ impl Store for MemStore {
             self.received.remove(&(!message.read, seq));
             self.count(Count::Received, -1, -(message.cost_bytes() as i64));
         }
-        for n in 0..HAND_OVERS_MAX {
+        for n in 0..self.hand_overs(id)?.len() {
             self.hand_overs.remove(&(*id, n));
         }
         Ok(true)
@@ -547,14 +547,14 @@ impl Store for MemStore {
         }
         let noted = self.hand_overs(&step.bundle)?;
         let is_new = !noted.iter().any(|other| (other.peer, other.step) == (step.peer, step.step));
-        if is_new && noted.len() < HAND_OVERS_MAX {
+        if is_new && (step.peer.is_none() || noted.len() < HAND_OVERS_MAX) {
             self.hand_overs.put((step.bundle, noted.len()), step.clone());
         }
         Ok(())
     }
 
     fn hand_overs(&self, bundle: &BundleId) -> Result<Vec<HandOver>, StoreError> {
-        let steps = self.hand_overs.range((*bundle, 0)..=(*bundle, HAND_OVERS_MAX));
+        let steps = self.hand_overs.range((*bundle, 0)..=(*bundle, usize::MAX));
         Ok(steps.map(|(_, step)| step.clone()).collect())
     }
 

@@ -212,8 +212,8 @@ pub trait Store {
         Ok(records.into_iter().map(channel).collect())
     }
 
-    /// Notes a step on the way of a message kept, if it is the first of its kind with that neighbour and
-    /// fewer than `HAND_OVERS_MAX` are noted.
+    /// Notes a step on the way of a message kept, if it is the first of its kind with that neighbour and, where it has
+    /// one, fewer than `HAND_OVERS_MAX` steps are noted.
     fn record_hand_over(&mut self, step: &HandOver) -> Result<(), StoreError>;
     /// The steps of a bundle, oldest first.
     fn hand_overs(&self, bundle: &BundleId) -> Result<Vec<HandOver>, StoreError>;

@@ -6,7 +6,7 @@ mod net;
 
 use meshlink_core::node::{ContactDraft, ContactError, PrivateDraft, SubmitError};
 use meshlink_core::private::contact::{ReceiptChoice, Standing, Trust};
-use meshlink_core::store::{Class, OfferKey, Protection, Shelf};
+use meshlink_core::store::{Class, HandOverStep, OfferKey, Protection, Shelf};
 use meshlink_core::{Event, Limits, MessageStatus, NodeId, Priority, Store};
 use net::people::{code_of, exchange_code, people, send, take_code, write};
 use net::{At, DAY_MS, MINUTE_MS, Net};
@@ -239,6 +239,19 @@ fn read_receipts_are_off_and_need_both_sides() {
         assert!(net.node(1).mark_read(&id, now).unwrap());
         net.pass(MINUTE_MS);
         assert_eq!(net.status(0, &id), expected, "{sender:?} {reader:?}");
+        let steps = net.store(0).hand_overs(&id).unwrap();
+        let confirmed: Vec<_> = steps.iter().filter(|step| step.peer.is_none()).collect();
+        assert!(confirmed.iter().all(|step| step.via.is_none() && step.at_unix_ms.is_some()));
+        let confirmed: Vec<_> = confirmed.iter().map(|step| step.step).collect();
+        let noted: &[HandOverStep] = match expected {
+            MessageStatus::Read => &[HandOverStep::Delivered, HandOverStep::Read],
+            MessageStatus::Delivered => &[HandOverStep::Delivered],
+            MessageStatus::Pending
+            | MessageStatus::Synced
+            | MessageStatus::Expired
+            | MessageStatus::Failed => &[],
+        };
+        assert_eq!(confirmed, noted, "{expected:?}");
     }
 }
 

@@ -275,13 +275,13 @@ fn the_way_of_a_message_is_noted_at_both_ends() {
     let id = net.post(0, "traced");
     net.join(0, 1);
     net.settle();
-    let peer = net.id(1);
+    let peer = Some(net.id(1));
     let steps: Vec<_> =
         net.store(0).hand_overs(&id).unwrap().iter().map(|step| (step.step, step.peer)).collect();
     assert_eq!(steps, [(HandOverStep::Offered, peer), (HandOverStep::Stored, peer)]);
     let steps = net.store(1).hand_overs(&id).unwrap();
     assert_eq!(steps.len(), 1);
-    assert_eq!((steps[0].step, steps[0].via), (HandOverStep::Received, LinkKind::Pipe));
+    assert_eq!((steps[0].step, steps[0].via), (HandOverStep::Received, Some(LinkKind::Pipe)));
 }
 
 #[test]

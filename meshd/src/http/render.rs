@@ -315,17 +315,24 @@ impl<'a> Renderer<'a> {
         })
     }
 
-    pub(super) fn hand_over(&mut self, step: &HandOver) -> Result<api::HandOver, StoreError> {
+    pub(super) fn hand_over(
+        &mut self,
+        step: &HandOver,
+        message: &MessageRecord,
+    ) -> Result<api::HandOver, StoreError> {
         use meshlink_core::store::HandOverStep;
+        let peer = step.peer.or_else(|| message.conversation.parse().ok());
         Ok(api::HandOver {
             step: match step.step {
                 HandOverStep::Offered => api::HandOverStep::Offered,
                 HandOverStep::Stored => api::HandOverStep::Stored,
                 HandOverStep::Received => api::HandOverStep::Received,
+                HandOverStep::Delivered => api::HandOverStep::Delivered,
+                HandOverStep::Read => api::HandOverStep::Read,
             },
-            peer: step.peer.to_string(),
-            peer_name: self.name(&step.peer)?,
-            via: kind(step.via),
+            peer: peer.map(|peer| peer.to_string()),
+            peer_name: peer.map_or(Ok(None), |peer| self.name(&peer))?,
+            via: step.via.map(kind),
             at: step.at_unix_ms.and_then(time),
         })
     }

@@ -112,5 +112,5 @@ by_number!(priority, Priority { Sos = 0, Normal = 1, Bulk = 2 });
 by_number!(class, Class { Own = 0, Contact = 1, Stranger = 2, Receipt = 3 });
 by_number!(status, MessageStatus { Pending = 0, Synced = 1, Delivered = 2, Read = 3, Expired = 4, Failed = 5 });
 by_number!(protection, Protection { Public = 0, Sealed = 1, SealedVerified = 2, Channel = 3 });
-by_number!(step, HandOverStep { Offered = 0, Stored = 1, Received = 2 });
+by_number!(step, HandOverStep { Offered = 0, Stored = 1, Received = 2, Delivered = 3, Read = 4 });
 by_number!(link_kind, LinkKind { Pipe = 0, Lan = 1, Ble = 2, Relay = 3 });

@@ -105,7 +105,7 @@ impl Counted {
         counted.bundles(db)?;
         counted.messages(db)?;
         db.each("SELECT peer FROM hand_over", [], |row| {
-            counted.node(Some(row.get(0)?), [1, 0, 0, 0, 0]);
+            counted.node(row.get(0)?, [1, 0, 0, 0, 0]);
             Ok(true)
         })?;
         Ok(counted)

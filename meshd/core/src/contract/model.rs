@@ -189,8 +189,8 @@ impl Operation {
             Self::HandOver { n, peer, step } => say(ok(store.record_hand_over(&HandOver {
                 bundle: id(*n),
                 step: *step,
-                peer: node(*peer),
-                via: LinkKind::Lan,
+                peer: Some(node(*peer)),
+                via: Some(LinkKind::Lan),
                 at_unix_ms: None,
             }))),
             Self::Slot { slot, n } => say(ok(store.set_slot(*slot, &[*n]))),

@@ -180,8 +180,8 @@ fn hand_overs_are_noted_once_and_bounded<S: Store>(mut store: S) {
     let step = |n: u8, step| HandOver {
         bundle: id(1),
         step,
-        peer: node(n),
-        via: LinkKind::Relay,
+        peer: Some(node(n)),
+        via: Some(LinkKind::Relay),
         at_unix_ms: Some(u64::from(n)),
     };
     ok(store.record_hand_over(&step(1, HandOverStep::Offered)));
@@ -194,13 +194,25 @@ fn hand_overs_are_noted_once_and_bounded<S: Store>(mut store: S) {
     ok(store.record_hand_over(&second));
     let mut again = first.clone();
     again.at_unix_ms = Some(99);
-    again.via = LinkKind::Ble;
+    again.via = Some(LinkKind::Ble);
     ok(store.record_hand_over(&again));
-    assert_eq!(ok(store.hand_overs(&id(1))), [first, second], "the first of its kind counts, oldest first");
+    assert_eq!(
+        ok(store.hand_overs(&id(1))),
+        [first.clone(), second],
+        "the first of its kind counts, oldest first"
+    );
     for n in 2..=255 {
         ok(store.record_hand_over(&step(n, HandOverStep::Offered)));
     }
     assert_eq!(ok(store.hand_overs(&id(1))).len(), HAND_OVERS_MAX);
+    let confirmed =
+        |step, at| HandOver { step, peer: None, via: None, at_unix_ms: Some(at), ..first.clone() };
+    let delivered = confirmed(HandOverStep::Delivered, 7);
+    let read = confirmed(HandOverStep::Read, 8);
+    for step in [&delivered, &confirmed(HandOverStep::Delivered, 9), &read] {
+        ok(store.record_hand_over(step));
+    }
+    assert_eq!(ok(store.hand_overs(&id(1)))[HAND_OVERS_MAX..], [delivered, read], "always room, once each");
     assert_eq!(ok(store.hand_overs(&id(2))), []);
     ok(store.delete_message(&id(1)));
     assert_eq!(ok(store.hand_overs(&id(1))), []);

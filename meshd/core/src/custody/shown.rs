@@ -137,6 +137,27 @@ impl<S: Store> Custody<S> {
         }
     }
 
+    /// Notes when a message was known to have arrived, and to have been read.
+    pub(super) fn note_confirmation(
+        &mut self,
+        message: &BundleId,
+        status: MessageStatus,
+        now: Now,
+    ) -> Result<(), StoreError> {
+        let step = match status {
+            MessageStatus::Delivered => HandOverStep::Delivered,
+            MessageStatus::Read => HandOverStep::Read,
+            MessageStatus::Pending
+            | MessageStatus::Synced
+            | MessageStatus::Expired
+            | MessageStatus::Failed => {
+                return Ok(());
+            }
+        };
+        let at_unix_ms = now.unix_ms;
+        self.store.record_hand_over(&HandOver { bundle: *message, step, peer: None, via: None, at_unix_ms })
+    }
+
     /// Notes a step on the way of a message.
     pub(crate) fn note_step(
         &mut self,
@@ -147,6 +168,7 @@ impl<S: Store> Custody<S> {
         now: Now,
     ) -> Result<(), StoreError> {
         let bundle = self.message_in(bundle)?.unwrap_or(*bundle);
-        self.store.record_hand_over(&HandOver { bundle, step, peer: *peer, via, at_unix_ms: now.unix_ms })
+        let (peer, via) = (Some(*peer), Some(via));
+        self.store.record_hand_over(&HandOver { bundle, step, peer, via, at_unix_ms: now.unix_ms })
     }
 }

@@ -106,19 +106,25 @@ pub enum HandOverStep {
     Stored,
     /// It came in from a neighbour.
     Received,
+    /// Its recipients confirmed that it arrived, all of them. How their receipts came says nothing, so it has neither
+    /// `peer` nor `via`, as [`HandOverStep::Read`].
+    Delivered,
+    /// Its recipients confirmed that they read it.
+    Read,
 }
 
-/// One step on the way of a bundle. A store keeps the first of each (bundle, peer, step).
+/// One step on the way of a bundle. A store keeps the first of each (bundle, peer, step), and at most
+/// [`HAND_OVERS_MAX`](crate::limits::HAND_OVERS_MAX) of those with a neighbour.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HandOver {
     /// Which bundle.
     pub bundle: BundleId,
     /// What happened.
     pub step: HandOverStep,
-    /// With whom.
-    pub peer: NodeId,
+    /// With which neighbour.
+    pub peer: Option<NodeId>,
     /// Over what.
-    pub via: LinkKind,
+    pub via: Option<LinkKind>,
     /// When, in milliseconds since 1970.
     pub at_unix_ms: Option<u64>,
 }

@@ -48,13 +48,13 @@ fn describe(node: &Node<SqliteStore>, record: &MessageRecord, now: Now) -> Resul
         id: record.id.to_string(),
         status: render::status(record.status),
         carried: bundle.is_some(),
-        size_bytes: bundle.as_ref().map_or(0, |b| b.size_bytes()),
-        age_s: bundle.as_ref().map_or(0, under_way_ms) / 1000,
-        hops: bundle.as_ref().filter(|_| !record.own).map_or(0, |b| b.hops),
+        size_bytes: bundle.as_ref().map(StoredBundle::size_bytes),
+        age_s: bundle.as_ref().map(|b| under_way_ms(b) / 1000),
+        hops: bundle.as_ref().map(|b| if record.own { 0 } else { b.hops }),
         expires_at: renderer.timeline_time(record.expires_tl_ms),
         expires_in_s: record.expires_tl_ms.saturating_sub(here_ms) / 1000,
         waiting: waiting(record, bundle.is_some(), &around),
-        steps: hand_overs.iter().map(|step| renderer.hand_over(step)).collect::<Result<_, _>>()?,
+        steps: hand_overs.iter().map(|step| renderer.hand_over(step, record)).collect::<Result<_, _>>()?,
     })
 }
 
