@@ -12,6 +12,8 @@
 //! again: with the next note, or when a roster that ends elsewhere shows that somebody lacks something.
 
 mod backup;
+#[cfg(test)]
+mod bounds;
 mod mail;
 mod notes;
 #[cfg(test)]

@@ -17,12 +17,12 @@ use crate::limits::Limits;
 use crate::mem::MemStore;
 use crate::store::{Class, Priority, StoredBundle};
 
-const NOW: Now = Now { mono_ms: 0, unix_ms: Some(1_767_225_600_000) };
+pub(super) const NOW: Now = Now { mono_ms: 0, unix_ms: Some(1_767_225_600_000) };
 
-struct Person(Custody<MemStore>);
+pub(super) struct Person(pub(super) Custody<MemStore>);
 
 impl Person {
-    fn new(n: u8) -> Self {
+    pub(super) fn new(n: u8) -> Self {
         let identity = Identity::from_bytes(&[n; 64]);
         let entropy = Entropy::new(&[n; 32]);
         let mut custody =
@@ -31,24 +31,24 @@ impl Person {
         Self(custody)
     }
 
-    fn id(&self) -> NodeId {
+    pub(super) fn id(&self) -> NodeId {
         self.0.id()
     }
 
-    fn knows(&mut self, other: &Self) {
+    pub(super) fn knows(&mut self, other: &Self) {
         let mut contact = Contact::new(Standing::Added, 0, None);
         contact.set_keys(&other.0.identity.public());
         self.0.save_contact(&other.id(), contact).expect("saved");
     }
 
     /// Takes in all entries that another has.
-    fn hears(&mut self, other: &Self, group: &GroupId) -> bool {
+    pub(super) fn hears(&mut self, other: &Self, group: &GroupId) -> bool {
         let roster = &other.0.groups.all[group].roster;
         let note = Note { entries: roster.entries().cloned().collect(), ..Note::new(*group, roster.heads()) };
         self.0.welcome(&other.id(), &note, NOW).expect("stored")
     }
 
-    fn says(&mut self, group: &GroupId, text: &str) -> (BundleId, StoredBundle) {
+    pub(super) fn says(&mut self, group: &GroupId, text: &str) -> (BundleId, StoredBundle) {
         let draft = GroupMessageDraft {
             group: *group,
             text: text.to_owned(),
@@ -61,7 +61,7 @@ impl Person {
         (id, self.0.store.bundle(&carrier).expect("stored").expect("there"))
     }
 
-    fn own_session(&self) -> Handed {
+    pub(super) fn own_session(&self) -> Handed {
         let own = self.id();
         let held = self.0.groups.sessions.values().find(|held| held.from == own).expect("one was made");
         Handed { cover: held.cover.0, key: held.key.clone() }
@@ -86,7 +86,7 @@ impl Person {
 }
 
 /// A group of three, with the founder's session handed to both others.
-fn group_of_three() -> ([Person; 3], GroupId, StoredBundle) {
+pub(super) fn group_of_three() -> ([Person; 3], GroupId, StoredBundle) {
     let mut people = [Person::new(1), Person::new(2), Person::new(3)];
     for (one, other) in [(0, 1), (0, 2), (1, 0), (1, 2), (2, 0), (2, 1)] {
         let known = Person::new(other as u8 + 1);
