@@ -29,7 +29,8 @@ use super::peer::Peer;
 use super::problem::{Code, Failure};
 use super::request_counts::RouteName;
 use super::route;
-use super::token_book::Caller;
+use super::ticket::TicketBox;
+use super::token_book::{Caller, TokenBook};
 use super::wire::Head;
 
 /// Longest request target.
@@ -52,10 +53,30 @@ enum Verdict {
     Preflight(HeaderMap),
 }
 
+/// What decides about a request besides the request.
+struct Door<'a> {
+    allowed_hosts: &'a [String],
+    allow_origins: &'a [String],
+    /// Whether a UI's files are served.
+    has_ui: bool,
+    tokens: &'a TokenBook,
+    tickets: &'a TicketBox,
+    failures: &'a Failures,
+}
+
 /// Lets a request through to the routes or refuses it.
 pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let method = request.method().clone();
-    let (origin, verdict) = judge(&app, &request);
+    let (allowed_hosts, allow_origins) = (app.control().allowed_hosts(), app.control().allow_origins());
+    let door = Door {
+        allowed_hosts: &allowed_hosts,
+        allow_origins: &allow_origins,
+        has_ui: app.ui().is_some(),
+        tokens: app.tokens(),
+        tickets: app.tickets(),
+        failures: app.failures(),
+    };
+    let (origin, verdict) = door.judge(&request, Instant::now());
     let mut response = match verdict {
         Ok(Verdict::Pass(caller)) => {
             if let Some(caller) = caller {
@@ -71,38 +92,46 @@ pub(super) async fn guard(State(app): State<App>, mut request: Request, next: Ne
     let route = response.extensions().get::<RouteName>().map_or("none", |name| name.0);
     tracing::debug!(%method, route, status = response.status().as_u16(), "answered");
     app.requests().count(&method, route, response.status());
-    decorate(&app, &origin, response.headers_mut());
+    decorate(&allow_origins, &origin, response.headers_mut());
     response
 }
 
-fn judge(app: &App, request: &Request) -> (Origin, Result<Verdict, Failure>) {
-    let peer = *request.extensions().get::<Peer>().expect("the server says who connected");
-    let head = request.extensions().get::<Head>().copied();
-    let (method, uri, headers) = (request.method(), request.uri(), request.headers());
-    if let Err(failure) = check_head(head, request) {
-        return (Origin::Own, Err(failure));
-    }
-    let host = match Host::of(headers, uri, peer, &app.control().allowed_hosts()) {
-        Ok(host) => host,
-        Err(failure) => return (Origin::Own, Err(failure)),
-    };
-    let is_page = is_page(app, method, uri.path());
-    let browser = origin::Request { method, headers, is_page };
-    let origin = match Origin::of(&browser, &host, &app.control().allow_origins()) {
-        Ok(origin) => origin,
-        Err(failure) => return (Origin::Own, Err(failure)),
-    };
-    if matches!(origin, Origin::Allowed(_)) && browser.is_preflight() {
-        return (origin, Ok(Verdict::Preflight(browser.preflight_headers())));
-    }
-    let credentials = Credentials { headers, uri, peer };
-    let caller = credentials.refuse_token_in_query().and_then(|()| {
-        if is_page || route::is_open(method, uri.path()) {
-            return Ok(None);
+impl Door<'_> {
+    fn judge(&self, request: &Request, now: Instant) -> (Origin, Result<Verdict, Failure>) {
+        let peer = *request.extensions().get::<Peer>().expect("the server says who connected");
+        let head = request.extensions().get::<Head>().copied();
+        let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+        if let Err(failure) = check_head(head, request) {
+            return (Origin::Own, Err(failure));
         }
-        credentials.caller(app.tokens(), app.tickets(), app.failures(), Instant::now()).map(Some)
-    });
-    (origin, caller.map(Verdict::Pass))
+        let host = match Host::of(headers, uri, peer, self.allowed_hosts) {
+            Ok(host) => host,
+            Err(failure) => return (Origin::Own, Err(failure)),
+        };
+        let is_page = self.is_page(method, uri.path());
+        let browser = origin::Request { method, headers, is_page };
+        let origin = match Origin::of(&browser, &host, self.allow_origins) {
+            Ok(origin) => origin,
+            Err(failure) => return (Origin::Own, Err(failure)),
+        };
+        if matches!(origin, Origin::Allowed(_)) && browser.is_preflight() {
+            return (origin, Ok(Verdict::Preflight(browser.preflight_headers())));
+        }
+        let credentials = Credentials { headers, uri, peer };
+        let caller = credentials.refuse_token_in_query().and_then(|()| {
+            if is_page || route::is_open(method, uri.path()) {
+                return Ok(None);
+            }
+            credentials.caller(self.tokens, self.tickets, self.failures, now).map(Some)
+        });
+        (origin, caller.map(Verdict::Pass))
+    }
+
+    /// Whether this asks for one of the UI's files, or for `/`, which says where the API is.
+    fn is_page(&self, method: &Method, path: &str) -> bool {
+        matches!(*method, Method::GET | Method::HEAD)
+            && (path == "/" || (self.has_ui && !route::is_reserved(path)))
+    }
 }
 
 fn check_head(head: Option<Head>, request: &Request) -> Result<(), Failure> {
@@ -120,18 +149,15 @@ fn check_head(head: Option<Head>, request: &Request) -> Result<(), Failure> {
     }
 }
 
-/// Whether this asks for one of the UI's files, or for `/`, which says where the API is.
-fn is_page(app: &App, method: &Method, path: &str) -> bool {
-    matches!(*method, Method::GET | Method::HEAD)
-        && (path == "/" || (app.ui().is_some() && !route::is_reserved(path)))
-}
-
-fn decorate(app: &App, origin: &Origin, headers: &mut HeaderMap) {
+fn decorate(allow_origins: &[String], origin: &Origin, headers: &mut HeaderMap) {
     for (name, value) in ANSWER_HEADERS {
         headers.entry(HeaderName::from_static(name)).or_insert(HeaderValue::from_static(value));
     }
     origin.decorate(headers);
-    if !app.control().allow_origins().is_empty() {
+    if !allow_origins.is_empty() {
         headers.insert(header::VARY, HeaderValue::from_static("origin"));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -395,6 +395,50 @@ mod tests {
         }
     }
 
+    fn route_of(access: Access, path: &'static str) -> Route {
+        let of_that_path = ROUTES.iter().find(|route| route.path == path).expect("it is in the table");
+        Route { access, ..of_that_path.clone() }
+    }
+
+    #[test]
+    fn a01_a_scope_includes_those_below_it_and_nobody_has_none() {
+        let scopes = [Scope::Read, Scope::Send, Scope::Admin];
+        for (place, needed) in scopes.into_iter().enumerate() {
+            let route = route_of(Access::Scoped(needed), "/v1/status");
+            for (height, scope) in scopes.into_iter().enumerate() {
+                let mut request = Request::default();
+                request.extensions_mut().insert(Caller { scope, token: None });
+                let expected = if height >= place { Ok(()) } else { Err(Code::InsufficientScope) };
+                assert_eq!(check_scope(&route, &request).map_err(|f| f.code()), expected, "{scope:?}");
+            }
+            assert_eq!(
+                check_scope(&route, &Request::default()).map_err(|f| f.code()),
+                Err(Code::Unauthorized)
+            );
+        }
+        let open = route_of(Access::Open, "/v1/health");
+        assert!(check_scope(&open, &Request::default()).is_ok());
+    }
+
+    #[test]
+    fn only_what_is_named_answers_while_locked_or_while_nobody_says() {
+        for (path, is_named) in [("/v1/status", true), ("/v1/messages", false), ("/v1/contacts", false)] {
+            let route = route_of(Access::Open, path);
+            for (lock, answers) in
+                [(Some(IsLocked(true)), is_named), (Some(IsLocked(false)), true), (None, is_named)]
+            {
+                let mut request = Request::default();
+                lock.and_then(|lock| request.extensions_mut().insert(lock));
+                let expected = if answers { Ok(()) } else { Err(Code::Locked) };
+                assert_eq!(
+                    check_unlocked(&route, &request).map_err(|f| f.code()),
+                    expected,
+                    "{path} {lock:?}"
+                );
+            }
+        }
+    }
+
     #[test]
     fn only_health_is_open() {
         let open: Vec<&str> = ROUTES.iter().filter(|r| r.access == Access::Open).map(|r| r.path).collect();
@@ -402,5 +446,11 @@ mod tests {
         assert!(is_open(&Method::HEAD, "/v1/health"));
         assert!(!is_open(&Method::POST, "/v1/health"));
         assert!(ROUTES.iter().all(|route| is_reserved(route.path)));
+        for path in ["/v1", "/v1/", "/v1/nothing", "/metrics"] {
+            assert!(is_reserved(path), "{path}");
+        }
+        for path in ["/", "/v10", "/v1.js", "/metrics.html", "/index.html"] {
+            assert!(!is_reserved(path), "{path}");
+        }
     }
 }

@@ -4,7 +4,7 @@
 //! minute, and for the event stream alone. Tickets live in memory: a restart voids them.
 
 use std::collections::VecDeque;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard};
 use std::time::Instant;
 
 use super::limits;
@@ -26,8 +26,7 @@ impl TicketBox {
     /// Makes a ticket that lets `caller` in.
     pub(super) fn issue(&self, caller: Caller, now: Instant) -> Result<String, Failure> {
         let ticket = random_text::<20>()?;
-        let mut issued = self.0.lock().expect("nothing panics while it holds this lock");
-        issued.retain(|t| t.until > now);
+        let mut issued = self.good_ones(now);
         if issued.len() >= limits::TICKETS_MAX {
             issued.pop_front();
         }
@@ -38,10 +37,16 @@ impl TicketBox {
     /// Whom a ticket lets in. It is void afterwards.
     pub(super) fn redeem(&self, ticket: &str, now: Instant) -> Option<Caller> {
         let shown = SecretHash::of(ticket);
-        let mut issued = self.0.lock().expect("nothing panics while it holds this lock");
-        issued.retain(|t| t.until > now);
+        let mut issued = self.good_ones(now);
         let place = issued.iter().position(|t| bool::from(t.hash.matches(&shown)))?;
         issued.remove(place).map(|t| t.caller)
+    }
+
+    /// Those whose time is not over; the others are gone.
+    fn good_ones(&self, now: Instant) -> MutexGuard<'_, VecDeque<Issued>> {
+        let mut issued = self.0.lock().expect("nothing panics while it holds this lock");
+        issued.retain(|t| t.until > now);
+        issued
     }
 }
 

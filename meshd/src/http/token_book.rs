@@ -141,6 +141,14 @@ mod tests {
     }
 
     #[test]
+    fn a01_names_that_callers_choose_are_apart() {
+        let token = |id: &str| Caller { scope: Scope::Send, token: Some(id.to_owned()) };
+        let callers = [Caller::OWNER, token("abc"), token("xyz")];
+        let names: std::collections::BTreeSet<&str> = callers.iter().map(Caller::namespace).collect();
+        assert_eq!(names.len(), callers.len());
+    }
+
+    #[test]
     fn a_use_is_written_down_once_a_minute() {
         let book = book();
         let caller = book.find("bot secret").unwrap();
