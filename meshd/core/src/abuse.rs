@@ -18,7 +18,7 @@ use crate::reconcile::{Body, START_BYTES};
 use crate::rogue::{NEW_YEAR_MS, Rogue};
 use crate::store::{Priority, Store};
 use crate::summary::Summary;
-use crate::wire::{Carried, Message, Prefixes, ShortIds, join};
+use crate::wire::{Carried, Message, Run, ShortIds, join};
 
 fn post_of(identity: &Identity, text: &str, header: impl FnOnce(&mut Header)) -> NewBundle {
     let post = Post {
@@ -32,15 +32,15 @@ fn post_of(identity: &Identity, text: &str, header: impl FnOnce(&mut Header)) ->
     NewBundle::sign(head, post.encode(), identity)
 }
 
-fn post(text: &str) -> NewBundle {
+pub(crate) fn post(text: &str) -> NewBundle {
     post_of(&Identity::from_bytes(&[5; 64]), text, |_| {})
 }
 
-fn carried(bundle: &NewBundle) -> Message<'_> {
+pub(crate) fn carried(bundle: &NewBundle) -> Message<'_> {
     Message::Bundle(Carried { age_ms: 0, hops: 0, bytes: bundle.bytes() })
 }
 
-fn draft(text: &str) -> Draft {
+pub(crate) fn draft(text: &str) -> Draft {
     let channel = "#mesh".to_owned();
     Draft { channel, text: text.to_owned(), lifetime_s: None, priority: Priority::Normal, reply_to: None }
 }
@@ -416,12 +416,10 @@ fn s08_a_claim_to_hold_something_removes_nothing_and_counts_only_if_it_was_sent(
     let mut rogue = Rogue::meet();
     rogue.hear();
     let id = rogue.node.submit(draft("mine"), rogue.now).unwrap();
-    let prefix = join(&[id.prefix()]);
-    let claim = Message::Stored(Prefixes::new(&prefix).unwrap());
-    rogue.say(&[claim]);
+    let claim = Message::Stored(Run::new(0, 1).unwrap());
     let status = |rogue: &Rogue| rogue.node.store().message(&id).unwrap().unwrap().status;
-    assert_eq!(status(&rogue), MessageStatus::Pending, "it was not sent yet");
     assert_eq!(rogue.hear_words(), ["bundle 0 0"]);
+    assert_eq!(status(&rogue), MessageStatus::Pending, "it is sent and not answered");
     rogue.say(&[claim]);
     assert_eq!(status(&rogue), MessageStatus::Synced);
     assert!(rogue.node.store().bundle(&id).unwrap().is_some());
@@ -560,7 +558,7 @@ fn r01_r04_age_decides_what_is_too_old_not_the_clock_alone() {
 fn prefixes_beyond_a_message_are_refused() {
     let mut rogue = Rogue::meet();
     rogue.hear();
-    let mut plain = vec![0x82, 0x04, 0x59];
+    let mut plain = vec![0x82, 0x02, 0x59];
     let length = (PREFIXES_MAX + 1) * IdPrefix::BYTES;
     plain.extend_from_slice(&(length as u16).to_be_bytes());
     plain.resize(5 + length, 0);

@@ -268,7 +268,7 @@ impl Writer {
 }
 
 /// How many bytes the head of an item with that argument takes.
-pub(crate) fn head_bytes(argument: u64) -> usize {
+pub(crate) const fn head_bytes(argument: u64) -> usize {
     match argument {
         0..=23 => 1,
         24..=0xff => 2,

@@ -6,7 +6,7 @@ use crate::event::{LinkFacts, LinkKind, LinkPhase, LinkStatus};
 use crate::handshake::{Handshake, Tunnel};
 use crate::id::{LinkId, NodeId};
 use crate::limits::TAKEOVERS_PER_HOUR_MAX;
-use crate::session::Session;
+use crate::session::{Reached, Session};
 
 /// One link.
 pub(crate) struct Link {
@@ -53,8 +53,8 @@ pub(crate) struct Open {
 pub(crate) enum Role {
     /// The work.
     Working(Box<Session>),
-    /// Another link to the same neighbour does it. Page numbers go on from here.
-    Standby { last_page: u64 },
+    /// Another link to the same neighbour does it. Numbers go on from here.
+    Standby(Reached),
 }
 
 impl Link {
@@ -129,23 +129,23 @@ impl Link {
     /// Ends the link's session, if it has one, and keeps the link.
     pub(crate) fn stand_by(&mut self) {
         if let Some(session) = self.session() {
-            let (sent, received, last_page) =
-                (session.sent_bundles, session.received_bundles, session.last_page());
+            let (sent, received, reached) =
+                (session.sent_bundles, session.received_bundles, session.reached());
             self.past_sent_bundles += sent;
             self.past_received_bundles += received;
             if let Stage::Open(open) = &mut self.stage {
-                open.role = Role::Standby { last_page };
+                open.role = Role::Standby(reached);
             }
         }
     }
 
     /// Begins a session on it.
-    pub(crate) fn work(&mut self, session: impl FnOnce(u64) -> Session) {
+    pub(crate) fn work(&mut self, session: impl FnOnce(Reached) -> Session) {
         self.stand_by();
         if let Stage::Open(open) = &mut self.stage
-            && let Role::Standby { last_page } = open.role
+            && let Role::Standby(reached) = open.role
         {
-            open.role = Role::Working(Box::new(session(last_page)));
+            open.role = Role::Working(Box::new(session(reached)));
         }
     }
 
@@ -181,14 +181,14 @@ impl Open {
     pub(crate) fn session(&self) -> Option<&Session> {
         match &self.role {
             Role::Working(session) => Some(session),
-            Role::Standby { .. } => None,
+            Role::Standby(_) => None,
         }
     }
 
     pub(crate) fn session_mut(&mut self) -> Option<&mut Session> {
         match &mut self.role {
             Role::Working(session) => Some(session),
-            Role::Standby { .. } => None,
+            Role::Standby(_) => None,
         }
     }
 }

@@ -16,29 +16,32 @@
 //!   another.
 
 mod answers;
+mod flights;
 mod incoming;
+#[cfg(test)]
+mod ordeal;
 mod outgoing;
 mod round;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use self::answers::Answers;
+use self::answers::{Answers, Runs};
+use self::flights::Flights;
 use crate::bucket::Bucket;
-use crate::canonical::Malformed;
+use crate::canonical::{Malformed, Reader};
 use crate::clock::Now;
 use crate::custody::{Custody, Dealings, PRIORITIES};
 use crate::event::{LinkKind, LinkPhase};
 use crate::id::{BundleId, IdPrefix, LinkId, NodeId, ShortId};
 use crate::limits::{
-    ANSWERS_MAX, IDS_PER_HOUR_MAX, IN_FLIGHT_BYTES_MAX, IN_FLIGHT_MAX, KNOWN_TO_PEER_MAX, OFFENCES_MAX,
-    PUSH_BYTES_MAX, QUEUE_LOW, ROUNDS_PER_HOUR_MAX, SLOW_FRAME_BYTES, STALL_MS_MAX, TINY_BYTES_MAX,
-    WALK_MS_MIN,
+    ANSWERS_MAX, IDS_PER_HOUR_MAX, KNOWN_TO_PEER_MAX, OFFENCES_MAX, PUSH_BYTES_MAX, QUEUE_LOW,
+    ROUNDS_PER_HOUR_MAX, SLOW_FRAME_BYTES, STALL_MS_MAX, TINY_BYTES_MAX, WALK_MS_MIN,
 };
 use crate::node::CloseReason;
 use crate::reconcile::Reconciliation;
 use crate::store::{HandOverStep, Offer, Priority, Store, StoreError};
 use crate::wants::Wants;
-use crate::wire::Refusal;
+use crate::wire::{Message, Refusal};
 
 /// What a session works with beside itself.
 pub(crate) struct Around<'a, S> {
@@ -93,8 +96,9 @@ pub(crate) struct Session {
     fresh: [VecDeque<Offer>; 3],
     /// What the neighbour wants.
     queue: BTreeSet<Turn>,
-    in_flight: BTreeMap<IdPrefix, Flight>,
-    in_flight_bytes: u64,
+    in_flight: Flights,
+    /// Bundles that the neighbour has sent on this link, in this session and before.
+    heard: u64,
     /// Ids announced, beside those the reconciliation offered; and how many were asked for by name.
     announced: u64,
     asked_for: u64,
@@ -102,7 +106,7 @@ pub(crate) struct Session {
     body: Option<Vec<u8>>,
     news: Vec<IdPrefix>,
     answers: Answers,
-    refused: BTreeMap<Refusal, Vec<IdPrefix>>,
+    refused: BTreeMap<Refusal, Runs>,
     gone: Vec<ShortId>,
     say_takeover: bool,
     /// Whether this side has said so: the other one has begun anew, or will.
@@ -134,6 +138,30 @@ pub(crate) struct Session {
     pub(crate) dealings: Dealings,
     pub(crate) sent_bundles: u64,
     pub(crate) received_bundles: u64,
+}
+
+/// How far the numbers on a link are. They go on from one session to the next: what is under way of the last one can't be
+/// taken for an answer to this one.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Reached {
+    /// The last page or round of this side.
+    page: u64,
+    /// Bundles that this side has sent.
+    sent: u64,
+    /// Bundles that the other side has sent.
+    heard: u64,
+}
+
+impl Reached {
+    /// Takes in what is ignored since another link does the work: it counts all the same, as its sender counts it.
+    pub(crate) fn pass_over(&mut self, plain: &[u8]) -> Result<(), Stop> {
+        let mut reader = Reader::new(plain);
+        while !reader.is_at_end() {
+            let message = Message::read(&mut reader).map_err(broken)?;
+            self.heard += u64::from(matches!(message, Message::Bundle(_)));
+        }
+        Ok(())
+    }
 }
 
 /// What this side of a session has spent on finding out what each lacks.
@@ -183,19 +211,11 @@ enum Sort {
     Other,
 }
 
-/// A bundle sent and not yet answered.
-#[derive(Debug, Clone, Copy)]
-struct Flight {
-    id: BundleId,
-    own: bool,
-    bytes: u64,
-}
-
 impl Session {
-    /// Begins a session on a link that this side dialled or not. `last_page` is the last number used on it.
+    /// Begins a session on a link that this side dialled or not, on which these numbers were reached.
     pub(crate) fn begin<S: Store>(
         (link, peer, via): (LinkId, NodeId, LinkKind),
-        (dialled, last_page): (bool, u64),
+        (dialled, reached): (bool, Reached),
         custody: &Custody<S>,
         now: Now,
     ) -> Self {
@@ -206,15 +226,15 @@ impl Session {
             via,
             began_mono_ms: now.mono_ms,
             has_heard: false,
-            reconciliation: Reconciliation::new(dialled, last_page),
+            reconciliation: Reconciliation::new(dialled, reached.page),
             round_began_mono_ms: now.mono_ms,
             round_again_mono_ms: None,
             gifts: BTreeMap::new(),
             pushed_rows,
             fresh: [const { VecDeque::new() }; 3],
             queue: BTreeSet::new(),
-            in_flight: BTreeMap::new(),
-            in_flight_bytes: 0,
+            in_flight: Flights::after(reached.sent),
+            heard: reached.heard,
             announced: 0,
             asked_for: 0,
             body: None,
@@ -263,9 +283,10 @@ impl Session {
         Ok(Turn { priority: offer.key.priority, sort, bytes_up_to, row: offer.key.row, id: offer.id })
     }
 
-    /// The last page number used.
-    pub(crate) fn last_page(&self) -> u64 {
-        self.reconciliation.walker.last_page()
+    /// How far the numbers on this link are.
+    pub(crate) fn reached(&self) -> Reached {
+        let page = self.reconciliation.walker.last_page();
+        Reached { page, sent: self.in_flight.sent(), heard: self.heard }
     }
 
     /// How far it is.
@@ -354,7 +375,7 @@ impl Session {
     }
 
     fn has_window(&self) -> bool {
-        self.in_flight.len() < IN_FLIGHT_MAX && self.in_flight_bytes < IN_FLIGHT_BYTES_MAX
+        self.in_flight.has_room()
     }
 
     fn has_fresh<S: Store>(&self, custody: &Custody<S>) -> bool {
@@ -374,7 +395,7 @@ impl Session {
             |priority: &Priority| custody.newest_row(*priority) <= self.pushed_rows[*priority as usize];
         self.via == LinkKind::Ble
             && !self.in_flight.is_empty()
-            && self.in_flight_bytes < GATHER_FRAMES_MAX * fill
+            && self.in_flight.bytes() < GATHER_FRAMES_MAX * fill
             && self.queue.is_empty()
             && PRIORITIES.iter().all(is_known)
             && !self.has_urgent()
@@ -423,8 +444,8 @@ impl Session {
 
     /// A neighbour that speaks and never takes what is answered can't make this side keep all of it.
     fn check_answers(&self) -> Result<(), Stop> {
-        let refused: usize = self.refused.values().map(Vec::len).sum();
-        if self.answers.len() + refused + self.gone.len() > ANSWERS_MAX {
+        let refused: usize = self.refused.values().map(Runs::count).sum();
+        if self.answers.count() + refused + self.gone.len() > ANSWERS_MAX {
             return Err(Stop::Close(CloseReason::Protocol("it does not take its answers")));
         }
         Ok(())

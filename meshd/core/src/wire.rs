@@ -27,9 +27,9 @@ pub enum Message<'b> {
     /// Bundles this side wants, of those the other offered.
     Get(ShortIds<'b>),
     /// Bundles of the other's that are stored durably here.
-    Stored(Prefixes<'b>),
+    Stored(Run),
     /// Bundles of the other's that are not taken.
-    Refused(Refusal, Prefixes<'b>),
+    Refused(Refusal, Run),
     /// Bundles the other wants that are no longer held here.
     Gone(ShortIds<'b>),
     /// There is room again here for what was refused: offer it again.
@@ -91,12 +91,43 @@ pub type Prefixes<'b> = Names<'b, IdPrefix>;
 /// Short ids.
 pub type ShortIds<'b> = Names<'b, ShortId>;
 
-/// What a list of id prefixes is about.
+/// Bundles that the other side sent one after the other, by their numbers on this link: its first one is 0, and it counts on
+/// from one session to the next.
+///
+/// Both sides count the same, since a link keeps order and loses nothing. A name would cost twelve bytes a bundle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum List {
-    News,
-    Stored,
-    Refused(Refusal),
+pub struct Run {
+    first: u64,
+    count: u64,
+}
+
+impl Run {
+    /// The longest that [`Message::Stored`] or [`Message::Refused`] becomes, in bytes.
+    pub(crate) const MESSAGE_BYTES_MAX: usize = 3 + 2 * head_bytes(u64::MAX);
+
+    /// So many from the first on; `None` for none, or for more than there are numbers.
+    pub fn new(first: u64, count: u64) -> Option<Self> {
+        (count > 0 && first.checked_add(count).is_some()).then_some(Self { first, count })
+    }
+
+    fn read(reader: &mut Reader<'_>) -> Result<Self, Malformed> {
+        Self::new(reader.uint()?, reader.uint()?).ok_or(Malformed("an answer to no bundle"))
+    }
+
+    /// The number of the first one.
+    pub fn first(self) -> u64 {
+        self.first
+    }
+
+    /// How many they are, at least one.
+    pub fn count(self) -> u64 {
+        self.count
+    }
+
+    /// The number after the last one.
+    pub fn end(self) -> u64 {
+        self.first + self.count
+    }
 }
 
 /// Why a bundle is not taken.
@@ -124,9 +155,10 @@ impl<'b> Message<'b> {
         }
         let tag = reader.uint()?;
         let expected = match tag {
-            0 | 2 | 3 | 4 | 6 => 2,
+            0 | 2 | 3 | 6 => 2,
             1 => 6,
-            5 => 3,
+            4 => 3,
+            5 => 4,
             7 | 8 => 1,
             OPTIONAL_TAGS_FROM.. => {
                 for _ in 1..items {
@@ -152,8 +184,8 @@ impl<'b> Message<'b> {
             }),
             2 => Self::News(Prefixes::read(reader)?),
             3 => Self::Get(ShortIds::read(reader)?),
-            4 => Self::Stored(Prefixes::read(reader)?),
-            5 => Self::Refused(Refusal::from_number(reader.uint()?)?, Prefixes::read(reader)?),
+            4 => Self::Stored(Run::read(reader)?),
+            5 => Self::Refused(Refusal::from_number(reader.uint()?)?, Run::read(reader)?),
             6 => Self::Gone(ShortIds::read(reader)?),
             7 => Self::Again,
             _ => Self::Takeover,
@@ -188,25 +220,16 @@ impl<'b> Message<'b> {
                 .bytes(carried.bytes.auth),
             Self::News(prefixes) => writer.array(2).uint(2).bytes(prefixes.0),
             Self::Get(prefixes) => writer.array(2).uint(3).bytes(prefixes.0),
-            Self::Stored(prefixes) => writer.array(2).uint(4).bytes(prefixes.0),
-            Self::Refused(why, prefixes) => writer.array(3).uint(5).uint(why.number()).bytes(prefixes.0),
+            Self::Stored(run) => writer.array(3).uint(4).uint(run.first).uint(run.count),
+            Self::Refused(why, run) => {
+                writer.array(4).uint(5).uint(why.number()).uint(run.first).uint(run.count)
+            }
             Self::Gone(prefixes) => writer.array(2).uint(6).bytes(prefixes.0),
             Self::Again => writer.array(1).uint(7),
             Self::Takeover => writer.array(1).uint(8),
             Self::Unknown => &mut writer,
         };
         *plain = writer.finish();
-    }
-}
-
-impl List {
-    /// The message that says it.
-    pub(crate) fn message<'b>(self, prefixes: Prefixes<'b>) -> Message<'b> {
-        match self {
-            Self::News => Message::News(prefixes),
-            Self::Stored => Message::Stored(prefixes),
-            Self::Refused(why) => Message::Refused(why, prefixes),
-        }
     }
 }
 
@@ -285,8 +308,8 @@ mod tests {
             Message::Bundle(Carried { age_ms: 1_000, hops: 3, bytes }),
             Message::News(prefixes),
             Message::Get(ShortIds::new(&TWO).unwrap()),
-            Message::Stored(prefixes),
-            Message::Refused(Refusal::Busy, prefixes),
+            Message::Stored(Run { first: 70_000, count: 1 }),
+            Message::Refused(Refusal::Busy, Run { first: 0, count: 300 }),
             Message::Gone(ShortIds::new(&TWO).unwrap()),
             Message::Again,
             Message::Takeover,
@@ -345,6 +368,24 @@ mod tests {
         assert!(Message::read_all(&[0x82, 3, 0x4b, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]).is_err(), "not whole");
         let many = vec![0; (PREFIXES_MAX + 1) * IdPrefix::BYTES];
         assert_eq!(Prefixes::new(&many), None);
+    }
+
+    #[test]
+    fn s08_an_answer_to_no_bundle_or_beyond_all_numbers_is_refused() {
+        assert!(Message::read_all(&[0x83, 4, 5, 0]).is_err(), "none");
+        let last = [0x1b, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff];
+        let all = [&[0x83, 4][..], &last, &[1]].concat();
+        assert!(Message::read_all(&all).is_err(), "no number follows the last one");
+        assert_eq!(
+            Message::read_all(&[0x83, 4, 0, 5]).unwrap(),
+            [Message::Stored(Run { first: 0, count: 5 })]
+        );
+    }
+
+    #[test]
+    fn an_answer_is_never_longer_than_foreseen() {
+        let run = Run { first: u64::MAX / 2, count: u64::MAX / 2 };
+        assert_eq!(written(&Message::Refused(Refusal::Bad, run)).len(), Run::MESSAGE_BYTES_MAX);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::id::{LinkId, NodeId};
 use crate::identity::PublicKeys;
 use crate::limits::{self, FRAME_BYTES_MAX, HALF_OPEN_MAX, HANDSHAKE_MS_MAX, LINKS_MAX, PATIENCE_MS};
 use crate::link::{Link, Open, Role, Stage};
-use crate::session::{Around, Session, Stop, Urgency};
+use crate::session::{Around, Reached, Session, Stop, Urgency};
 use crate::store::{Slot, Store, StoreError};
 use crate::wire::TAKEOVER;
 
@@ -217,10 +217,11 @@ impl<S: Store> Node<S> {
             }
             None => plain,
         };
-        match link.session_mut() {
-            Some(session) => session.receive(plain, &mut self.around(now)),
+        let Stage::Open(open) = &mut link.stage else { return Ok(Urgency::Now) };
+        match &mut open.role {
+            Role::Working(session) => session.receive(plain, &mut self.around(now)),
             // The other side does not know yet that another link does the work.
-            None => Ok(Urgency::Now),
+            Role::Standby(reached) => reached.pass_over(plain).map(|()| Urgency::Now),
         }
     }
 
@@ -264,7 +265,7 @@ impl<S: Store> Node<S> {
             return Ok(());
         };
         let (out, tunnel) = handshake.finish(&self.custody.identity).map_err(Stop::Close)?;
-        let role = Role::Standby { last_page: 0 };
+        let role = Role::Standby(Reached::default());
         link.stage = Stage::Open(Box::new(Open { peer, tunnel, out, role }));
         let worker = self.links_to(&peer).find(|other| other.session().is_some());
         let worker = worker.map(|worker| (worker.id, worker.rank()));
@@ -318,7 +319,7 @@ impl<S: Store> Node<S> {
         let who = (link.id, peer, link.kind);
         let custody = &self.custody;
         let dialled = link.dialled;
-        link.work(|last_page| Session::begin(who, (dialled, last_page), custody, now));
+        link.work(|reached| Session::begin(who, (dialled, reached), custody, now));
     }
 
     /// Begins a session that tells the other side first that the link which did the work is down.
@@ -327,7 +328,7 @@ impl<S: Store> Node<S> {
         let who = (link.id, peer, link.kind);
         let custody = &self.custody;
         let dialled = link.dialled;
-        link.work(|last_page| Session::begin(who, (dialled, last_page), custody, now).take_over());
+        link.work(|reached| Session::begin(who, (dialled, reached), custody, now).take_over());
     }
 
     fn close(&mut self, id: LinkId, why: CloseReason, now: Now) -> Result<(), StoreError> {

@@ -7,7 +7,7 @@ use crate::id::{BundleId, IdPrefix};
 use crate::limits::{OWED_MAX, PUSH_BYTES_MAX, QUEUE_MAX, STALL_MS_MAX, WALK_MS_MIN};
 use crate::node::CloseReason;
 use crate::store::{Class, Dropped, Known, Priority, Store, StoreError};
-use crate::wire::{Carried, Message, Prefixes, Refusal, ShortIds};
+use crate::wire::{Carried, Message, Prefixes, Refusal, Run, ShortIds};
 
 use super::{Around, Overlap, Session, Stop, Urgency, broken};
 
@@ -49,11 +49,14 @@ impl Session {
                 around.custody.tally.reconcile_received_bytes += body.len() as u64;
                 self.receive_reconcile(body, around)
             }
-            Message::Bundle(carried) => self.receive_bundle(carried, around),
+            Message::Bundle(carried) => {
+                self.heard += 1;
+                self.receive_bundle(self.heard - 1, carried, around)
+            }
             Message::News(prefixes) => self.receive_news(prefixes, around),
             Message::Get(ids) => self.receive_get(ids, around),
-            Message::Stored(prefixes) => self.receive_stored(prefixes, around),
-            Message::Refused(why, prefixes) => Ok(self.receive_refused(why, prefixes)),
+            Message::Stored(run) => self.receive_stored(run, around),
+            Message::Refused(why, run) => self.receive_refused(why, run),
             Message::Gone(ids) => {
                 for id in ids.iter() {
                     around.wants.lost(&id, self.link);
@@ -177,7 +180,7 @@ impl Session {
             if held.is_empty() {
                 self.gone.push(id);
             }
-            for offer in held.iter().filter(|offer| !self.in_flight.contains_key(&offer.id.prefix())) {
+            for offer in held.iter().filter(|offer| !self.in_flight.contains(&offer.id.prefix())) {
                 self.overlap = Overlap::Little;
                 let turn = self.turn_of(offer, around)?;
                 self.queue.insert(turn);
@@ -186,20 +189,23 @@ impl Session {
         Ok(false)
     }
 
+    /// A bundle, the neighbour's so many-th on this link. Each gets an answer.
     fn receive_bundle<S: Store>(
         &mut self,
+        number: u64,
         carried: Carried<'_>,
         around: &mut Around<'_, S>,
     ) -> Result<bool, Stop> {
         let Ok(named) = carried.bytes.name() else {
             self.offend()?;
+            self.refuse(Refusal::Bad, number);
             return Ok(false);
         };
         let prefix = named.id.prefix();
         let asked_of = around.wants.asked_of(&prefix.short());
         if asked_of.is_none() && self.is_uncalled_for(carried.bytes, around) {
             self.offend()?;
-            self.refuse(Refusal::Bad, prefix);
+            self.refuse(Refusal::Bad, number);
             return Ok(false);
         }
         let newest_call = around.custody.newest_row(Priority::Sos);
@@ -215,18 +221,18 @@ impl Session {
                 self.dealings.bundles_received += 1;
                 self.received_bundles += 1;
                 let is_urgent = around.custody.newest_row(Priority::Sos) != newest_call;
-                self.answers.add(prefix, carried.bytes.size_bytes(), is_urgent, around.now.mono_ms);
+                self.answers.add(number, carried.bytes.size_bytes(), is_urgent, around.now.mono_ms);
             }
-            Verdict::Known(id) => self.receive_known(id, carried.bytes.size_bytes(), around)?,
+            Verdict::Known(id) => self.receive_known(id, (number, carried.bytes.size_bytes()), around)?,
             Verdict::Refused(why) => {
                 if why == Refusal::Busy {
                     self.decline(around.now);
                 }
-                self.refuse(why, prefix);
+                self.refuse(why, number);
             }
             Verdict::Bad(_) => {
                 self.offend()?;
-                self.refuse(Refusal::Bad, prefix);
+                self.refuse(Refusal::Bad, number);
                 around.wants.lost(&prefix.short(), self.link);
                 return Ok(false);
             }
@@ -248,31 +254,25 @@ impl Session {
     fn receive_known<S: Store>(
         &mut self,
         id: BundleId,
-        bytes: u64,
+        (number, bytes): (u64, u64),
         around: &mut Around<'_, S>,
     ) -> Result<(), Stop> {
-        self.answers.add(id.prefix(), bytes, false, around.now.mono_ms);
+        self.answers.add(number, bytes, false, around.now.mono_ms);
         self.remember_known(id.prefix());
         self.overlap = Overlap::Much;
         around.custody.held_by(&id, &self.peer, self.via, around.now)?;
         Ok(())
     }
 
-    fn refuse(&mut self, why: Refusal, prefix: IdPrefix) {
-        self.refused.entry(why).or_default().push(prefix);
+    fn refuse(&mut self, why: Refusal, number: u64) {
+        self.refused.entry(why).or_default().add(number);
     }
 
-    /// The neighbour has it. Only what was sent to it and not answered counts.
-    fn receive_stored<S: Store>(
-        &mut self,
-        prefixes: Prefixes<'_>,
-        around: &mut Around<'_, S>,
-    ) -> Result<bool, Stop> {
+    /// The neighbour has them. Only what was sent to it and not answered counts.
+    fn receive_stored<S: Store>(&mut self, run: Run, around: &mut Around<'_, S>) -> Result<bool, Stop> {
         self.note_handed_out(around)?;
         let mut has_progress = false;
-        for prefix in prefixes.iter() {
-            let Some(flight) = self.in_flight.remove(&prefix) else { continue };
-            self.in_flight_bytes -= flight.bytes;
+        for flight in self.in_flight.land(run).map_err(broken)? {
             self.dealings.bundles_sent += 1;
             has_progress = true;
             if flight.own {
@@ -283,18 +283,11 @@ impl Session {
         Ok(has_progress)
     }
 
-    /// It was not taken. Who has dropped one thing may have dropped others, and is asked before they are sent.
-    fn receive_refused(&mut self, why: Refusal, prefixes: Prefixes<'_>) -> bool {
+    /// They were not taken. Who has dropped one thing may have dropped others, and is asked before they are sent.
+    fn receive_refused(&mut self, why: Refusal, run: Run) -> Result<bool, Stop> {
         if matches!(why, Refusal::Unwanted | Refusal::Full) {
             self.overlap = Overlap::Much;
         }
-        let mut has_progress = false;
-        for prefix in prefixes.iter() {
-            if let Some(flight) = self.in_flight.remove(&prefix) {
-                self.in_flight_bytes -= flight.bytes;
-                has_progress = true;
-            }
-        }
-        has_progress
+        Ok(!self.in_flight.land(run).map_err(broken)?.is_empty())
     }
 }

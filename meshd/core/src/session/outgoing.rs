@@ -9,9 +9,10 @@ use crate::handshake::TAG_BYTES;
 use crate::id::{IdPrefix, ShortId};
 use crate::limits::{HOPS_MAX, PREFIXES_MAX, PUSH_BYTES_MAX, QUEUE_MAX, SLOW_FRAME_BYTES, TINY_BYTES_MAX};
 use crate::store::{Class, Offer, OfferKey, Priority, Store, StoreError, StoredBundle};
-use crate::wire::{Carried, List, Message, Name, Prefixes, ShortIds, join};
+use crate::wire::{Carried, Message, Name, Prefixes, Run, ShortIds, join};
 
-use super::{Around, Flight, Overlap, Session, Sort, Turn};
+use super::flights::Flight;
+use super::{Around, Overlap, Session, Sort, Turn};
 
 /// New bundles looked up in one go.
 const FRESH_MAX: usize = 32;
@@ -79,10 +80,12 @@ impl Session {
         if self.answers.is_due() {
             self.write_answers(frame, around.now.mono_ms);
         }
-        for (why, list) in &mut self.refused {
-            frame.write_list(list, List::Refused(*why));
+        for (why, runs) in &mut self.refused {
+            for run in runs.take(frame.room_for_runs()) {
+                Message::Refused(*why, run).write(frame.plain);
+            }
         }
-        self.refused.retain(|_, list| !list.is_empty());
+        self.refused.retain(|_, runs| !runs.is_empty());
         let room = frame.room_for_names::<ShortId>().min(self.gone.len());
         let gone: Vec<ShortId> = self.gone.drain(..room).collect();
         if let Some(ids) = ShortIds::new(&join(&gone)) {
@@ -96,8 +99,9 @@ impl Session {
 
     /// What was stored here.
     fn write_answers(&mut self, frame: &mut Frame<'_>, now_mono_ms: u64) {
-        let mut stored = self.answers.take(frame.room_for_names::<IdPrefix>(), now_mono_ms);
-        frame.write_list(&mut stored, List::Stored);
+        for run in self.answers.take(frame.room_for_runs(), now_mono_ms) {
+            Message::Stored(run).write(frame.plain);
+        }
     }
 
     /// What the reconciliation has to say, one body after the other while there is room.
@@ -255,7 +259,7 @@ impl Session {
                 offer.id
             }
         };
-        if self.in_flight.contains_key(&id.prefix()) {
+        if self.in_flight.contains(&id.prefix()) {
             return Ok(true);
         }
         let now_tl_ms = around.custody.timeline.at(around.now);
@@ -292,9 +296,7 @@ impl Session {
             Carried { age_ms: bundle.age_ms.saturating_add(here_ms), hops: u64::from(bundle.hops), bytes };
         Message::Bundle(carried).write(frame.plain);
         let own = bundle.class == Class::Own;
-        let flight = Flight { id: bundle.id, own, bytes: bundle.size_bytes() };
-        self.in_flight.insert(bundle.id.prefix(), flight);
-        self.in_flight_bytes += flight.bytes;
+        self.in_flight.add(Flight { id: bundle.id, own, bytes: bundle.size_bytes() });
         self.sent_bundles += 1;
         if own {
             if self.handed_out.is_empty() {
@@ -306,7 +308,7 @@ impl Session {
 
     fn write_news(&mut self, frame: &mut Frame<'_>) {
         let waiting = self.news.len();
-        frame.write_list(&mut self.news, List::News);
+        frame.write_news(&mut self.news);
         self.announced += (waiting - self.news.len()) as u64;
     }
 }
@@ -323,19 +325,23 @@ impl Frame<'_> {
         self.plain.len() + bytes <= most
     }
 
+    fn room_for_runs(&self) -> usize {
+        self.bytes_max.saturating_sub(self.plain.len()) / Run::MESSAGE_BYTES_MAX
+    }
+
     fn room_for_names<N: Name>(&self) -> usize {
         let bytes = self.bytes_max.saturating_sub(self.plain.len() + ENVELOPE_BYTES);
         (bytes / N::BYTES).min(PREFIXES_MAX)
     }
 
     /// Writes as many of the prefixes as there is room for, and takes them out of the list.
-    fn write_list(&mut self, list: &mut Vec<IdPrefix>, about: List) {
+    fn write_news(&mut self, list: &mut Vec<IdPrefix>) {
         while !list.is_empty() {
             let count = self.room_for_names::<IdPrefix>().min(list.len());
             let portion: Vec<IdPrefix> = list.drain(..count).collect();
             let bytes = join(&portion);
             let Some(prefixes) = Prefixes::new(&bytes) else { return };
-            about.message(prefixes).write(self.plain);
+            Message::News(prefixes).write(self.plain);
         }
     }
 }

@@ -5,7 +5,7 @@ use super::{File, alice, bob, bundles};
 use crate::entropy::Entropy;
 use crate::handshake::{Handshake, Step, Tunnel};
 use crate::limits::REKEY_FRAMES;
-use crate::wire::{Carried, Message, Prefixes, Refusal, ShortIds, join};
+use crate::wire::{Carried, Message, Prefixes, Refusal, Run, ShortIds, join};
 
 /// A handshake between alice, who dialled, and bob.
 fn handshake() -> ([Vec<u8>; 3], Tunnel, Tunnel) {
@@ -63,17 +63,18 @@ fn messages() {
     let prefixes = Prefixes::new(&bytes).unwrap();
     let bytes = join(&[hello.id.short(), answer.id.short()]);
     let short_ids = ShortIds::new(&bytes).unwrap();
+    let run = Run::new(5, 2).unwrap();
     let carried = Carried { age_ms: 86_400_000, hops: 2, bytes: hello.bytes() };
     for (name, message) in [
         ("reconcile, with a body of four bytes", Message::Reconcile(&[1, 2, 3, 4])),
         ("bundle", Message::Bundle(carried)),
         ("news", Message::News(prefixes)),
         ("get", Message::Get(short_ids)),
-        ("stored", Message::Stored(prefixes)),
-        ("refused: unwanted", Message::Refused(Refusal::Unwanted, prefixes)),
-        ("refused: full", Message::Refused(Refusal::Full, prefixes)),
-        ("refused: busy", Message::Refused(Refusal::Busy, prefixes)),
-        ("refused: bad", Message::Refused(Refusal::Bad, prefixes)),
+        ("stored: the sixth and seventh that came on the link", Message::Stored(run)),
+        ("refused: unwanted", Message::Refused(Refusal::Unwanted, run)),
+        ("refused: full", Message::Refused(Refusal::Full, run)),
+        ("refused: busy", Message::Refused(Refusal::Busy, run)),
+        ("refused: bad", Message::Refused(Refusal::Bad, run)),
         ("gone", Message::Gone(short_ids)),
         ("again", Message::Again),
         ("takeover", Message::Takeover),
