@@ -98,7 +98,9 @@ goodput() {
       say "$way, $DIRECTION, round $round: $RATE bytes/s, raw ($raw) $raw_rate bytes/s"
       figure "${way}_${DIRECTION}_bytes_per_s" "$RATE"
       figure "raw_${raw}_bytes_per_s" "$raw_rate"
-      figure raw_gatt_write_to_socket_bytes_per_s "$(jq '.gatt_write_to_socket_bytes_per_s | floor' "$LOGS/raw.json")"
+      # No rate where it lost some: then it is no yardstick.
+      figure raw_gatt_write_to_socket_bytes_per_s "$(jq '.gatt_write_to_socket_bytes_per_s // 0 | floor' "$LOGS/raw.json")"
+      figure raw_gatt_write_to_socket_lost_bytes "$(jq .gatt_write_to_socket_lost_bytes "$LOGS/raw.json")"
       ratios+=($((RATE * 100 / raw_rate)))
       stop_pair
     done

@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::time::timeout;
 
 use crate::wire::{
-    INBOX_CALLS, INBOX_SOCKET, L2CAP_RECEIVE_BYTES_MAX, L2CAP_SOCKET_BYTES, ORDER, OUTBOX, Order, PSM,
+    ARRIVED_BYTES, INBOX_CALLS, INBOX_SOCKET, L2CAP_RECEIVE_BYTES_MAX, L2CAP_SOCKET_BYTES, ORDER, OUTBOX, Order, PSM,
     SERVICE, write_bytes_max,
 };
 
@@ -52,7 +52,8 @@ async fn take_figures(adapter: &Adapter, bytes: u32, figures: &mut Map<String, V
     gatt.deliver(1, figures, "first_byte").await?;
     if bytes > 0 {
         figures.insert("write_bytes_passing".into(), sizes_that_pass(&mut gatt).await?);
-        gatt.deliver(bytes, figures, "gatt_write_to_socket").await?;
+        let lost = gatt.push(bytes, figures, "gatt_write_to_socket").await?;
+        figures.insert("gatt_write_to_socket_lost_bytes".into(), lost.into());
         gatt.deliver_in_window(bytes, figures).await?;
         gatt.deliver_by_calls(bytes / 4, figures, &peer).await?;
         gatt.fetch(bytes, figures).await?;
@@ -145,6 +146,14 @@ impl<'a> Gatt<'a> {
 
     /// Writes that many bytes into the inbox and waits for the server to have them all.
     async fn deliver(&mut self, bytes: u32, figures: &mut Map<String, Value>, name: &str) -> Result<()> {
+        match self.push(bytes, figures, name).await? {
+            0 => Ok(()),
+            lost => bail!("{name}: {lost} bytes were lost"),
+        }
+    }
+
+    /// The same, and returns how many were lost: nothing holds the writer up while the reader is slow.
+    async fn push(&mut self, bytes: u32, figures: &mut Map<String, Value>, name: &str) -> Result<u32> {
         let value = vec![9; write_bytes_max(self.inbox.mtu())];
         let start = Instant::now();
         self.command(Order::Receive(bytes)).await.context("order")?;
@@ -154,16 +163,25 @@ impl<'a> Gatt<'a> {
             self.inbox.send(&value[..length]).await?;
             left -= length;
         }
-        timeout(STEP_MAX, self.outbox.recv()).await.with_context(|| format!("{name}: bytes were lost"))??;
-        record(figures, name, bytes, start);
-        Ok(())
+        let lost = bytes - self.arrived().await.with_context(|| name.to_owned())?;
+        if lost == 0 {
+            record(figures, name, bytes, start);
+        }
+        Ok(lost)
+    }
+
+    /// What the server says has arrived.
+    async fn arrived(&self) -> Result<u32> {
+        let value = timeout(STEP_MAX, self.outbox.recv()).await.context("no word of what arrived")??;
+        let bytes: [u8; ARRIVED_BYTES] = value.as_slice().try_into().context("not a number of bytes")?;
+        Ok(u32::from_le_bytes(bytes))
     }
 
     /// The same by a program that loses nothing to a slow reader: within [`WINDOW`].
     async fn deliver_in_window(&mut self, bytes: u32, figures: &mut Map<String, Value>) -> Result<()> {
         let value = vec![9; write_bytes_max(self.inbox.mtu())];
         let start = Instant::now();
-        let (mut sent, mut unanswered) = (0, 0);
+        let (mut sent, mut arrived, mut unanswered) = (0, 0, 0);
         while sent < bytes || unanswered > 0 {
             if sent < bytes && unanswered < 2 {
                 let next = (bytes - sent).min(WINDOW / 2);
@@ -177,8 +195,11 @@ impl<'a> Gatt<'a> {
                 (sent, unanswered) = (sent + next, unanswered + 1);
                 continue;
             }
-            timeout(STEP_MAX, self.outbox.recv()).await.context("bytes were lost within a window")??;
+            arrived += self.arrived().await?;
             unanswered -= 1;
+        }
+        if arrived < bytes {
+            bail!("{} bytes were lost within a window", bytes - arrived);
         }
         record(figures, "gatt_write_in_window", bytes, start);
         Ok(())

@@ -18,14 +18,17 @@ use futures_util::{FutureExt as _, StreamExt as _};
 use serde_json::json;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 
 use crate::wire::{
-    INBOX_CALLS, INBOX_SOCKET, L2CAP_RECEIVE_BYTES_MAX, L2CAP_SOCKET_BYTES, ORDER, OUTBOX, Order, PSM,
+    ARRIVED_BYTES, INBOX_CALLS, INBOX_SOCKET, L2CAP_RECEIVE_BYTES_MAX, L2CAP_SOCKET_BYTES, ORDER, OUTBOX, Order, PSM,
     SERVICE,
 };
 
 /// Where the first service is, far above what BlueZ puts there itself.
 const FIRST_HANDLE: u16 = 0x0100;
+/// What has not come after so long a silence was lost.
+const SILENCE_MAX: Duration = Duration::from_secs(10);
 /// A service, a characteristic, its value and its configuration take four.
 const HANDLES_EACH: u16 = 8;
 
@@ -96,14 +99,15 @@ impl Received {
         self.more.notify_one();
     }
 
-    async fn wait_for(&self, bytes: u64) {
+    /// Waits until so many have come, or for long none; takes them out and says how many there were.
+    async fn take(&self, bytes: u64) -> u64 {
         while self.bytes.load(Ordering::Relaxed) < bytes {
-            self.more.notified().await;
+            if timeout(SILENCE_MAX, self.more.notified()).await.is_err() {
+                return self.bytes.swap(0, Ordering::Relaxed);
+            }
         }
-    }
-
-    fn take(&self, bytes: u64) {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        bytes
     }
 }
 
@@ -220,9 +224,8 @@ async fn answer_orders(
 async fn obey(order: Order, writer: &CharacteristicWriter, received: &Received) -> std::io::Result<()> {
     match order {
         Order::Receive(bytes) => {
-            received.wait_for(u64::from(bytes)).await;
-            received.take(u64::from(bytes));
-            writer.send(&[1]).await
+            let arrived = received.take(u64::from(bytes)).await.to_le_bytes();
+            writer.send(&arrived[..ARRIVED_BYTES]).await
         }
         Order::Send(bytes) => {
             let value = vec![7; writer.mtu()];

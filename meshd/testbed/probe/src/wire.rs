@@ -18,7 +18,8 @@ pub const OUTBOX: Uuid = Uuid::from_u128(0x7d6f_0006_53a1_4c8e_9b0e_6d65_7368_0b
 /// What the measuring end asks of the serving end, over GATT or over L2CAP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// "I send this many bytes; answer with one when you have them."
+    /// "I send this many bytes; answer when you have them, or when no more come." Over GATT the answer says how many came, in
+    /// [`ARRIVED_BYTES`], little-endian; over L2CAP, which loses nothing, it is one byte.
     Receive(u32),
     /// "Send me this many bytes."
     Send(u32),
@@ -47,6 +48,9 @@ impl Order {
         }
     }
 }
+
+/// Length of how many bytes have arrived.
+pub const ARRIVED_BYTES: usize = 4;
 
 /// The most a single write without response may carry: BlueZ 5.66 drops 512 silently and passes 509.
 pub fn write_bytes_max(mtu: usize) -> usize {
