@@ -16,6 +16,9 @@
  * the kernel's commands "off" and "remove" was there for ever, and the kernel refused all further ones ("Busy"): what it
  * repeats is known by a mark in the command, and goes to a set that does not exist unless the kernel's last word was "on".
  *
+ * It takes no notice of the kernel's word to tell of each advertisement once in a scan ("filter duplicates"), as controllers do; here
+ * what was told since the scan began is not told again. In its first moments it is: the kernel does not listen yet.
+ *
  * It knows no periodic inquiry; here that is taken, and does nothing. A controller at that is one for which the kernel refuses
  * to begin a discovery ("Busy").
  *
@@ -26,6 +29,7 @@
 #include <stdint.h>
 #include <string.h>
 #include <sys/uio.h>
+#include <time.h>
 #include <unistd.h>
 
 #define OUT_OF_RANGE "/run/testbed/out-of-range"
@@ -39,6 +43,10 @@ enum { CREATE = 0x0d, CREATE_EXTENDED = 0x43, LE = 0x20, CREATE_PEER = 9, CREATE
  * Set, LE Clear Advertising Sets; Reset. A set of number NO_SET is never made; MARK is repeat_adverts.py's. */
 enum { ENABLE = 0x39, REMOVE = 0x3c, CLEAR = 0x3d, RESET = 0x03, BASEBAND = 0x0c };
 enum { SETS = 256, ENABLE_SETS = 6, SET_BYTES = 4, NO_SET = 0xef, MARK = 0x55 };
+
+/* LE Set Scan Enable and its extended form (on or off, whether to filter duplicates); how many reports a controller remembers;
+ * and how long the kernel takes to listen. */
+enum { SCAN = 0x0c, SCAN_EXTENDED = 0x42, TOLD = 64, DEAF_MS = 300 };
 
 /* The event that refuses a command, and of it the status and the command: Periodic Inquiry Mode, and its end. */
 enum { COMMAND_STATUS = 0x0f, COMMAND_COMPLETE = 0x0e, STATUS_BYTES = 7, INQUIRE = 0x0403, INQUIRE_NO_MORE = 0x0404 };
@@ -64,6 +72,24 @@ static uint8_t refused[FILES][ADDRESS_BYTES];
 static const uint8_t nobody[ADDRESS_BYTES];
 /* Which advertisements the kernel has switched on. */
 static uint8_t is_on[FILES][SETS];
+
+/* A controller's scan: whether each report comes once, since when, and digests of those that came. */
+struct scan {
+	int filters;
+	int64_t began_ms;
+	unsigned int told;
+	uint64_t reports[TOLD];
+};
+
+static struct scan scans[FILES];
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * (int64_t) 1000 + now.tv_nsec / 1000000;
+}
 
 static uint16_t handle_at(const uint8_t *at)
 {
@@ -167,6 +193,32 @@ static void advertises(int file, uint8_t *packet, size_t length)
 	}
 }
 
+/* A command to scan, or to stop. */
+static void listens(int file, const uint8_t *packet, size_t length)
+{
+	if (file >= FILES || length < 6 || packet[2] != LE || (packet[1] != SCAN && packet[1] != SCAN_EXTENDED))
+		return;
+	scans[file] = (struct scan) { .filters = packet[4] == 1 && packet[5] == 1, .began_ms = now_ms() };
+}
+
+/* Whether a controller has told of that in this scan; from then on it has. Reports are compared by FNV-1a. */
+static int was_told(int file, const uint8_t *report, size_t length)
+{
+	struct scan *scan = &scans[file % FILES];
+	uint64_t digest = 0xcbf29ce484222325;
+	unsigned int n;
+
+	if (!scan->filters || now_ms() - scan->began_ms < DEAF_MS)
+		return 0;
+	for (n = 0; n < length; n++)
+		digest = (digest ^ report[n]) * 0x100000001b3;
+	for (n = 0; n < TOLD && n < scan->told; n++)
+		if (scan->reports[n] == digest)
+			return 1;
+	scan->reports[scan->told++ % TOLD] = digest;
+	return 0;
+}
+
 /* Events "advertising report" and "extended advertising report". */
 static int is_advertisement(const uint8_t *packet, size_t length)
 {
@@ -222,8 +274,10 @@ ssize_t read(int file, void *buffer, size_t size)
 	/* Timers and signals are read through files too, but nothing of theirs looks like a packet of ours. */
 	if (length >= 4 && (packet[0] == COMMAND || packet[0] == ACL)) {
 		speaker = file;
-		if (packet[0] == COMMAND)
+		if (packet[0] == COMMAND) {
 			advertises(file, packet, length);
+			listens(file, packet, length);
+		}
 		if (packet[0] == ACL)
 			spoken = handle_at(packet + 1);
 		else if (length > CREATE_PEER + ADDRESS_BYTES && packet[1] == CREATE && packet[2] == LE)
@@ -249,7 +303,8 @@ ssize_t writev(int file, const struct iovec *parts, int count)
 		memcpy(packet + whole.iov_len, parts[n].iov_base, parts[n].iov_len);
 		whole.iov_len += parts[n].iov_len;
 	}
-	if (is_advertisement(packet, whole.iov_len) && access(OUT_OF_RANGE, F_OK) == 0)
+	if (is_advertisement(packet, whole.iov_len) &&
+			(access(OUT_OF_RANGE, F_OK) == 0 || was_told(file, packet, whole.iov_len)))
 		return whole.iov_len;
 	if (whole.iov_len > 0)
 		mend(file, packet, whole.iov_len);
