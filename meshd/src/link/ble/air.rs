@@ -219,8 +219,8 @@ impl<A> Air<A> {
 
     /// How long to listen, and then how long to rest.
     pub(super) fn duty(&self) -> (Duration, Duration) {
-        let state = self.lock();
-        (state.duty.scan(), state.duty.pause(self.now()))
+        let (state, now) = (self.lock(), self.now());
+        (state.duty.scan(now), state.duty.pause(now))
     }
 
     /// How strong a neighbour's signal was when last heard, in dBm.

@@ -2,12 +2,18 @@
 //!
 //! Three profiles trade power for the time it takes to find a neighbour (docs/ble.md, "Duty cycle"). A
 //! neighbourhood where nothing new appears is listened to less, up to half as often; whatever is new brings the
-//! full rate back.
+//! full rate back. Every beginning and every end of a scan costs a word from BlueZ for each neighbour, so where nothing
+//! has changed for a while a scan lasts as long as BlueZ lets it.
 
 use std::time::Duration;
 
 /// Without anything new for this long, the pauses get longer.
 const CALM_AFTER: Duration = Duration::from_secs(600);
+/// Without anything new for this long, scans get longer where pauses are short.
+const QUIET_AFTER: Duration = Duration::from_secs(30);
+/// The kernel ends a scan by itself after 10.24 s (`DISCOV_LE_TIMEOUT`), and bluetoothd begins the next one 5 s later; to stop it in between
+/// is refused. So this is a second less.
+const SCAN_MAX: Duration = Duration::from_secs(9);
 
 /// How much power finding neighbours may cost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Deserialize)]
@@ -79,9 +85,12 @@ impl Duty {
         self.newest = now;
     }
 
-    /// How long to listen.
-    pub(crate) fn scan(&self) -> Duration {
-        self.profile.scan()
+    /// How long to listen. A scan ends early when somebody is to be dialled, so a longer one delays nobody.
+    pub(crate) fn scan(&self, now: Duration) -> Duration {
+        match self.profile {
+            Profile::Mains if now.saturating_sub(self.newest) >= QUIET_AFTER => SCAN_MAX,
+            Profile::Mains | Profile::Balanced | Profile::Saver => self.profile.scan(),
+        }
     }
 
     /// How long to rest after listening: once to twice the profile's pause.
@@ -125,6 +134,21 @@ mod tests {
             assert_eq!(duty.pause(start + 90 * CALM_AFTER), 2 * pause);
             duty.something_new(start + 90 * CALM_AFTER);
             assert_eq!(duty.pause(start + 90 * CALM_AFTER), pause);
+        }
+    }
+
+    #[test]
+    fn a_quiet_neighbourhood_is_scanned_in_longer_pieces_and_never_less_of_the_time() {
+        let start = Duration::from_secs(5);
+        let mut duty = Duty::new(Profile::Mains, start);
+        assert_eq!(duty.scan(start), Profile::Mains.scan());
+        let quiet = start + QUIET_AFTER;
+        assert_eq!((duty.scan(quiet), duty.pause(quiet)), (SCAN_MAX, Profile::Mains.pause()));
+        duty.something_new(quiet);
+        assert_eq!(duty.scan(quiet), Profile::Mains.scan());
+        for profile in [Profile::Balanced, Profile::Saver] {
+            let duty = Duty::new(profile, start);
+            assert_eq!(duty.scan(start + 90 * CALM_AFTER), profile.scan(), "{profile:?} saves power");
         }
     }
 

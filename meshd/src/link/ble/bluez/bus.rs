@@ -1,11 +1,12 @@
 //! What BlueZ says without being asked: whether it is there, which adapters there are, who is heard.
 //!
-//! One connection to the bus, with four match rules for everything. bluer would take a match rule for every
+//! One connection to the bus, with two match rules for the whole and two for each adapter in use: what other adapters hear
+//! wakes nobody. bluer would take a match rule for every
 //! device and ask back for what the signal said already; here a neighbour that is heard costs one signal and no
 //! call. Nothing is polled: a bluetoothd that was killed and started again answers as if nothing had been, but
 //! the owner of its name has changed.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -44,6 +45,8 @@ pub(super) struct Bus {
     task: AbortHandle,
     /// What adapters register over.
     pub(super) own: Connections,
+    /// Adapters whose signals come.
+    followed: Mutex<BTreeSet<String>>,
 }
 
 struct Shared {
@@ -105,7 +108,8 @@ impl Bus {
             }
         })
         .abort_handle();
-        let bus = Self { connection, shared, task, own: Connections::default() };
+        let (own, followed) = (Connections::default(), Mutex::default());
+        let bus = Self { connection, shared, task, own, followed };
         let all_signals = MatchRule::new().with_type(dbus::MessageType::Signal);
         bus.connection.start_receive(
             all_signals,
@@ -120,8 +124,6 @@ impl Bus {
         for rule in [
             format!("type='signal',sender='{BUS}',member='NameOwnerChanged',arg0='{BLUEZ}'"),
             format!("type='signal',sender='{BLUEZ}',interface='{OBJECTS}'"),
-            format!("type='signal',sender='{BLUEZ}',interface='{PROPERTIES}',arg0='{DEVICE}'"),
-            format!("type='signal',sender='{BLUEZ}',interface='{PROPERTIES}',arg0='{ADAPTER}'"),
         ] {
             bus.connection.add_match_no_cb(&rule).await.map_err(no_bus)?;
         }
@@ -141,6 +143,30 @@ impl Bus {
     /// What the bus calls the bluetoothd that is there.
     pub(super) fn owner(&self) -> Option<String> {
         self.shared.world.borrow().owner.clone()
+    }
+
+    /// Has BlueZ's signals of an adapter come, and of what it hears, from now on.
+    ///
+    /// # Errors
+    /// The bus is gone.
+    pub(super) async fn follow(&self, adapter: &str) -> Result<(), Fault> {
+        if !self.followed().insert(adapter.to_owned()) {
+            return Ok(());
+        }
+        for rule in rules_of(adapter) {
+            if let Err(error) = self.connection.add_match_no_cb(&rule).await {
+                self.followed().remove(adapter);
+                return Err(Fault::of_bus(
+                    error.name().unwrap_or_default(),
+                    error.message().unwrap_or_default(),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn followed(&self) -> MutexGuard<'_, BTreeSet<String>> {
+        self.followed.lock().expect("nothing panics while it holds this lock")
     }
 
     /// Hears what happens on an adapter for as long as the answer is kept.
@@ -309,6 +335,15 @@ impl Shared {
     fn adapters_changed(&self) {
         self.world.send_modify(|world| world.adapter_changes += 1);
     }
+}
+
+/// What the bus is asked to pass on of an adapter: whether it is on, and who is heard, connected or gone.
+fn rules_of(adapter: &str) -> [String; 2] {
+    let changed = format!("type='signal',sender='{BLUEZ}',interface='{PROPERTIES}'");
+    [
+        format!("{changed},path='{ROOT}{adapter}',arg0='{ADAPTER}'"),
+        format!("{changed},path_namespace='{ROOT}{adapter}',arg0='{DEVICE}'"),
+    ]
 }
 
 fn device_news(Address(address): Address, properties: &PropMap) -> [Option<News>; 3] {

@@ -120,6 +120,11 @@ impl Radio {
         if chosen.is_empty() {
             return Fault::NoAdapter;
         }
+        for adapter in &chosen {
+            if let Err(fault) = bus.follow(adapter).await {
+                return fault;
+            }
+        }
         self.said = None;
         let port = self.driver.links();
         report(&port, NAME, TransportState::Up, &format!("uses {}", chosen.join(", ")), None);
