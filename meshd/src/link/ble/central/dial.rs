@@ -11,7 +11,7 @@ use futures_util::stream::{Stream, StreamExt};
 use meshlink_core::LinkKind;
 use tokio::sync::{Mutex, mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
 use super::super::candidates::Address;
@@ -31,6 +31,8 @@ const RESOLVE_TIME_MAX: Duration = Duration::from_secs(15);
 const STEP_TIME_MAX: Duration = Duration::from_secs(5);
 /// For what was handed over to be written, when a link ends.
 const FLUSH_TIME_MAX: Duration = Duration::from_millis(300);
+/// A link on which nothing moved for this long is asked after: nobody may have told its end.
+const ASK_AFTER: Duration = Duration::from_secs(10);
 /// No value on GATT is longer, whatever the MTU; of that BlueZ loses some (docs/ble.md, 2).
 const VALUE_BYTES_MAX: usize = 512 - LOST_BYTES;
 
@@ -155,6 +157,27 @@ impl Lane {
         Self { peripheral, characteristic, values: Mutex::new(values), out, writer, connected }
     }
 
+    /// Returns once the neighbour holds no link with us. A node that was killed says nothing, and its system keeps the
+    /// connection: then there is no lane to read, or, of one that came back, a lane is on offer. Another lane than ours is
+    /// read, since systems tell what was read like what was sent.
+    async fn forgotten(&self) {
+        let ours = &self.characteristic;
+        let mut all = self.peripheral.characteristics().into_iter();
+        let Some(other) = all.find(|lane| lane.uuid == ours.uuid && lane.service_uuid != ours.service_uuid)
+        else {
+            return std::future::pending().await;
+        };
+        loop {
+            sleep(ASK_AFTER).await;
+            match step(self.peripheral.read(&other)).await {
+                Ok(answer) if Offer::decode(&answer).is_ok_and(|offer| offer.lane.is_none()) => {}
+                // Busy; a connection that answers nothing for 30 s is ended by the system.
+                Err(DialError::Late) => {}
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+
     /// Lets what was handed over be written.
     async fn flush(self) {
         drop(self.out);
@@ -196,6 +219,7 @@ impl Pipe for Lane {
             () = self.out.closed() => {}
             // An error: the device was forgotten.
             _ = connected.wait_for(|is| !is) => {}
+            () = self.forgotten() => {}
         }
         Ok(())
     }
