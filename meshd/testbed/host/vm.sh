@@ -98,6 +98,8 @@ run_vm() {
 write_job() {
   {
     printf '%s=%q\n' testbed "$testbed" bin "$bin" probe "${probe:-}" handles "$handles"
+    # What a core is worth outside, for who measures processor time inside.
+    [[ ${probe:-} ]] && printf 'export HOST_CORE_US=%q\n' "$("$probe" core | jq .core_us)"
     printf 'scenarios=(%s)\n' "$*"
     ((${#settings[@]})) && printf 'export %q\n' "${settings[@]}"
     true

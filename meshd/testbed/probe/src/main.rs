@@ -3,13 +3,15 @@
 //! `serve` and `measure` are the raw yardstick: the two ends of a bluer connection that does nothing but move
 //! bytes, so that what the daemon adds can be told from what BlueZ and the emulated air cost. They are two
 //! processes because two daemons are. `hog` takes what an adapter has, `attack` is a hostile client. `capture` and
-//! `compare` read btmon captures, so that scenarios judge the air by parsed packets and not by grep.
+//! `compare` read btmon captures, so that scenarios judge the air by parsed packets and not by grep. `core` measures what a
+//! core of the machine is worth.
 //!
 //! It is no part of MeshLink: it shares no code with the daemon, or it could not disagree with it.
 
 mod attack;
 mod capture;
 mod compare;
+mod core;
 mod hog;
 mod measure;
 mod serve;
@@ -26,7 +28,8 @@ const USAGE: &str = "usage:
   radio-probe hog ADAPTER advertisements | HANDLE
   radio-probe attack ADAPTER ADDRESS SERVICE SECONDS
   radio-probe capture FILE.btsnoop
-  radio-probe compare FIRST.btsnoop SECOND.btsnoop OTHER.btsnoop...";
+  radio-probe compare FIRST.btsnoop SECOND.btsnoop OTHER.btsnoop...
+  radio-probe core";
 
 fn main() -> Result<()> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -54,6 +57,7 @@ fn main() -> Result<()> {
             let others: Vec<&Path> = others.iter().map(Path::new).collect();
             compare::run(first.as_ref(), second.as_ref(), &others)
         }
+        ["core"] => core::run(),
         ["capture", file] => capture::run(file.as_ref()),
         _ => bail!("{USAGE}"),
     }
