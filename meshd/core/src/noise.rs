@@ -144,6 +144,7 @@ mod tests {
         assert_eq!((key.name(), key.pub_len(), key.priv_len()), ("25519", 32, 32));
         assert_eq!((key.pubkey().len(), key.privkey().len()), (key.pub_len(), key.priv_len()));
         let again = key.privkey().to_vec();
+        assert_ne!(again, [0; 32], "it was drawn");
         key.set(&again);
         assert_eq!(
             (key.privkey(), key.pubkey()),

@@ -83,8 +83,9 @@ struct Places(Vec<u64>);
 
 impl Places {
     fn add(&mut self, place: usize) {
-        self.make_room(place / 64 + 1);
-        self.0[place / 64] |= 1 << (place % 64);
+        let word = place / 64;
+        self.make_room(word + 1);
+        self.0[word] |= 1 << (place % 64);
     }
 
     fn add_all(&mut self, other: &Self) {
