@@ -2,9 +2,12 @@
 
 use super::ordeal::{NOW, Person, group_of_three};
 use super::*;
+use crate::event::MessageStatus;
 use crate::group::note::Note;
 use crate::identity::Identity;
-use crate::limits::GROUP_INVITATIONS_MAX;
+use crate::limits::{GROUP_INVITATIONS_MAX, GROUP_REPAIR_MS, GROUP_REPAIRS_MAX};
+use crate::private::contact::ReceiptChoice;
+use crate::receipt::Stage;
 
 /// Makes a contact with keys of somebody who never says anything.
 fn befriend(person: &mut Person, n: u8) -> NodeId {
@@ -222,4 +225,121 @@ fn l08_so_many_invitations_wait_and_so_many_groups_are_known() {
     assert_eq!(invite(&mut ana, &mut bob), None, "so many are known at all");
     let too_many = Err(GroupError::TooManyGroups { max: GROUPS_MAX });
     assert_eq!(found(&mut bob, Vec::new(), false), too_many);
+}
+
+/// Notes for somebody that wait for its keys.
+fn notes_for(person: &Person, who: &NodeId) -> usize {
+    let waiting = person.0.store.records(Shelf::Waiting, &who.0, 1_000).expect("readable");
+    waiting.iter().filter(|(key, _)| key.starts_with(&who.0)).count()
+}
+
+#[test]
+fn c14_an_invitation_is_taken_from_an_administrator_whom_the_user_chose() {
+    let ([mut founder, mut one, _], group, _) = group_of_three();
+    let who = befriend(&mut founder, 4);
+    founder.0.invite(&group, &who, false, NOW).expect("invited");
+    assert!(one.hears(&founder, &group));
+    let mut four = Person::new(4);
+    four.knows(&one);
+    assert!(!four.hears(&one, &group), "a member that is no administrator");
+    assert!(!four.hears(&founder, &group), "nobody the user knows");
+    four.knows(&founder);
+    let asking = Contact { standing: Standing::Asking, ..four.0.contacts[&founder.id()].clone() };
+    four.0.save_contact(&founder.id(), asking).expect("saved");
+    assert!(!four.hears(&founder, &group), "somebody who only asks");
+    four.knows(&founder);
+    assert!(four.hears(&founder, &group));
+    // Who was not told of the invitation believes it by the entries that come with it.
+    let ([mut founder, mut one, _], group, _) = group_of_three();
+    befriend(&mut founder, 4);
+    founder.0.invite(&group, &who, false, NOW).expect("invited");
+    let mut four = Person::new(4);
+    four.knows(&founder);
+    assert!(four.hears(&founder, &group));
+    four.0.join_group(&group, NOW).expect("joined");
+    assert!(one.hears(&four, &group));
+    assert_eq!(one.0.groups.all[&group].part_of(&who), Part::Joined);
+}
+
+#[test]
+fn c14_who_has_not_joined_takes_no_sessions() {
+    let ([mut founder, ..], group, _) = group_of_three();
+    let who = befriend(&mut founder, 4);
+    founder.0.invite(&group, &who, false, NOW).expect("invited");
+    let mut four = Person::new(4);
+    four.knows(&founder);
+    assert!(four.hears(&founder, &group));
+    let hand = |founder: &Person, four: &mut Person| {
+        let note = Note { sessions: vec![founder.own_session()], ..Note::new(group, Vec::new()) };
+        four.0.take_note(&founder.id(), note, NOW).expect("stored");
+        four.0.groups.sessions.len()
+    };
+    assert_eq!(hand(&founder, &mut four), 0);
+    four.0.join_group(&group, NOW).expect("joined");
+    assert_eq!(hand(&founder, &mut four), 1);
+}
+
+#[test]
+fn k04_only_a_member_that_has_nothing_unknown_says_that_an_old_copy_is_level() {
+    let ([mut founder, one, _], group, _) = group_of_three();
+    let invited = befriend(&mut founder, 4);
+    founder.0.invite(&group, &invited, false, NOW).expect("invited");
+    let heads = founder.0.groups.all[&group].roster.heads();
+    for (from, heads, is_behind) in [
+        (invited, heads.clone(), Some(true)),
+        (one.id(), vec![EntryHash([7; 32])], Some(true)),
+        (one.id(), heads, None),
+    ] {
+        founder.0.fall_behind().expect("stored");
+        founder.0.take_note(&from, Note::new(group, heads), NOW).expect("stored");
+        assert_eq!(founder.0.groups.all[&group].kept.is_behind, is_behind);
+    }
+}
+
+#[test]
+fn who_is_out_or_blocked_is_told_nothing_and_who_differs_a_few_times() {
+    let ([mut founder, one, other], group, _) = group_of_three();
+    let before = notes_for(&founder, &one.id());
+    let mut now = NOW;
+    for round in 1..=2 * GROUP_REPAIRS_MAX {
+        founder.0.plan_repair(&group, &one.id(), Some(Default::default()), now).expect("planned");
+        now.mono_ms += GROUP_REPAIR_MS;
+        founder.0.do_what_is_due(now).expect("told");
+        let told = notes_for(&founder, &one.id()) - before;
+        assert!(told <= round.min(GROUP_REPAIRS_MAX) as usize && told > 0, "{told} in round {round}");
+    }
+    founder.0.block(&other.id(), NOW).expect("stored");
+    let before = notes_for(&founder, &other.id());
+    founder.0.tell(&group, &other.id(), Vec::new(), NOW).expect("stored");
+    assert_eq!(notes_for(&founder, &other.id()), before);
+    founder.0.unblock(&other.id(), NOW).expect("stored");
+    founder.0.tell(&group, &other.id(), Vec::new(), NOW).expect("stored");
+    assert_eq!(notes_for(&founder, &other.id()), before + 1);
+}
+
+#[test]
+fn c19_a_receipt_counts_of_a_recipient_in_the_messages_group() {
+    let ([mut founder, one, other], group, _) = group_of_three();
+    let (message, _) = founder.says(&group, "who has this?");
+    let mut receive = |by: &NodeId, group: &GroupId, stage: Stage| {
+        founder.0.take_group_receipt(group, by, &message, stage, NOW).expect("stored");
+        let status = founder.0.store.message(&message).expect("readable").expect("there").status;
+        let recipients = founder.0.group_recipients(&message).expect("readable");
+        (status, recipients.iter().filter(|one| one.status >= MessageStatus::Delivered).count())
+    };
+    let pending = MessageStatus::Pending;
+    assert_eq!(receive(&NodeId([9; 20]), &group, Stage::Delivered), (pending, 0), "nobody it was for");
+    assert_eq!(receive(&one.id(), &GroupId([9; 32]), Stage::Delivered), (pending, 0), "another group");
+    assert_eq!(receive(&one.id(), &group, Stage::Delivered), (pending, 1));
+    // Read is only believed of whom this node would tell the same.
+    assert_eq!(receive(&other.id(), &group, Stage::Read), (MessageStatus::Delivered, 2));
+    for member in [&one, &other] {
+        let contact = founder.0.contacts[&member.id()].clone();
+        let tells = Contact { receipts: ReceiptChoice::Read, ..contact };
+        founder.0.save_contact(&member.id(), tells).expect("saved");
+    }
+    for (member, status) in [(&one, MessageStatus::Delivered), (&other, MessageStatus::Read)] {
+        founder.0.take_group_receipt(&group, &member.id(), &message, Stage::Read, NOW).expect("stored");
+        assert_eq!(founder.0.store.message(&message).expect("readable").expect("there").status, status);
+    }
 }
