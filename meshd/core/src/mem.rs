@@ -3,6 +3,7 @@
 //! It is what the SQLite store is compared with, and what the simulator's nodes keep. A crash is a dropped
 //! node and a [`Store::rollback`]; a bad disk is [`MemStore::fail_writes`].
 
+mod by_id;
 mod heap;
 mod rows;
 mod table;
@@ -10,6 +11,7 @@ mod table;
 use std::cmp::Reverse;
 use std::ops::Bound::{Excluded, Included, Unbounded};
 
+use by_id::ById;
 use heap::{Count, Heap, heaps_of};
 use table::Table;
 
@@ -41,8 +43,9 @@ pub enum Flaw {
 /// See the module's text.
 #[derive(Debug, Clone, Default)]
 pub struct MemStore {
-    bundles: Table<u64, StoredBundle>,
-    row_of: Table<BundleId, u64>,
+    /// The bundles, each with its row.
+    held: ById<(u64, Box<StoredBundle>)>,
+    id_at: Table<u64, BundleId>,
     order: Table<(Priority, u64), ()>,
     expiry: Table<(u64, u64), ()>,
     heaps: Table<(Heap, Reverse<Priority>, u8, u64), ()>,
@@ -52,7 +55,7 @@ pub struct MemStore {
     usage: Table<Count, Usage>,
     /// Neighbours by what is held of the strangers' bundles that they brought.
     brought: Table<(u64, Reverse<NodeId>), ()>,
-    dropped: Table<BundleId, (u64, Dropped)>,
+    dropped: ById<(u64, Dropped)>,
     dropped_due: Table<(u64, BundleId), ()>,
     messages: Table<Seq, MessageRecord>,
     seq_of: Table<BundleId, Seq>,
@@ -77,8 +80,8 @@ pub struct MemStore {
 
 macro_rules! each_table {
     ($store:ident, $method:ident) => {
-        $store.bundles.$method();
-        $store.row_of.$method();
+        $store.held.$method();
+        $store.id_at.$method();
         $store.order.$method();
         $store.expiry.$method();
         $store.heaps.$method();
@@ -141,7 +144,7 @@ impl MemStore {
 
     /// Bundles held.
     pub fn bundles_held(&self) -> usize {
-        self.bundles.len()
+        self.held.len()
     }
 
     /// Dropped ids remembered.
@@ -150,14 +153,9 @@ impl MemStore {
     }
 }
 
-fn first_with(prefix: &IdPrefix) -> BundleId {
-    first_like(&prefix.0)
-}
-
-fn first_like(start: &[u8]) -> BundleId {
-    let mut id = [0; BundleId::BYTES];
-    id[..start.len()].copy_from_slice(start);
-    BundleId(id)
+/// As much of the start of an id as is looked at.
+fn looked_at(start: &[u8]) -> &[u8] {
+    &start[..start.len().min(IdPrefix::BYTES)]
 }
 
 fn offer_of(row: u64, bundle: &StoredBundle) -> Offer {
@@ -199,11 +197,11 @@ impl Store for MemStore {
 
     fn insert_bundle(&mut self, bundle: &StoredBundle) -> Result<u64, StoreError> {
         self.write()?;
-        assert!(!self.row_of.contains(&bundle.id), "admission has looked whether it is held");
+        assert!(!self.held.contains(&bundle.id), "admission has looked whether it is held");
         self.forget(&bundle.id);
         let row = self.last_row.get(&()).copied().unwrap_or(0) + 1;
         self.last_row.put((), row);
-        self.row_of.put(bundle.id, row);
+        self.id_at.put(row, bundle.id);
         self.order.put((bundle.priority, row), ());
         self.expiry.put((bundle.expires_tl_ms, row), ());
         if let Some(channel) = &bundle.unshown_in {
@@ -216,45 +214,38 @@ impl Store for MemStore {
             self.heaps.put((heap, Reverse(bundle.priority), bundle.copies, row), ());
             self.count(Count::Held(heap), 1, bundle.cost_bytes() as i64);
         }
-        self.bundles.put(row, bundle.clone());
+        self.held.put(bundle.id, (row, Box::new(bundle.clone())));
         Ok(row)
     }
 
     fn bundle(&self, id: &BundleId) -> Result<Option<StoredBundle>, StoreError> {
-        Ok(self.row_of.get(id).and_then(|row| self.bundles.get(row)).cloned())
+        Ok(self.held.get(id).map(|(_, bundle)| bundle.as_ref().clone()))
     }
 
     fn known(&self, prefix: &IdPrefix) -> Result<Known, StoreError> {
-        let held = self.row_of.range(first_with(prefix)..).next().map(|(id, _)| *id);
-        Ok(match held.filter(|id| id.prefix() == *prefix) {
-            Some(id) => Known::Held(id),
+        Ok(match self.held.like(&prefix.0).next() {
+            Some((id, _)) => Known::Held(*id),
             None => self.dropped_like(&prefix.0)?.map_or(Known::No, Known::Dropped),
         })
     }
 
     fn offers(&self, after: OfferKey, limit: usize) -> Result<Vec<Offer>, StoreError> {
         let start = (Excluded((after.priority, after.row)), Unbounded);
-        let offer = |(_, row): &(Priority, u64)| {
-            offer_of(*row, self.bundles.get(row).expect("each entry's bundle is held"))
-        };
-        Ok(self.order.range(start).take(limit).map(|(key, ())| offer(key)).collect())
+        let rows = self.order.range(start).take(limit);
+        Ok(rows.map(|((_, row), ())| offer_of(*row, self.bundle_at(*row))).collect())
     }
 
     fn held_like(&self, start: &[u8], limit: usize) -> Result<Vec<Offer>, StoreError> {
-        let start = &start[..start.len().min(IdPrefix::BYTES)];
-        let alike = self.row_of.range(first_like(start)..).take_while(|(id, _)| id.0.starts_with(start));
-        let offer = |row: &u64| offer_of(*row, self.bundles.get(row).expect("each entry's bundle is held"));
-        Ok(alike.take(limit).map(|(_, row)| offer(row)).collect())
+        let alike = self.held.like(looked_at(start)).take(limit);
+        Ok(alike.map(|(_, (row, bundle))| offer_of(*row, bundle)).collect())
     }
 
     fn dropped_like(&self, start: &[u8]) -> Result<Option<Dropped>, StoreError> {
-        let start = &start[..start.len().min(IdPrefix::BYTES)];
-        let alike = self.dropped.range(first_like(start)..).take_while(|(id, _)| id.0.starts_with(start));
-        Ok(alike.map(|(_, (_, why))| *why).max())
+        Ok(self.dropped.like(looked_at(start)).map(|(_, (_, why))| *why).max())
     }
 
     fn each_id(&self, give: &mut dyn FnMut(&BundleId)) -> Result<(), StoreError> {
-        self.row_of.range(..).for_each(|(id, _)| give(id));
+        self.held.all().for_each(|(id, _)| give(id));
         Ok(())
     }
 
@@ -268,45 +259,44 @@ impl Store for MemStore {
         let from = (heap, Reverse(Priority::Bulk), 0, 0);
         let to = (heap, Reverse(Priority::Sos), u8::MAX, u64::MAX);
         let ids = self.heaps.range(from..=to).take(limit);
-        Ok(ids.map(|((_, _, _, row), ())| self.bundles.get(row).expect("held").id).collect())
+        Ok(ids.map(|((_, _, _, row), ())| self.id_of(*row)).collect())
     }
 
     fn unshown(&self, channel: &str, after: u64, limit: usize) -> Result<Vec<(u64, BundleId)>, StoreError> {
         let channel = channel.to_owned();
         let after = Excluded((channel.clone(), after));
         let rows = self.unshown.range((after, Included((channel, u64::MAX)))).take(limit);
-        Ok(rows.map(|((_, row), ())| (*row, self.bundles.get(row).expect("held").id)).collect())
+        Ok(rows.map(|((_, row), ())| (*row, self.id_of(*row))).collect())
     }
 
     fn bundles_committed(&self, to: &Commitment, limit: usize) -> Result<Vec<BundleId>, StoreError> {
         let rows = self.committed.range((*to, 0)..=(*to, u64::MAX)).take(limit);
-        Ok(rows.map(|((_, row), ())| self.bundles.get(row).expect("held").id).collect())
+        Ok(rows.map(|((_, row), ())| self.id_of(*row)).collect())
     }
 
     fn newest_of_kind(&self, origin: &NodeId, kind: u16) -> Result<Option<BundleId>, StoreError> {
         let heap = Heap::Origin(*origin);
         let all = (heap, Reverse(Priority::Bulk), 0, 0)..=(heap, Reverse(Priority::Sos), u8::MAX, u64::MAX);
         let of_kind = self.heaps.range(all).filter_map(|((_, _, _, row), ())| {
-            self.bundles.get(row).filter(|bundle| bundle.kind == kind).map(|bundle| (*row, bundle.id))
+            let bundle = self.bundle_at(*row);
+            (bundle.kind == kind).then_some((*row, bundle.id))
         });
         Ok(of_kind.max().map(|(_, id)| id))
     }
 
     fn mark_shown(&mut self, id: &BundleId) -> Result<(), StoreError> {
         self.write()?;
-        let Some(row) = self.row_of.get(id).copied() else { return Ok(()) };
-        let mut bundle = self.bundles.get(&row).expect("each id's row is there").clone();
+        let Some((row, mut bundle)) = self.held.get(id).cloned() else { return Ok(()) };
         if let Some(channel) = bundle.unshown_in.take() {
             self.unshown.remove(&(channel, row));
-            self.bundles.put(row, bundle);
+            self.held.put(*id, (row, bundle));
         }
         Ok(())
     }
 
     fn hand_over_copy(&mut self, id: &BundleId) -> Result<(), StoreError> {
         self.write()?;
-        let Some(row) = self.row_of.get(id).copied() else { return Ok(()) };
-        let mut bundle = self.bundles.get(&row).expect("each id's row is there").clone();
+        let Some((row, mut bundle)) = self.held.get(id).cloned() else { return Ok(()) };
         for heap in heaps_of(&bundle) {
             self.heaps.remove(&(heap, Reverse(bundle.priority), bundle.copies, row));
         }
@@ -314,7 +304,7 @@ impl Store for MemStore {
         for heap in heaps_of(&bundle) {
             self.heaps.put((heap, Reverse(bundle.priority), bundle.copies, row), ());
         }
-        self.bundles.put(row, bundle);
+        self.held.put(*id, (row, bundle));
         Ok(())
     }
 
@@ -328,7 +318,7 @@ impl Store for MemStore {
 
     fn expired(&self, now_tl_ms: u64, limit: usize) -> Result<Vec<BundleId>, StoreError> {
         let due = self.expiry.range(..=(now_tl_ms, u64::MAX)).take(limit);
-        Ok(due.map(|((_, row), ())| self.bundles.get(row).expect("held").id).collect())
+        Ok(due.map(|((_, row), ())| self.id_of(*row)).collect())
     }
 
     fn next_expiry(&self) -> Result<Option<u64>, StoreError> {

@@ -6,7 +6,7 @@ use super::heap::{Count, Heap, heaps_of};
 use super::{Flaw, MemStore};
 use crate::event::MessageStatus;
 use crate::id::{BundleId, NodeId, Seq};
-use crate::store::{Dropped, MessageRecord, Priority, StoreError, Usage, Victim};
+use crate::store::{Dropped, MessageRecord, Priority, StoreError, StoredBundle, Usage, Victim};
 
 impl MemStore {
     /// Opens the transaction.
@@ -47,10 +47,19 @@ impl MemStore {
         self.usage.get(&count).copied().unwrap_or_default()
     }
 
+    pub(super) fn id_of(&self, row: u64) -> BundleId {
+        *self.id_at.get(&row).expect("each row's bundle is held")
+    }
+
+    pub(super) fn bundle_at(&self, row: u64) -> &StoredBundle {
+        let (_, bundle) = self.held.get(&self.id_of(row)).expect("each row's bundle is held");
+        bundle
+    }
+
     /// Says whether it was held.
     pub(super) fn remove_bundle(&mut self, id: &BundleId) -> bool {
-        let Some(row) = self.row_of.remove(id) else { return false };
-        let bundle = self.bundles.remove(&row).expect("each id's row is there");
+        let Some((row, bundle)) = self.held.remove(id) else { return false };
+        self.id_at.remove(&row);
         self.order.remove(&(bundle.priority, row));
         self.expiry.remove(&(bundle.expires_tl_ms, row));
         if let Some(channel) = &bundle.unshown_in {
@@ -79,7 +88,7 @@ impl MemStore {
         if *found != heap {
             return None;
         }
-        let bundle = self.bundles.get(row).expect("each heap entry's bundle is held");
+        let bundle = self.bundle_at(*row);
         Some(Victim {
             id: bundle.id,
             kind: bundle.kind,
