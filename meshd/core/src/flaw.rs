@@ -13,6 +13,8 @@ pub enum Flaw {
     IgnoredDropped,
     /// Neighbours do not share what strangers' bundles have.
     NoFairShare,
+    /// What is for everybody always gives way to mail.
+    NoPublicShare,
     /// Every call for help goes before others.
     EveryCallHeeded,
 }

@@ -45,6 +45,8 @@ pub const COPIES_MAX: u8 = 255;
 /// Copies that a carrier begins with of what is for everybody, as posts are: it gives way before mail for one person that was
 /// handed on less than 128 times.
 pub const COPIES_PUBLIC_MAX: u8 = COPIES_MAX / 2;
+/// Mail that was handed on often enough counts down no further than to this: it stays above what is for everybody.
+pub const COPIES_MAIL_MIN: u8 = COPIES_PUBLIC_MAX + 1;
 /// Mail that is only carried, and was never handed on, gives way to no other such mail for so long, in milliseconds: one
 /// day. In a full store the newcomers would else push each other out before anybody was met (figures in
 /// `docs/benchmarks.md`); and without an end to it, what nobody takes would block a store for as long as it lives.
@@ -240,6 +242,9 @@ pub const OWN_PERCENT: u64 = 30;
 pub const CONTACT_PERCENT: u64 = 50;
 /// The same for strangers' bundles, in percent.
 pub const STRANGER_PERCENT: u64 = 15;
+/// Share of what strangers' bundles have that posts, and whatever else is for everybody, keep against mail, in percent. Beyond it
+/// they give way to mail; without it whoever brings mail for nobody would silence all calls for help (threat L-02).
+pub const PUBLIC_PERCENT: u64 = 25;
 /// Share of the bundles' space that receipts use at most, in percent.
 pub const RECEIPT_PERCENT: u64 = 5;
 /// Most of the bundles' space that strangers' bundles of one neighbour use, in percent (threat L-02:

@@ -13,7 +13,9 @@ mod carried;
 mod people;
 mod shelves;
 
-pub use carried::{Class, Dropped, Known, Offer, OfferKey, Priority, StoredBundle, Usage, Victim};
+pub use carried::{
+    Class, Dropped, Known, Offer, OfferKey, Priority, StoredBundle, Usage, Victim, is_strangers_word,
+};
 pub use people::{HandOver, HandOverStep, MessageRecord, PeerRecord, ProfileRecord, Protection};
 pub use shelves::{Record, Shelf, Slot};
 
@@ -124,12 +126,16 @@ pub trait Store {
     /// The neighbour of whose strangers' bundles most bytes are held, if any are; of two the one with the smaller id.
     /// Costs as much as there are nodes that bundles name.
     fn fullest_ingress(&self) -> Result<Option<(NodeId, Usage)>, StoreError>;
-    /// The bundle of that class to evict first: lowest priority, then fewest copies, then longest held (smallest row).
-    fn victim(&self, class: Class) -> Result<Option<Victim>, StoreError>;
+    /// How much is held of the strangers' bundles that are for everybody: those with at most
+    /// [`COPIES_PUBLIC_MAX`](crate::limits::COPIES_PUBLIC_MAX) copies.
+    fn usage_of_public(&self) -> Result<Usage, StoreError>;
+    /// The bundle of that class to evict first, of those with so many copies at least: lowest priority, then fewest copies, then
+    /// longest held (smallest row).
+    fn victim(&self, class: Class, copies_min: u8) -> Result<Option<Victim>, StoreError>;
     /// The same among one origin's bundles, of all classes.
     fn victim_of_origin(&self, origin: &NodeId) -> Result<Option<Victim>, StoreError>;
-    /// The same among the strangers' bundles that one neighbour brought.
-    fn victim_of_ingress(&self, peer: &NodeId) -> Result<Option<Victim>, StoreError>;
+    /// The same among the strangers' bundles that one neighbour brought, of those with so many copies at least.
+    fn victim_of_ingress(&self, peer: &NodeId, copies_min: u8) -> Result<Option<Victim>, StoreError>;
 
     /// Adds a message that is not kept and logs its `MessageNew` at its `received_unix_ms`; sets and returns
     /// its position. Panics if it is kept.

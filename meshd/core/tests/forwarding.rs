@@ -230,6 +230,30 @@ fn l02_neighbours_share_a_carrier_and_whoever_brought_much_gives_way() {
 }
 
 #[test]
+fn l02_mail_for_nobody_silences_no_posts_and_posts_take_no_more_than_their_share_of_mail() {
+    let mut net = acquainted(2, Limits::default());
+    let limits = Limits { store_bundles_max: 60, ..Limits::default() };
+    let [carrier, author] = [net.add(60, limits), net.add(61, Limits::default())];
+    let posts: Vec<BundleId> = (0..5).map(|n| net.post(author, &format!("post {n}"))).collect();
+    carry(&mut net, author, carrier);
+    for n in 0..90 {
+        send(&mut net, 0, 1, &format!("{n}"));
+    }
+    carry(&mut net, 0, carrier);
+    let has_all = posts.iter().all(|post| net.store(carrier).bundle(post).unwrap().is_some());
+    let letters = sealed_copies(&net, carrier).len();
+    assert!(has_all && letters >= 45, "all posts beside {letters} letters");
+    // More posts get a share of a store full of mail, and that is all they get.
+    for n in 0..90 {
+        net.post(author, &format!("more {n}"));
+    }
+    carry(&mut net, author, carrier);
+    let public = net.store(carrier).usage_of_public().unwrap();
+    let letters = sealed_copies(&net, carrier).len() as u64;
+    assert!((10..=20).contains(&public.bundles) && letters >= 40, "{public:?}, {letters} letters");
+}
+
+#[test]
 fn what_is_for_a_node_itself_pushes_out_what_it_carries() {
     let limits = Limits { store_bundles_max: 3, ..Limits::default() };
     let mut net = acquainted(3, limits);

@@ -2,7 +2,7 @@
 //! dropped and are not wanted again in `dropped`.
 
 use meshlink_core::id::{BundleId, IdPrefix, NodeId};
-use meshlink_core::limits::BUNDLE_COST_BYTES_MIN;
+use meshlink_core::limits::{BUNDLE_COST_BYTES_MIN, COPIES_MAIL_MIN};
 use meshlink_core::receipt::Commitment;
 use meshlink_core::store::{
     Class, Dropped, Known, Offer, OfferKey, Priority, StoreError, StoredBundle, Victim,
@@ -50,7 +50,7 @@ pub(super) fn insert(store: &mut SqliteStore, bundle: &StoredBundle) -> Result<u
         (int(row), &bundle.header, &bundle.payload, &bundle.auth),
     )?;
     store.totals.last_row = row;
-    store.totals.add_bundle(bundle.class, cost_bytes);
+    store.totals.add_bundle(bundle.class, bundle.copies, cost_bytes);
     Ok(row)
 }
 
@@ -226,7 +226,9 @@ pub(super) fn mark_shown(db: &mut Connection, id: &BundleId) -> Result<(), Store
 
 pub(super) fn hand_over_copy(db: &mut Connection, id: &BundleId) -> Result<(), StoreError> {
     if let Some(row) = row_of(db, id)? {
-        db.write("UPDATE bundle SET copies = copies - 1 WHERE row = ?1 AND copies > 0", [row])?;
+        let least = COPIES_MAIL_MIN;
+        let query = "UPDATE bundle SET copies = copies - 1 WHERE row = ?1 AND copies NOT IN (0, ?2)";
+        db.write(query, (row, least))?;
     }
     Ok(())
 }
@@ -255,16 +257,16 @@ pub(super) fn discard(
 
 fn remove(store: &mut SqliteStore, row: i64) -> Result<(), StoreError> {
     let removed = store.db.write_returning(
-        "DELETE FROM bundle WHERE row = ?1 RETURNING class, size_bytes, origin, ingress",
+        "DELETE FROM bundle WHERE row = ?1 RETURNING class, size_bytes, origin, ingress, copies",
         [row],
-        |row| Ok((get::<Class>(row, 0)?, get::<u64>(row, 1)?, row.get(2)?, row.get(3)?)),
+        |row| Ok((get::<Class>(row, 0)?, get::<u64>(row, 1)?, row.get(2)?, row.get(3)?, get(row, 4)?)),
     )?;
-    let Some((class, size_bytes, origin, ingress)) = removed else { return Ok(()) };
+    let Some((class, size_bytes, origin, ingress, copies)) = removed else { return Ok(()) };
     store.db.write("DELETE FROM body WHERE row = ?1", [row])?;
     let cost_bytes = cost_of(size_bytes);
     node::remove(&mut store.db, origin, Role::Origin { cost_bytes })?;
     node::remove(&mut store.db, ingress, ingress_role(class, cost_bytes))?;
-    store.totals.remove_bundle(class, cost_bytes);
+    store.totals.remove_bundle(class, copies, cost_bytes);
     Ok(())
 }
 
@@ -293,11 +295,20 @@ macro_rules! victim_columns {
     };
 }
 
-pub(super) fn victim(db: &Connection, of: Class) -> Result<Option<Victim>, StoreError> {
+pub(super) fn victim(db: &Connection, of: Class, copies_min: u8) -> Result<Option<Victim>, StoreError> {
+    let query = concat!(
+        victim_columns!(),
+        "WHERE priority = ?1 AND class = ?2 AND copies >= ?3 ORDER BY copies, row LIMIT 1"
+    );
+    least_urgent(|level| db.one(query, [level, class(of), i64::from(copies_min)], read_victim))
+}
+
+/// The first that there is, from the least urgent on.
+fn least_urgent(
+    one: impl Fn(i64) -> Result<Option<Victim>, StoreError>,
+) -> Result<Option<Victim>, StoreError> {
     for level in [Priority::Bulk, Priority::Normal, Priority::Sos] {
-        let query =
-            concat!(victim_columns!(), "WHERE priority = ?1 AND class = ?2 ORDER BY copies, row LIMIT 1");
-        let victim = db.one(query, [priority(level), class(of)], read_victim)?;
+        let victim = one(priority(level))?;
         if victim.is_some() {
             return Ok(victim);
         }
@@ -311,13 +322,17 @@ pub(super) fn victim_of_origin(db: &Connection, origin: &NodeId) -> Result<Optio
     db.one(query, [n], read_victim)
 }
 
-pub(super) fn victim_of_ingress(db: &Connection, peer: &NodeId) -> Result<Option<Victim>, StoreError> {
+pub(super) fn victim_of_ingress(
+    db: &Connection,
+    peer: &NodeId,
+    copies_min: u8,
+) -> Result<Option<Victim>, StoreError> {
     let Some(n) = node::number(db, peer)? else { return Ok(None) };
     let query = concat!(
         victim_columns!(),
-        "WHERE ingress = ?1 AND class = 2 ORDER BY priority DESC, copies, row LIMIT 1"
+        "WHERE ingress = ?1 AND class = 2 AND priority = ?2 AND copies >= ?3 ORDER BY copies, row LIMIT 1"
     );
-    db.one(query, [n], read_victim)
+    least_urgent(|level| db.one(query, [n, level, i64::from(copies_min)], read_victim))
 }
 
 fn read_victim(row: &Row<'_>) -> rusqlite::Result<Victim> {

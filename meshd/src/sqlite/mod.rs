@@ -310,16 +310,20 @@ impl Store for SqliteStore {
         node::fullest(&self.db)
     }
 
-    fn victim(&self, class: Class) -> Result<Option<Victim>, StoreError> {
-        bundles::victim(&self.db, class)
+    fn usage_of_public(&self) -> Result<Usage, StoreError> {
+        Ok(self.totals.public())
+    }
+
+    fn victim(&self, class: Class, copies_min: u8) -> Result<Option<Victim>, StoreError> {
+        bundles::victim(&self.db, class, copies_min)
     }
 
     fn victim_of_origin(&self, origin: &NodeId) -> Result<Option<Victim>, StoreError> {
         bundles::victim_of_origin(&self.db, origin)
     }
 
-    fn victim_of_ingress(&self, peer: &NodeId) -> Result<Option<Victim>, StoreError> {
-        bundles::victim_of_ingress(&self.db, peer)
+    fn victim_of_ingress(&self, peer: &NodeId, copies_min: u8) -> Result<Option<Victim>, StoreError> {
+        bundles::victim_of_ingress(&self.db, peer, copies_min)
     }
 
     fn insert_message(&mut self, message: &mut MessageRecord) -> Result<Seq, StoreError> {

@@ -112,10 +112,10 @@ impl Counted {
     }
 
     fn bundles(&mut self, db: &Connection) -> Result<(), StoreError> {
-        db.each("SELECT class, size_bytes, origin, ingress FROM bundle", [], |row| {
+        db.each("SELECT class, size_bytes, origin, ingress, copies FROM bundle", [], |row| {
             let class: Class = get(row, 0)?;
             let cost = get::<u64>(row, 1)?.max(BUNDLE_COST_BYTES_MIN);
-            self.totals.add_bundle(class, cost);
+            self.totals.add_bundle(class, get(row, 4)?, cost);
             self.node(row.get(2)?, [1, 1, cost, 0, 0]);
             let counts = if class == Class::Stranger { [1, 0, 0, 1, cost] } else { [1, 0, 0, 0, 0] };
             self.node(row.get(3)?, counts);

@@ -9,7 +9,7 @@ use std::sync::LazyLock;
 
 use meshlink_core::clock::SavedClock;
 use meshlink_core::event::MessageStatus;
-use meshlink_core::store::{Class, StoreError, Usage};
+use meshlink_core::store::{Class, StoreError, Usage, is_strangers_word};
 
 use super::SqliteStore;
 use super::column::{class, get, get_some, int, some_int, status};
@@ -26,6 +26,8 @@ pub(super) struct Totals {
     /// The newest idempotency key's number.
     pub(super) last_idempotent: u64,
     usage: [Usage; 4],
+    /// Of strangers' bundles, those for everybody.
+    public: Usage,
     own: [u64; 6],
     received: Usage,
     unread: u64,
@@ -81,7 +83,7 @@ impl SqliteStore {
 }
 
 /// Names of the counting columns, in the order of [`Totals::numbers`].
-const COLUMNS: [&str; 21] = [
+const COLUMNS: [&str; 23] = [
     "last_event",
     "last_row",
     "last_idempotent",
@@ -93,6 +95,8 @@ const COLUMNS: [&str; 21] = [
     "stranger_bytes",
     "receipt_bundles",
     "receipt_bytes",
+    "public_bundles",
+    "public_bytes",
     "own_pending",
     "own_synced",
     "own_delivered",
@@ -160,12 +164,23 @@ impl Totals {
         self.own.iter().sum::<u64>() + self.received.bundles
     }
 
-    pub(super) fn add_bundle(&mut self, of: Class, cost_bytes: u64) {
-        add(&mut self.usage[class(of) as usize], cost_bytes);
+    /// What is held of strangers' bundles that are for everybody.
+    pub(super) fn public(&self) -> Usage {
+        self.public
     }
 
-    pub(super) fn remove_bundle(&mut self, of: Class, cost_bytes: u64) {
+    pub(super) fn add_bundle(&mut self, of: Class, copies: u8, cost_bytes: u64) {
+        add(&mut self.usage[class(of) as usize], cost_bytes);
+        if is_strangers_word(of, copies) {
+            add(&mut self.public, cost_bytes);
+        }
+    }
+
+    pub(super) fn remove_bundle(&mut self, of: Class, copies: u8, cost_bytes: u64) {
         remove(&mut self.usage[class(of) as usize], cost_bytes);
+        if is_strangers_word(of, copies) {
+            remove(&mut self.public, cost_bytes);
+        }
     }
 
     pub(super) fn add_message(&mut self, message: Tally) {
@@ -189,8 +204,8 @@ impl Totals {
 
     fn of(clock: SavedClock, numbers: [u64; COLUMNS.len()]) -> Self {
         let [last_event, last_row, last_idempotent, rest @ ..] = numbers;
-        let [ob, oy, cb, cy, sb, sy, rb, ry, pending, synced, delivered, read, expired, failed, rest @ ..] =
-            rest;
+        let [ob, oy, cb, cy, sb, sy, rb, ry, pb, py, rest @ ..] = rest;
+        let [pending, synced, delivered, read, expired, failed, rest @ ..] = rest;
         let [received, received_bytes, unread, peers] = rest;
         let usage = |bundles, bytes| Usage { bundles, bytes };
         Self {
@@ -199,6 +214,7 @@ impl Totals {
             last_row,
             last_idempotent,
             usage: [usage(ob, oy), usage(cb, cy), usage(sb, sy), usage(rb, ry)],
+            public: usage(pb, py),
             own: [pending, synced, delivered, read, expired, failed],
             received: usage(received, received_bytes),
             unread,
@@ -221,6 +237,8 @@ impl Totals {
             stranger.bytes,
             receipt.bundles,
             receipt.bytes,
+            self.public.bundles,
+            self.public.bytes,
             pending,
             synced,
             delivered,

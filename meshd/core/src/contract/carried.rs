@@ -3,7 +3,7 @@
 use super::fixtures::{bundle, id, node, prefix};
 use super::ok;
 use crate::id::{BundleId, IdPrefix};
-use crate::limits::BUNDLE_COST_BYTES_MIN;
+use crate::limits::{BUNDLE_COST_BYTES_MIN, COPIES_MAIL_MIN, COPIES_MAX, COPIES_PUBLIC_MAX};
 use crate::receipt::Commitment;
 use crate::store::{Class, Dropped, Known, OfferKey, Priority, Store, StoredBundle, Usage};
 
@@ -19,6 +19,7 @@ pub(super) fn run_all<S: Store>(make: &impl Fn() -> S) {
     l05_usage_counts_at_least_the_minimum(make());
     usage_follows_what_comes_and_goes(make());
     l03_the_victim_is_the_least_urgent_then_the_most_spread_then_the_oldest(make());
+    l02_what_is_for_everybody_is_told_from_mail_by_its_copies(make());
     l02_the_neighbour_that_brought_most_is_found(make());
     only_strangers_count_against_an_ingress(make());
     unshown_posts_are_found_by_channel(make());
@@ -240,7 +241,7 @@ fn usage_follows_what_comes_and_goes<S: Store>(mut store: S) {
 }
 
 fn l03_the_victim_is_the_least_urgent_then_the_most_spread_then_the_oldest<S: Store>(mut store: S) {
-    assert_eq!(ok(store.victim(Class::Stranger)), None);
+    assert_eq!(ok(store.victim(Class::Stranger, 0)), None);
     for (n, priority, origin, ingress) in [
         (1, Priority::Sos, 1, 2),
         (2, Priority::Normal, 1, 2),
@@ -254,27 +255,56 @@ fn l03_the_victim_is_the_least_urgent_then_the_most_spread_then_the_oldest<S: St
         one.ingress = Some(node(ingress));
         ok(store.insert_bundle(&one));
     }
-    let first = ok(store.victim(Class::Stranger)).expect("five are held");
+    let first = ok(store.victim(Class::Stranger, 0)).expect("five are held");
     assert_eq!((first.id, first.priority, first.cost_bytes), (id(3), Priority::Bulk, 600));
     assert_eq!((first.kind, first.class), (bundle(3).kind, Class::Stranger));
     assert_eq!(first.expires_tl_ms, bundle(3).expires_tl_ms);
     assert_eq!((first.received_tl_ms, first.copies), (bundle(3).received_tl_ms, bundle(3).copies));
     assert_eq!(first.ingress, Some(node(3)));
     assert_eq!(ok(store.victim_of_origin(&node(1))).expect("held").id, id(4));
-    assert_eq!(ok(store.victim_of_ingress(&node(2))).expect("held").id, id(4));
+    assert_eq!(ok(store.victim_of_ingress(&node(2), 0)).expect("held").id, id(4));
     assert_eq!(ok(store.victim_of_origin(&node(9))), None);
-    assert_eq!(ok(store.victim_of_ingress(&node(9))), None);
-    assert_eq!(ok(store.victim(Class::Own)), None);
+    assert_eq!(ok(store.victim_of_ingress(&node(9), 0)), None);
+    assert_eq!(ok(store.victim(Class::Own, 0)), None);
     ok(store.hand_over_copy(&id(5)));
     ok(store.hand_over_copy(&id(9)));
     assert_eq!(ok(store.bundle(&id(5))).expect("held").copies, bundle(5).copies - 1);
     assert_eq!(ok(store.victim_of_origin(&node(8))).expect("held").id, id(5));
     let mut order = Vec::new();
-    while let Some(victim) = ok(store.victim(Class::Stranger)) {
+    while let Some(victim) = ok(store.victim(Class::Stranger, 0)) {
         order.push(victim.id.0[0]);
         ok(store.drop_bundle(&victim.id, 0));
     }
     assert_eq!(order, [3, 4, 5, 2, 1]);
+}
+
+fn l02_what_is_for_everybody_is_told_from_mail_by_its_copies<S: Store>(mut store: S) {
+    for (n, class, priority, copies) in [
+        (1, Class::Stranger, Priority::Normal, COPIES_PUBLIC_MAX),
+        (2, Class::Contact, Priority::Normal, COPIES_PUBLIC_MAX),
+        (3, Class::Stranger, Priority::Sos, COPIES_MAIL_MIN + 1),
+        (4, Class::Stranger, Priority::Normal, COPIES_MAX),
+        (5, Class::Stranger, Priority::Bulk, 0),
+    ] {
+        ok(store.insert_bundle(&StoredBundle { class, priority, copies, ..bundle(n) }));
+    }
+    assert_eq!(ok(store.usage_of_public()), Usage { bundles: 2, bytes: 1_200 });
+    let first = |store: &S, least| ok(store.victim(Class::Stranger, least)).expect("some are held").id;
+    let brought = |store: &S, least| ok(store.victim_of_ingress(&node(2), least)).expect("some are held").id;
+    for (least, n) in [(0, 5), (1, 1), (COPIES_MAIL_MIN, 4), (COPIES_MAX, 4)] {
+        assert_eq!((first(&store, least), brought(&store, least)), (id(n), id(n)), "{least}");
+    }
+    ok(store.drop_bundle(&id(4), 0));
+    assert_eq!((first(&store, COPIES_MAIL_MIN), brought(&store, COPIES_MAIL_MIN)), (id(3), id(3)));
+    assert_eq!(ok(store.victim(Class::Stranger, COPIES_MAX)), None);
+    // Mail stays mail, however often it is handed on.
+    for _ in 0..3 {
+        [1, 3, 5].iter().for_each(|n| ok(store.hand_over_copy(&id(*n))));
+    }
+    let copies = [1, 3, 5].map(|n| ok(store.bundle(&id(n))).expect("held").copies);
+    assert_eq!(copies, [COPIES_PUBLIC_MAX - 3, COPIES_MAIL_MIN, 0]);
+    ok(store.drop_bundle(&id(1), 0));
+    assert_eq!(ok(store.usage_of_public()).bundles, 1);
 }
 
 fn only_strangers_count_against_an_ingress<S: Store>(mut store: S) {
@@ -282,7 +312,7 @@ fn only_strangers_count_against_an_ingress<S: Store>(mut store: S) {
     contact.class = Class::Contact;
     ok(store.insert_bundle(&contact));
     assert_eq!(ok(store.usage_of_ingress(&node(2))), Usage::default());
-    assert_eq!(ok(store.victim_of_ingress(&node(2))), None);
+    assert_eq!(ok(store.victim_of_ingress(&node(2), 0)), None);
     assert_eq!(ok(store.fullest_ingress()), None);
     assert_eq!(ok(store.usage_of_origin(&node(1))).bundles, 1);
 }

@@ -4,6 +4,7 @@ use super::{bundle, message, node, ok, peer};
 use crate::clock::SavedClock;
 use crate::event::{Event, LinkKind, MessageStatus};
 use crate::id::{BundleId, Seq};
+use crate::limits::COPIES_MAIL_MIN;
 use crate::mem::MemStore;
 use crate::receipt::Commitment;
 use crate::store::{Class, HandOver, HandOverStep, Known, OfferKey, Priority, Shelf, Slot, Store};
@@ -221,6 +222,9 @@ fn channel(n: u8) -> String {
     format!("#c{}", n % 4)
 }
 
+/// Copies that a victim is to have at least.
+const LEAST: [u8; 3] = [0, 3, COPIES_MAIL_MIN];
+
 /// Everything a store says about itself, in words that can be compared.
 fn observe(store: &impl Store) -> Vec<String> {
     let mut seen = vec![
@@ -230,7 +234,9 @@ fn observe(store: &impl Store) -> Vec<String> {
             .map(|o| (o.id, o.own, o.size_bytes))
             .collect::<Vec<_>>()),
         say(ok(store.fullest_ingress())),
-        say(Class::ALL.map(|class| (ok(store.usage(class)), ok(store.victim(class))))),
+        say(Class::ALL
+            .map(|class| (ok(store.usage(class)), LEAST.map(|least| ok(store.victim(class, least)))))),
+        say(ok(store.usage_of_public())),
         say((ok(store.expired(500, 1_000)), ok(store.next_expiry()))),
         say((ok(store.received_usage()), ok(store.messages_after(Seq(0), 1_000)))),
         say((ok(store.event_bounds()), ok(store.events_after(Seq(0), 10_000)))),
@@ -243,7 +249,8 @@ fn observe(store: &impl Store) -> Vec<String> {
         seen.push(say((n, ok(store.known(&id(n).prefix())), ok(store.bundle(&id(n))), of_origin)));
         seen.push(say((ok(store.usage_of_origin(&node(n))), ok(store.victim_of_origin(&node(n))))));
         seen.push(say([0, 1, 2].map(|kind| ok(store.newest_of_kind(&node(n), kind)))));
-        seen.push(say((ok(store.usage_of_ingress(&node(n))), ok(store.victim_of_ingress(&node(n))))));
+        let brought = LEAST.map(|least| ok(store.victim_of_ingress(&node(n), least)));
+        seen.push(say((ok(store.usage_of_ingress(&node(n))), brought)));
         seen.push(say((ok(store.peer(&node(n))), ok(store.hand_overs(&id(n))), ok(store.message(&id(n))))));
     }
     seen.push(say([Shelf::Contact, Shelf::Due].map(|shelf| ok(store.records(shelf, &[], 100)))));

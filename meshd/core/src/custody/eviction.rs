@@ -4,7 +4,8 @@
 //! borrows what is free, and gives it back at once when its owner comes. Within a share the least urgent goes
 //! first, then what was handed on most often from here (the fewest copies left), then the longest held; nobody pushes out
 //! what is more urgent than itself. Own bundles never go. What is for everybody counts as handed on half as often as can be
-//! counted, so it goes before mail for one person. Others' mail does not push out others' mail that was never handed
+//! counted, so it goes before mail for one person; but a share of what strangers have is its own, and of that mail takes nothing.
+//! Others' mail does not push out others' mail that was never handed
 //! on, unless nobody took it for a day: it would only trade a letter that met nobody for another.
 //!
 //! Neighbours share what strangers' bundles have: before all this, whoever has brought several times what another one
@@ -31,12 +32,21 @@ pub(super) struct Newcomer {
     pub(super) cost_bytes: u64,
     /// The neighbour it counts for.
     ingress: Option<NodeId>,
+    /// Whether it is a stranger's and for everybody.
+    is_public: bool,
 }
 
 impl From<&StoredBundle> for Newcomer {
     fn from(bundle: &StoredBundle) -> Self {
         let ingress = bundle.ingress.filter(|_| bundle.class == Class::Stranger);
-        Self { class: bundle.class, priority: bundle.priority, cost_bytes: bundle.cost_bytes(), ingress }
+        let is_public = bundle.is_strangers_word();
+        Self {
+            class: bundle.class,
+            priority: bundle.priority,
+            cost_bytes: bundle.cost_bytes(),
+            ingress,
+            is_public,
+        }
     }
 }
 
@@ -73,7 +83,9 @@ impl<S: Store> Custody<S> {
     pub(super) fn spare_untried(&mut self, mail: &StoredBundle, now: Now) -> Result<bool, StoreError> {
         while self.would_push_out_untried(mail)? {
             let Some(hoarder) = self.hoarder_beside(mail, now)? else { return Ok(false) };
-            let Some(victim) = self.store.victim_of_ingress(&hoarder)? else { return Ok(false) };
+            let Some(victim) = self.first_of_ingress(Newcomer::from(mail), &hoarder)? else {
+                return Ok(false);
+            };
             self.evict(&victim, Loss::LinkShare)?;
         }
         Ok(true)
@@ -87,7 +99,7 @@ impl<S: Store> Custody<S> {
         if usages.gives_way(newcomer, scarce, &self.limits) != Some(newcomer.class) {
             return Ok(false);
         }
-        Ok(self.store.victim(newcomer.class)?.is_some_and(|victim| {
+        Ok(self.first_of_class(newcomer, newcomer.class)?.is_some_and(|victim| {
             let held_ms = mail.received_tl_ms.saturating_sub(victim.received_tl_ms);
             victim.priority == newcomer.priority
                 && victim.copies == limits::COPIES_MAX
@@ -120,7 +132,7 @@ impl<S: Store> Custody<S> {
     /// What goes first of a class for a newcomer: of strangers' bundles rather its own neighbour's, if that has brought several
     /// times what the victim's has.
     fn victim_for(&self, newcomer: Newcomer, class: Class) -> Result<Option<Victim>, StoreError> {
-        let victim = self.store.victim(class)?;
+        let victim = self.first_of_class(newcomer, class)?;
         let Some((peer, other)) = newcomer.ingress.zip(victim.and_then(|victim| victim.ingress)) else {
             return Ok(victim);
         };
@@ -136,7 +148,40 @@ impl<S: Store> Custody<S> {
         if brought < others.saturating_mul(limits::HOARD_TIMES) {
             return Ok(victim);
         }
-        self.store.victim_of_ingress(&peer)
+        self.first_of_ingress(newcomer, &peer)
+    }
+
+    /// What goes first of a class for a newcomer.
+    fn first_of_class(&self, newcomer: Newcomer, class: Class) -> Result<Option<Victim>, StoreError> {
+        if class == Class::Stranger && self.spares_public(newcomer)? {
+            let mail = self.store.victim(class, limits::COPIES_MAIL_MIN)?;
+            if mail.is_some() {
+                return Ok(mail);
+            }
+        }
+        self.store.victim(class, 0)
+    }
+
+    /// The same of what a neighbour brought.
+    fn first_of_ingress(&self, newcomer: Newcomer, peer: &NodeId) -> Result<Option<Victim>, StoreError> {
+        if self.spares_public(newcomer)? {
+            let mail = self.store.victim_of_ingress(peer, limits::COPIES_MAIL_MIN)?;
+            if mail.is_some() {
+                return Ok(mail);
+            }
+        }
+        self.store.victim_of_ingress(peer, 0)
+    }
+
+    /// Whether strangers' mail goes before what is for everybody, which is then within its share.
+    fn spares_public(&self, newcomer: Newcomer) -> Result<bool, StoreError> {
+        #[cfg(feature = "flaws")]
+        if self.flaw == Some(crate::flaw::Flaw::NoPublicShare) {
+            return Ok(false);
+        }
+        let added = if newcomer.is_public { newcomer.cost_bytes } else { 0 };
+        let share = percent(self.store.usage(Class::Stranger)?.bytes, limits::PUBLIC_PERCENT);
+        Ok(self.store.usage_of_public()?.bytes + added <= share)
     }
 
     /// Evicts among one neighbour's or origin's bundles until the newcomer fits under its limit.
@@ -148,11 +193,11 @@ impl<S: Store> Custody<S> {
         loop {
             let (usage, victim, why) = match heap {
                 Heap::Receipts => {
-                    (self.store.usage(Class::Receipt)?, self.store.victim(Class::Receipt), Loss::GaveWay)
+                    (self.store.usage(Class::Receipt)?, self.store.victim(Class::Receipt, 0), Loss::GaveWay)
                 }
                 Heap::Ingress(peer) => {
                     let usage = self.store.usage_of_ingress(&peer)?;
-                    (usage, self.store.victim_of_ingress(&peer), Loss::LinkShare)
+                    (usage, self.first_of_ingress(newcomer, &peer), Loss::LinkShare)
                 }
                 Heap::Origin(origin) => {
                     let usage = self.store.usage_of_origin(&origin)?;

@@ -15,6 +15,8 @@ pub(super) enum Heap {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Count {
     Held(Heap),
+    /// Strangers' bundles that are for everybody.
+    Public,
     Received,
 }
 
@@ -24,4 +26,9 @@ pub(super) fn heaps_of(bundle: &StoredBundle) -> impl Iterator<Item = Heap> {
     [Some(Heap::Class(bundle.class)), bundle.origin.map(Heap::Origin), ingress.map(Heap::Ingress)]
         .into_iter()
         .flatten()
+}
+
+/// All that counts a bundle.
+pub(super) fn counts_of(bundle: &StoredBundle) -> impl Iterator<Item = Count> {
+    heaps_of(bundle).map(Count::Held).chain(bundle.is_strangers_word().then_some(Count::Public))
 }

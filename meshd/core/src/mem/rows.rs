@@ -2,7 +2,7 @@
 
 use std::cmp::Reverse;
 
-use super::heap::{Count, Heap, heaps_of};
+use super::heap::{Count, Heap, counts_of, heaps_of};
 use super::{Flaw, MemStore};
 use crate::event::MessageStatus;
 use crate::id::{BundleId, NodeId, Seq};
@@ -71,23 +71,21 @@ impl MemStore {
         let cost = -(bundle.cost_bytes() as i64);
         for heap in heaps_of(&bundle) {
             self.heaps.remove(&(heap, Reverse(bundle.priority), bundle.copies, row));
-            self.count(Count::Held(heap), -1, cost);
+        }
+        for count in counts_of(&bundle) {
+            self.count(count, -1, cost);
         }
         true
     }
 
-    pub(super) fn first_of(&self, heap: Heap) -> Option<Victim> {
-        let start = (heap, Reverse(Priority::Bulk), 0, 0);
-        let end = (heap, Reverse(Priority::Sos), u8::MAX, u64::MAX);
-        let first = if self.flaw == Some(Flaw::WrongVictim) {
-            self.heaps.range(start..=end).next_back()
-        } else {
-            self.heaps.range(start..).next()
+    pub(super) fn first_of(&self, heap: Heap, copies_min: u8) -> Option<Victim> {
+        let of = |level| {
+            let level = Reverse(level);
+            self.heaps.range((heap, level, copies_min, 0)..=(heap, level, u8::MAX, u64::MAX))
         };
-        let ((found, _, _, row), ()) = first?;
-        if *found != heap {
-            return None;
-        }
+        let mut all = [Priority::Bulk, Priority::Normal, Priority::Sos].into_iter().flat_map(of);
+        let first = if self.flaw == Some(Flaw::WrongVictim) { all.next_back() } else { all.next() };
+        let ((_, _, _, row), ()) = first?;
         let bundle = self.bundle_at(*row);
         Some(Victim {
             id: bundle.id,

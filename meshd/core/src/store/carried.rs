@@ -2,6 +2,7 @@
 
 use crate::bundle::BundleBytes;
 use crate::id::{BundleId, NodeId};
+use crate::limits::COPIES_PUBLIC_MAX;
 use crate::receipt::Commitment;
 
 /// How urgent a bundle is; the smaller, the sooner.
@@ -98,10 +99,20 @@ impl StoredBundle {
         self.bytes().size_bytes()
     }
 
+    /// Whether it is a stranger's and for everybody.
+    pub fn is_strangers_word(&self) -> bool {
+        is_strangers_word(self.class, self.copies)
+    }
+
     /// As [`BundleBytes::cost_bytes`].
     pub fn cost_bytes(&self) -> u64 {
         self.bytes().cost_bytes()
     }
+}
+
+/// Whether a bundle of that class with so many copies left is a stranger's and for everybody: mail never counts down so far.
+pub fn is_strangers_word(class: Class, copies: u8) -> bool {
+    class == Class::Stranger && copies <= COPIES_PUBLIC_MAX
 }
 
 /// What a store knows about an id.
