@@ -61,6 +61,8 @@ pub struct Plan {
     pub nodes: usize,
     /// Letters between them, in the first half of the time.
     pub letters: usize,
+    /// What people say to everybody in that time, every other a call for help.
+    pub notices: usize,
     /// People that the attacker has a link to.
     pub links: usize,
     /// Authors that it makes up.
@@ -94,17 +96,33 @@ pub struct Outcome {
     pub flooded: usize,
     /// The one by the other.
     pub ratio: f64,
+    /// Of what people said to everybody, and of their calls for help.
+    pub notices: Heard,
+    /// The same for calls for help alone.
+    pub calls: Heard,
     /// Posts that the attacker brought to its links.
     pub spam: u64,
     /// Bytes counted in the fullest honest store at any time, by the cap on bundles.
     pub fullest: f64,
 }
 
+/// How many heard what people said to everybody, each of the others counted once for each.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Heard {
+    /// Without an attacker.
+    pub quiet: usize,
+    /// With one.
+    pub flooded: usize,
+    /// If everybody had heard all.
+    pub all: usize,
+}
+
 impl std::fmt::Display for Outcome {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "seed {}: {} links, {} posts of an attacker; of {} letters {} arrived, {} without it (ratio {:.3}); fullest store {:.3} of its cap",
+            "seed {}: {} links, {} posts of an attacker; of {} letters {} arrived, {} without it (ratio {:.3}); fullest store {:.3} of its cap; \
+             said to everybody and heard {} of {}, {} without it; calls for help {} of {}, {} without it",
             self.seed,
             self.links,
             self.spam,
@@ -112,7 +130,13 @@ impl std::fmt::Display for Outcome {
             self.flooded,
             self.quiet,
             self.ratio,
-            self.fullest
+            self.fullest,
+            self.notices.flooded,
+            self.notices.all,
+            self.notices.quiet,
+            self.calls.flooded,
+            self.calls.all,
+            self.calls.quiet,
         )
     }
 }
@@ -130,9 +154,17 @@ pub fn run(plan: Plan) -> Outcome {
         quiet: before,
         flooded: after,
         ratio: after as f64 / before.max(1) as f64,
+        notices: heard([&quiet, &flooded], plan.nodes, 0, 1),
+        calls: heard([&quiet, &flooded], plan.nodes, 1, 2),
         spam: flooded.spam,
         fullest: flooded.fullest_bytes as f64 / cap as f64,
     }
+}
+
+/// Of every so many notices from the first one on.
+fn heard(runs: [&Replayed; 2], people: usize, first: usize, every: usize) -> Heard {
+    let [quiet, flooded] = runs.map(|run| run.heard.iter().skip(first).step_by(every).sum());
+    Heard { quiet, flooded, all: runs[0].heard.iter().skip(first).step_by(every).count() * (people - 1) }
 }
 
 fn limits(plan: Plan) -> Limits {
@@ -146,6 +178,7 @@ fn once(plan: Plan) -> Replayed {
         Place::Ferry => ferry(plan.nodes, plan.minutes, &mut dice),
     };
     let letters = work::letters(&people, plan.letters, 0, &mut dice);
+    let notices = work::notices(&people, plan.notices, &mut Dice::new(plan.seed ^ 0x7361_6964));
     let all = with_attacker(&people, plan);
     let encounters = match plan.place {
         Place::Town => plan.minutes.max(2) as usize / 2 * plan.links.max(1),
@@ -163,6 +196,7 @@ fn once(plan: Plan) -> Replayed {
     let mut dice = Dice::new(plan.seed ^ 0x0066_6c6f_6f64);
     let setting = Setting {
         letters_priority: plan.letters_priority,
+        notices,
         spammer,
         flaw: plan.flaw,
         ..Setting::honest(limits(plan), RADIO)
@@ -333,6 +367,7 @@ mod tests {
             letters_priority: Priority::Normal,
             nodes: 8,
             letters: 16,
+            notices: 0,
             links,
             identities: 200,
             rate: 100,

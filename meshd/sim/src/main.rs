@@ -102,6 +102,9 @@ enum Command {
         /// Letters they write to each other, in the first half.
         #[arg(long, default_value_t = 60)]
         letters: usize,
+        /// Public posts that they write in that time, every other a call for help.
+        #[arg(long, default_value_t = 0)]
+        posts: usize,
         /// People that the attacker has a link to; 0 for no attacker.
         #[arg(long, default_value_t = 1)]
         links: usize,
@@ -264,6 +267,7 @@ fn run(args: Args) -> anyhow::Result<bool> {
         Command::Flood {
             nodes,
             letters,
+            posts,
             links,
             identities,
             rate,
@@ -289,6 +293,7 @@ fn run(args: Args) -> anyhow::Result<bool> {
                 letters_priority: urgency(sos_letters),
                 nodes,
                 letters,
+                notices: posts,
                 links,
                 identities,
                 rate,

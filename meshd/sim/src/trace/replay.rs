@@ -15,7 +15,7 @@ use meshlink_core::id::{BundleId, LinkId};
 use meshlink_core::identity::Identity;
 use meshlink_core::limits::Limits;
 use meshlink_core::mem::MemStore;
-use meshlink_core::node::{Input, Node, Output, PrivateDraft};
+use meshlink_core::node::{Draft, Input, Node, Output, PrivateDraft};
 use meshlink_core::store::{Class, Priority, Store};
 use meshlink_core::tally::Loss;
 
@@ -27,7 +27,7 @@ use crate::wire::transmission_ms;
 use super::acquaint::acquaint;
 use super::contacts::Contacts;
 use super::models::Achieved;
-use super::work::Letter;
+use super::work::{Letter, Notice};
 
 /// 1 January 2026, in milliseconds since 1970.
 const EPOCH_UNIX_MS: u64 = 1_767_225_600_000;
@@ -56,6 +56,8 @@ pub struct Replayed {
     pub spam: u64,
     /// Bytes counted in the fullest store of anybody else, at any time; only while there is an attacker.
     pub fullest_bytes: u64,
+    /// Of each notice, how many people had it in the end besides who said it.
+    pub heard: Vec<usize>,
     /// Letters that came to a node which did not take them.
     pub refused: u64,
     /// The same by reason, of those there were.
@@ -69,6 +71,7 @@ pub struct Replayed {
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Happening {
     Write { letter: usize },
+    Say { notice: usize },
     Up { a: usize, b: usize, until_ms: u64 },
     Down { link: u64 },
     Arrive { link: u64, side: usize, frame: Vec<u8> },
@@ -93,6 +96,7 @@ struct Person {
 /// See the module's text.
 struct Replay<'a> {
     letters: &'a [Letter],
+    notices: Vec<Notice>,
     radio: Radio,
     letters_priority: Priority,
     start_s: u64,
@@ -103,6 +107,7 @@ struct Replay<'a> {
     links: BTreeMap<u64, Pair>,
     written: BTreeMap<BundleId, usize>,
     arrived: BTreeMap<usize, u64>,
+    said: BTreeMap<BundleId, usize>,
     replayed: Replayed,
     spammer: Option<Spammer>,
     liars: Option<Liars>,
@@ -114,6 +119,8 @@ pub(crate) struct Setting {
     pub(crate) limits: Limits,
     pub(crate) radio: Radio,
     pub(crate) letters_priority: Priority,
+    /// What people say to everybody.
+    pub(crate) notices: Vec<Notice>,
     pub(crate) spammer: Option<Spammer>,
     pub(crate) liars: Option<Liars>,
     pub(crate) flaw: Option<Flaw>,
@@ -122,7 +129,9 @@ pub(crate) struct Setting {
 impl Setting {
     /// Ordinary letters among honest people.
     pub(crate) fn honest(limits: Limits, radio: Radio) -> Self {
-        Self { limits, radio, letters_priority: Priority::Normal, spammer: None, liars: None, flaw: None }
+        let letters_priority = Priority::Normal;
+        let notices = Vec::new();
+        Self { limits, radio, letters_priority, notices, spammer: None, liars: None, flaw: None }
     }
 }
 
@@ -130,7 +139,7 @@ impl Setting {
 pub(crate) fn replay(
     contacts: &Contacts,
     letters: &[Letter],
-    Setting { limits, radio, letters_priority, spammer, liars, flaw }: Setting,
+    Setting { limits, radio, letters_priority, notices, spammer, liars, flaw }: Setting,
     dice: &mut Dice,
 ) -> Replayed {
     let now = Now { mono_ms: 0, unix_ms: Some(EPOCH_UNIX_MS) };
@@ -148,6 +157,8 @@ pub(crate) fn replay(
         letters,
         radio,
         letters_priority,
+        replayed: Replayed { heard: vec![0; notices.len()], ..Replayed::default() },
+        notices,
         start_s: contacts.span_s().0,
         now_ms: 0,
         planned: 0,
@@ -156,7 +167,7 @@ pub(crate) fn replay(
         links: BTreeMap::new(),
         written: BTreeMap::new(),
         arrived: BTreeMap::new(),
-        replayed: Replayed::default(),
+        said: BTreeMap::new(),
         spammer,
         liars,
         seeds: Dice::new(dice.between(0, u64::MAX - 1)),
@@ -169,6 +180,9 @@ impl Replay<'_> {
     fn plan_all(&mut self, contacts: &Contacts, dice: &mut Dice) {
         for (letter, written) in self.letters.iter().enumerate() {
             self.plan(self.ms_of(written.at_s), Happening::Write { letter });
+        }
+        for notice in 0..self.notices.len() {
+            self.plan(self.ms_of(self.notices[notice].at_s), Happening::Say { notice });
         }
         for met in contacts.encounters() {
             // Who dials is chance. Not all links of one step come up in the same millisecond.
@@ -222,6 +236,7 @@ impl Replay<'_> {
     fn happen(&mut self, happening: Happening) {
         match happening {
             Happening::Write { letter } => self.write(letter),
+            Happening::Say { notice } => self.say(notice),
             Happening::Up { a, b, until_ms } => self.link_up([a, b], until_ms),
             Happening::Down { link } => self.link_down(link),
             Happening::Arrive { link, side, frame } => {
@@ -259,6 +274,22 @@ impl Replay<'_> {
         // A node that is full of its own writes no more.
         if let Ok(id) = self.people[from].node.submit_private(draft, now) {
             self.written.insert(id, letter);
+        }
+        self.settle(from);
+    }
+
+    fn say(&mut self, notice: usize) {
+        let Notice { from, is_call, .. } = self.notices[notice];
+        let now = self.now();
+        let draft = Draft {
+            channel: "#mesh".to_owned(),
+            text: format!("{notice} {}", "b".repeat(200)),
+            lifetime_s: None,
+            priority: if is_call { Priority::Sos } else { Priority::Normal },
+            reply_to: None,
+        };
+        if let Ok(id) = self.people[from].node.submit(draft, now) {
+            self.said.insert(id, notice);
         }
         self.settle(from);
     }
@@ -392,6 +423,13 @@ impl Replay<'_> {
             Output::Close { link, .. } => self.plan(self.now_ms, Happening::Down { link: link.0 }),
             Output::Event(logged) => {
                 let Event::MessageNew { id } = &logged.event else { return };
+                let is_persons = self.spammer.as_ref().is_none_or(|spammer| index < spammer.first);
+                if let Some(&notice) = self.said.get(id)
+                    && is_persons
+                    && self.notices[notice].from != index
+                {
+                    self.replayed.heard[notice] += 1;
+                }
                 let Some(&letter) = self.written.get(id) else { return };
                 let Letter { at_s, to, .. } = self.letters[letter];
                 if index == to {

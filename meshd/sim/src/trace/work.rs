@@ -17,6 +17,17 @@ pub struct Letter {
     pub text_bytes: usize,
 }
 
+/// What somebody says to everybody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Notice {
+    /// When it is said, in seconds of the trace.
+    pub at_s: u64,
+    /// By whom.
+    pub from: usize,
+    /// Whether it is a call for help.
+    pub is_call: bool,
+}
+
 /// Bytes of a short text, and of a long one.
 const TEXT_BYTES: [usize; 2] = [200, 8_000];
 
@@ -44,6 +55,12 @@ pub fn letters(contacts: &Contacts, count: usize, long_percent: usize, dice: &mu
         letters[n].text_bytes = TEXT_BYTES[1];
     }
     letters
+}
+
+/// Draws what is said to everybody as [`letters`] are drawn; every other is a call for help.
+pub fn notices(contacts: &Contacts, count: usize, dice: &mut Dice) -> Vec<Notice> {
+    let said = letters(contacts, count, 0, dice).into_iter().enumerate();
+    said.map(|(n, Letter { at_s, from, .. })| Notice { at_s, from, is_call: n % 2 == 1 }).collect()
 }
 
 #[cfg(test)]
