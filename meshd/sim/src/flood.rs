@@ -9,6 +9,8 @@
 //! a town, or two villages between which a ferryman goes to and fro. There the attacker lays siege: between two landings each of its
 //! nodes meets each person, so that two who meet have both just been filled.
 
+use std::collections::BTreeSet;
+
 use meshlink_core::bundle::{BundleBytes, NewBundle};
 use meshlink_core::canonical::Extensions;
 use meshlink_core::flaw::Flaw;
@@ -163,7 +165,8 @@ pub fn run(plan: Plan) -> Outcome {
 
 /// Of every so many notices from the first one on.
 fn heard(runs: [&Replayed; 2], people: usize, first: usize, every: usize) -> Heard {
-    let [quiet, flooded] = runs.map(|run| run.heard.iter().skip(first).step_by(every).sum());
+    let [quiet, flooded] =
+        runs.map(|run| run.heard.iter().skip(first).step_by(every).map(BTreeSet::len).sum());
     Heard { quiet, flooded, all: runs[0].heard.iter().skip(first).step_by(every).count() * (people - 1) }
 }
 

@@ -56,8 +56,8 @@ pub struct Replayed {
     pub spam: u64,
     /// Bytes counted in the fullest store of anybody else, at any time; only while there is an attacker.
     pub fullest_bytes: u64,
-    /// Of each notice, how many people had it in the end besides who said it.
-    pub heard: Vec<usize>,
+    /// Of each notice, who was shown it besides who said it.
+    pub heard: Vec<BTreeSet<usize>>,
     /// Letters that came to a node which did not take them.
     pub refused: u64,
     /// The same by reason, of those there were.
@@ -157,7 +157,7 @@ pub(crate) fn replay(
         letters,
         radio,
         letters_priority,
-        replayed: Replayed { heard: vec![0; notices.len()], ..Replayed::default() },
+        replayed: Replayed { heard: vec![BTreeSet::new(); notices.len()], ..Replayed::default() },
         notices,
         start_s: contacts.span_s().0,
         now_ms: 0,
@@ -428,7 +428,7 @@ impl Replay<'_> {
                     && is_persons
                     && self.notices[notice].from != index
                 {
-                    self.replayed.heard[notice] += 1;
+                    self.replayed.heard[notice].insert(index);
                 }
                 let Some(&letter) = self.written.get(id) else { return };
                 let Letter { at_s, to, .. } = self.letters[letter];
