@@ -231,6 +231,12 @@ fn two_people_who_never_met_write_in_private_by_a_code_alone() {
     assert_eq!(received["text"], "CANARY under the old oak");
     assert_eq!(received["id"], sent["id"], "the same id on both sides");
     assert_eq!(received["from"]["name"], "bob");
+    let here: Value = json_of(&ana, &["trace", received["id"].as_str().expect("an id"), "--json"]);
+    assert_eq!(
+        (&here["carried"], &here["waiting"]),
+        (&false.into(), &Value::Null),
+        "it is where it was to go: {here}"
+    );
     assert_eq!(received["protection"], "sealed");
 
     // Both see the same number; once compared, messages say so.

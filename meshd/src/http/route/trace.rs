@@ -4,7 +4,7 @@ use axum::Json;
 use axum::extract::State;
 use meshlink_api::Trace;
 use meshlink_core::node::Node;
-use meshlink_core::store::{HandOver, HandOverStep, StoredBundle};
+use meshlink_core::store::{HandOver, HandOverStep, Protection, StoredBundle};
 use meshlink_core::{LinkPhase, MessageRecord, MessageStatus, Now, Store, StoreError, TransportState};
 
 use super::messages::find;
@@ -108,6 +108,7 @@ fn waiting(record: &MessageRecord, carried: bool, around: &Surroundings) -> Opti
         MessageStatus::Delivered | MessageStatus::Read => None,
         MessageStatus::Pending if record.status_reason.is_some() => record.status_reason.clone(),
         MessageStatus::Pending => Some(waiting_for_a_neighbour(around)),
+        MessageStatus::Synced if !record.own && !carried && is_private(record) => None,
         MessageStatus::Synced if !carried => over("this node no longer carries it; others may"),
         MessageStatus::Synced if record.own => Some(match around.holders {
             0 | 1 => "another node holds it; it is handed to every neighbour that lacks it".to_owned(),
@@ -115,6 +116,11 @@ fn waiting(record: &MessageRecord, carried: bool, around: &Surroundings) -> Opti
         }),
         MessageStatus::Synced => Some("it is handed to every neighbour that lacks it".to_owned()),
     }
+}
+
+/// Whether it was for this node: then it is where it was to go.
+fn is_private(record: &MessageRecord) -> bool {
+    matches!(record.protection, Protection::Sealed | Protection::SealedVerified)
 }
 
 fn waiting_for_a_neighbour(around: &Surroundings) -> String {
