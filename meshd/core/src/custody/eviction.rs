@@ -153,24 +153,29 @@ impl<S: Store> Custody<S> {
 
     /// What goes first of a class for a newcomer.
     fn first_of_class(&self, newcomer: Newcomer, class: Class) -> Result<Option<Victim>, StoreError> {
-        if class == Class::Stranger && self.spares_public(newcomer)? {
-            let mail = self.store.victim(class, limits::COPIES_MAIL_MIN)?;
-            if mail.is_some() {
-                return Ok(mail);
-            }
+        match class {
+            Class::Stranger => self.first_sparing(newcomer, |copies| self.store.victim(class, copies)),
+            Class::Own | Class::Contact | Class::Receipt => self.store.victim(class, 0),
         }
-        self.store.victim(class, 0)
     }
 
     /// The same of what a neighbour brought.
     fn first_of_ingress(&self, newcomer: Newcomer, peer: &NodeId) -> Result<Option<Victim>, StoreError> {
-        if self.spares_public(newcomer)? {
-            let mail = self.store.victim_of_ingress(peer, limits::COPIES_MAIL_MIN)?;
-            if mail.is_some() {
-                return Ok(mail);
-            }
+        self.first_sparing(newcomer, |copies| self.store.victim_of_ingress(peer, copies))
+    }
+
+    /// What `first` finds of strangers' bundles with so many copies at least: mail, while what is for everybody keeps its share.
+    fn first_sparing(
+        &self,
+        newcomer: Newcomer,
+        first: impl Fn(u8) -> Result<Option<Victim>, StoreError>,
+    ) -> Result<Option<Victim>, StoreError> {
+        if self.spares_public(newcomer)?
+            && let Some(mail) = first(limits::COPIES_MAIL_MIN)?
+        {
+            return Ok(Some(mail));
         }
-        self.store.victim_of_ingress(peer, 0)
+        first(0)
     }
 
     /// Whether strangers' mail goes before what is for everybody, which is then within its share.
