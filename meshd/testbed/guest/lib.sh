@@ -369,6 +369,14 @@ post() {
   [[ $status == 201 ]]
 }
 
+# post_mebibyte NAME: 66 messages of 16,000 bytes.
+post_mebibyte() {
+  local filling n
+  printf -v filling '%16000s' ''
+  filling=${filling// /x}
+  for n in {1..66}; do post "$1" "$n $filling" || fail "message $n was not taken"; done
+}
+
 # number NAME PATH FIELD: a number in an answer of the node's API, the first by that name.
 number() {
   get "$1" "$2"

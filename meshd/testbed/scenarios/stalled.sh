@@ -7,9 +7,7 @@ sent() { get a /v1/links && jq '[.items[].sent_bytes] | add // 0' <<<"$ANSWER"; 
 air_up one
 start_bluetoothd
 start_node a --adapter "$(adapter_of one 1)" --log "$LOG"
-printf -v filling '%16000s' ''
-filling=${filling// /x}
-for n in {1..66}; do post a "$n $filling" || fail "message $n was not taken"; done
+post_mebibyte a
 start_node b --adapter "$(adapter_of one 2)" --log "$LOG"
 wait_for '(( $(received) >= 10 ))' 120
 kill -STOP "${NODE_PID[b]}"
