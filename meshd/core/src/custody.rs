@@ -190,8 +190,8 @@ impl<S: Store> Custody<S> {
         if self.store.is_locked() {
             self.contacts.clear();
             self.pairs.clear();
-            self.invites.clear();
-            self.published.clear();
+            // Freed, and so overwritten; an emptied list would still have the keys.
+            (self.invites, self.published) = (Vec::new(), Vec::new());
             self.secret_channels.clear();
             self.next_due_tl_ms = None;
             self.has_put_by = false;

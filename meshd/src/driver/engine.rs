@@ -13,6 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot, watch};
 use super::lane::{Lane, LinkCommand};
 use super::tally::Tally;
 use crate::clock::Clock;
+use crate::vault;
 
 /// Commands taken into one transaction; the rest share the next.
 const BATCH_COMMANDS_MAX: usize = 512;
@@ -28,6 +29,8 @@ const LINGER_PART: u32 = 2;
 const LINGER_TIME_MAX: Duration = Duration::from_millis(5);
 /// Longest sleep. The kernel's timer does not count suspend, the node's clock does.
 const SLEEP_MS_MAX: u64 = 60_000;
+/// Before a sleep of that length the stack is cleaned of keys that were worked with, some of which are deleted by now.
+const CLEAN_SLEEP_MS: u64 = 1_000;
 /// Shortest sleep for a deadline that is still there after it was served.
 const SLEEP_MS_MIN: u64 = 1;
 
@@ -140,6 +143,9 @@ impl<S: Store> Engine<S> {
     fn receive(&self, queue: &Receiver<Command<S>>, sleep_ms: u64) -> Result<Command<S>, RecvTimeoutError> {
         if !self.unread.is_empty() {
             return Err(RecvTimeoutError::Timeout);
+        }
+        if sleep_ms >= CLEAN_SLEEP_MS {
+            vault::clean_stack();
         }
         queue.recv_timeout(Duration::from_millis(sleep_ms))
     }

@@ -36,7 +36,7 @@ pub use keyring::{Keyring, KeyringError, Unlocked};
 pub use master_key::{MASTER_KEY_FILE, MasterKey, MasterKeyError};
 pub use passphrase::{Cost, Passphrase, PassphraseError};
 pub use record_keys::{Place, RecordKeys, SealError};
-pub use stack::apart;
+pub use stack::{apart, clean_stack};
 
 /// Bytes that sealing adds: the nonce and the authenticator.
 pub const SEAL_BYTES: usize = 24 + 16;

@@ -3,8 +3,10 @@
 //! What ciphers and hashes keep on the stack while they work stays there until something else is put over it, and a
 //! thread that waits may not do that for days.
 
-/// More than any of this work needs, and less than a thread has.
-const CLEANED_BYTES: usize = 512 * 1024;
+/// More than any of the work done apart needs, and less than a thread has.
+const APART_BYTES: usize = 512 * 1024;
+/// More than a node's work needs.
+const NODE_BYTES: usize = 128 * 1024;
 
 /// Does some work on a thread of its own, and cleans its stack before it ends.
 ///
@@ -14,7 +16,7 @@ pub fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     std::thread::scope(|scope| {
         let worker = scope.spawn(|| {
             let done = work();
-            clean();
+            clean::<APART_BYTES>();
             done
         });
         match worker.join() {
@@ -24,10 +26,15 @@ pub fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     })
 }
 
+/// Puts zeros over what a node's work has left on this thread's stack, below the caller's part of it.
+pub fn clean_stack() {
+    clean::<NODE_BYTES>();
+}
+
 /// Puts zeros over what calls before it left.
 #[inline(never)]
-fn clean() {
-    let mut zeros = [0u8; CLEANED_BYTES];
+fn clean<const BYTES: usize>() {
+    let mut zeros = [0u8; BYTES];
     std::hint::black_box(&mut zeros);
 }
 

@@ -315,13 +315,15 @@ impl<S: Store> Custody<S> {
         self.load_invites()
     }
 
+    /// Reads the codes into memory. In a new place each time: what is freed is overwritten, what a list no longer counts is not.
     pub(super) fn load_invites(&mut self) -> Result<(), StoreError> {
-        self.invites.clear();
-        for (key, bytes) in self.store.records(Shelf::Invite, &[], CODES_MAX * 4)? {
+        let own = self.identity.public();
+        let invite = |(key, bytes): (Vec<u8>, Vec<u8>)| {
             let invite: Invite = decoded(&bytes)?;
-            let hint = CodeKey::new(&invite.psk.0, &self.identity.public());
-            self.invites.push((key, hint, invite));
-        }
+            Ok((key, CodeKey::new(&invite.psk.0, &own), invite))
+        };
+        let records = self.store.records(Shelf::Invite, &[], CODES_MAX * 4)?;
+        self.invites = records.into_iter().map(invite).collect::<Result<_, StoreError>>()?;
         Ok(())
     }
 

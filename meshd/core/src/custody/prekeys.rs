@@ -142,7 +142,7 @@ impl<S: Store> Custody<S> {
             self.drop_outdated(&older, now)?;
         }
         self.clear_shelf(Shelf::Prekey)?;
-        self.published.clear();
+        self.published = Vec::new();
         self.restore_prekeys(own.revision)?;
         self.renew_prekeys(now)
     }
@@ -211,20 +211,19 @@ impl<S: Store> Custody<S> {
 
     pub(super) fn delete_prekey(&mut self, key: &[u8]) -> Result<(), StoreError> {
         self.store.remove_record(Shelf::Prekey, key)?;
-        self.published.retain(|secret| published_key(secret.id()) != key);
-        Ok(())
+        if key.first() == Some(&PUBLISHED) { self.load_published() } else { Ok(()) }
     }
 
-    /// Reads the published keys' secret halves into memory.
+    /// Reads the published keys' secret halves into memory. In a new place each time: what is freed is overwritten, what a list
+    /// no longer counts is not.
     pub(super) fn load_published(&mut self) -> Result<(), StoreError> {
-        self.published.clear();
-        for (key, bytes) in self.store.records(Shelf::Prekey, &[PUBLISHED], PUBLISHED_MAX)? {
-            if key.first() != Some(&PUBLISHED) {
-                break;
-            }
+        let records = self.store.records(Shelf::Prekey, &[PUBLISHED], PUBLISHED_MAX)?;
+        let published = records.into_iter().take_while(|(key, _)| key.first() == Some(&PUBLISHED));
+        let secret = |(_, bytes): (Vec<u8>, Vec<u8>)| {
             let kept: Kept = decoded(&bytes)?;
-            self.published.push(PrekeySecret::from_bytes(&kept.secret.0));
-        }
+            Ok(PrekeySecret::from_bytes(&kept.secret.0))
+        };
+        self.published = published.map(secret).collect::<Result<_, StoreError>>()?;
         Ok(())
     }
 
