@@ -451,7 +451,7 @@ fn b02_a_node_that_moves_to_another_network_is_not_recognised() {
     let file: PathBuf = dir.path().join("heard");
     let mut spy = lab.play("spy", "ear", &[("FILE", file.to_str().unwrap())]);
     let a = lab.start(dir.path(), "a");
-    let b = lab.start(dir.path(), "b");
+    let _b = lab.start(dir.path(), "b");
     let port = port_of(&a);
     wait_for("both to be heard", PATIENCE, || {
         (file.exists() && !said_by(&file, 1).is_empty() && !said_by(&file, 2).is_empty()).then_some(())
@@ -474,4 +474,64 @@ fn b02_a_node_that_moves_to_another_network_is_not_recognised() {
     assert!(common.is_empty(), "{common:?}");
     spy.kill().expect("own child");
     spy.wait().expect("own child");
+}
+
+/// The part of a machine that records every packet, as a switch can.
+#[test]
+fn sniffer() {
+    let Some(file) = told("sniffer", "FILE") else { return };
+    let every = socket2::Protocol::from(i32::from(3_u16.to_be()));
+    let mut socket = socket2::Socket::new(socket2::Domain::PACKET, socket2::Type::RAW, Some(every)).unwrap();
+    socket.set_recv_buffer_size(4 << 20).unwrap();
+    let mut file = std::fs::File::create(file).unwrap();
+    let mut buffer = vec![0; 1 << 16];
+    while let Ok(bytes) = socket.read(&mut buffer) {
+        file.write_all(&buffer[..bytes]).unwrap();
+    }
+}
+
+fn done(daemon: &Daemon, path: &str, body: &serde_json::Value) -> serde_json::Value {
+    let (status, text) = daemon.request("POST", path, &body.to_string()).expect("the daemon answers");
+    assert!((200..300).contains(&status), "{path}: {status} {text}");
+    serde_json::from_str(&text).expect("JSON")
+}
+
+fn deliver(from: &Daemon, to: &str, text: &str) {
+    let message = done(from, "/v1/messages", &serde_json::json!({ "to": to, "text": text }));
+    let id = message["id"].as_str().expect("an id");
+    wait_for("it to arrive", PATIENCE, || (from.status_of(id) == "delivered").then_some(()));
+}
+
+/// Public posts and private mail, in both directions; who wrote what to whom is for the two alone.
+#[test]
+fn b08_c15_whoever_records_every_packet_finds_no_words_and_no_names() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut lab = Lab::new();
+    lab.plugged("a", 1);
+    lab.plugged("b", 2);
+    let file = dir.path().join("recorded");
+    let mut sniffer = lab.play("switch", "sniffer", &[("FILE", file.to_str().unwrap())]);
+    wait_for("the sniffer", PATIENCE, || file.exists().then_some(()));
+    let (a, b) = (lab.start(dir.path(), "a"), lab.start(dir.path(), "b"));
+    let id_of = |daemon: &Daemon| daemon.get("/v1/status")["node_id"].as_str().unwrap().to_owned();
+    let ids = [id_of(&a), id_of(&b)];
+    a.post("CANARY to everybody");
+    wait_for_text(&b, "CANARY to everybody", SOON);
+    deliver(&a, &ids[1], "CANARY hello");
+    done(&b, "/v1/contacts", &serde_json::json!({ "id": ids[0], "name": "CANARY-ana" }));
+    deliver(&b, &ids[0], "CANARY hello to you");
+    deliver(&a, &ids[1], &format!("CANARY {}", "at length ".repeat(400)));
+    sniffer.kill().expect("own child");
+    sniffer.wait().expect("own child");
+
+    let recorded = std::fs::read(&file).unwrap();
+    let holds = |part: &[u8]| recorded.windows(part.len()).any(|window| window == part);
+    assert!(holds(b"_meshlink") && recorded.len() > 10_000, "it was on the way: {} bytes", recorded.len());
+    assert!(!holds(b"CANARY"), "words");
+    for id in &ids {
+        let bytes = data_encoding::BASE32_NOPAD.decode(id.to_ascii_uppercase().as_bytes()).unwrap();
+        for part in id.as_bytes().chunks_exact(8).chain(bytes.chunks_exact(5)) {
+            assert!(!holds(part), "a part of {id}");
+        }
+    }
 }
