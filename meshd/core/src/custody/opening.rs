@@ -387,8 +387,11 @@ impl<S: Store> Custody<S> {
         let Some((_, _, invite)) = self.invites.get(place) else { return false };
         match invite.used_by {
             Some(user) => user == *by,
-            // What was under way while it expired came too late.
-            None => self.timeline.at(now) <= invite.until_tl_ms && self.contacts.len() < CONTACTS_MAX,
+            None => {
+                let has_room = self.contacts.len() < CONTACTS_MAX || self.contacts.contains_key(by);
+                // What was under way while it expired came too late.
+                has_room && self.timeline.at(now) <= invite.until_tl_ms
+            }
         }
     }
 

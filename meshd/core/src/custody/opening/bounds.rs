@@ -171,6 +171,18 @@ fn c06_a_code_opens_up_to_its_last_moment_and_where_there_is_room_for_a_contact(
 }
 
 #[test]
+fn c06_who_is_a_contact_takes_no_more_room_by_a_code() {
+    let (mut ana, mut bob) = (Person::new(1), Person::new(2));
+    bob.fill(Standing::Added, CONTACTS_MAX - 1);
+    bob.adds(&ana);
+    let code = bob.0.make_code(false, NOW).expect("made");
+    ana.0.add_contact(ContactDraft { code: Some(code), ..ContactDraft::default() }, NOW).expect("taken");
+    bob.takes_mail_of(&ana, NOW);
+    assert_eq!(bob.0.invites[0].2.used_by, Some(ana.id()));
+    assert_eq!(bob.0.contacts.len(), CONTACTS_MAX);
+}
+
+#[test]
 fn c02_an_introduction_is_of_somebody_else_who_is_not_blocked_and_for_whom_there_is_room() {
     for (others, is_known, is_blocked, trust) in [
         (0, false, false, Some(Trust::Introduced)),
