@@ -3,8 +3,9 @@
 //! A real store on a disk and the allocator of the daemon, under a clock of the test's own. The tests search the memory of their
 //! own process, so one runs at a time.
 
-use std::fs::{self, File};
-use std::os::unix::fs::FileExt as _;
+mod process_memory;
+
+use std::fs;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -14,6 +15,7 @@ use meshlink_core::mem::MemStore;
 use meshlink_core::node::{ContactDraft, PrivateDraft};
 use meshlink_core::store::{Shelf, Store};
 use meshlink_core::{Identity, Input, Limits, LinkId, LinkKind, Node, Now, Output, Priority, Seq};
+use process_memory::each_writable_part;
 use zeroizing_alloc::ZeroAlloc;
 
 #[global_allocator]
@@ -125,22 +127,17 @@ fn left_in_memory(needles: &[Vec<u8>]) -> usize {
 
 /// How many of the masked needles lie in what this process can write to.
 fn in_memory(needles: &[Vec<u8>]) -> usize {
-    let maps = fs::read_to_string("/proc/self/maps").expect("this is Linux");
-    let memory = File::open("/proc/self/mem").expect("one's own");
     let mut found = vec![false; needles.len()];
-    for line in maps.lines().filter(|line| line.contains(" rw")) {
-        let (from, to) = line.split(' ').next().and_then(|range| range.split_once('-')).expect("a range");
-        let address = |hex| u64::from_str_radix(hex, 16).expect("hexadecimal");
-        let (from, to) = (address(from), address(to));
-        let mut bytes = vec![0; usize::try_from(to - from).expect("it is in memory")];
-        // Some mappings can't be read, such as those of devices.
-        let Ok(()) = memory.read_exact_at(&mut bytes, from) else { continue };
-        for (found, needle) in found.iter_mut().zip(needles) {
-            let is_it =
-                |window: &[u8]| window.iter().zip(needle).all(|(byte, masked)| byte ^ MASK == *masked);
-            *found = *found || bytes.windows(SECRET_BYTES).any(is_it);
+    let mut begins_one = [false; 256];
+    needles.iter().for_each(|needle| begins_one[usize::from(needle[0] ^ MASK)] = true);
+    each_writable_part("self", |bytes| {
+        for (at, _) in bytes.iter().enumerate().filter(|(_, byte)| begins_one[usize::from(**byte)]) {
+            let Some(window) = bytes.get(at..at + SECRET_BYTES) else { break };
+            for (found, needle) in found.iter_mut().zip(needles) {
+                *found = *found || window.iter().zip(needle).all(|(byte, masked)| byte ^ MASK == *masked);
+            }
         }
-    }
+    });
     found.into_iter().filter(|found| *found).count()
 }
 

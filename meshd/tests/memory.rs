@@ -1,12 +1,10 @@
-//! What the memory of a locked daemon holds: nothing that a passphrase protects. Reads `/proc/PID/mem`, which a parent may
-//! unless the system forbids it (Yama), and root always.
+//! What the memory of a locked daemon holds: nothing that a passphrase protects.
 
 mod daemon_process;
-
-use std::fs::File;
-use std::os::unix::fs::FileExt as _;
+mod process_memory;
 
 use daemon_process::{Daemon, PATIENCE, wait_for};
+use process_memory::each_writable_part;
 use serde_json::{Value, json};
 
 const PASSPHRASE: &str = "Xanthic-passphrase-of-the-test";
@@ -21,21 +19,12 @@ fn done(daemon: &Daemon, method: &str, path: &str, body: &Value) -> Value {
 
 /// How often each of some words lies in what a process can write to.
 fn found_in_memory(pid: u32, needles: &[&str]) -> Vec<usize> {
-    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps")).expect("the daemon runs");
-    let memory =
-        File::open(format!("/proc/{pid}/mem")).expect("this test is allowed to read its child's memory");
     let mut found = vec![0; needles.len()];
-    for line in maps.lines().filter(|line| line.contains(" rw")) {
-        let (from, to) = line.split(' ').next().and_then(|range| range.split_once('-')).expect("a range");
-        let address = |hex| u64::from_str_radix(hex, 16).expect("hexadecimal");
-        let (from, to) = (address(from), address(to));
-        let mut bytes = vec![0; usize::try_from(to - from).expect("it is in memory")];
-        // Some mappings can't be read, such as those of devices.
-        let Ok(()) = memory.read_exact_at(&mut bytes, from) else { continue };
+    each_writable_part(&pid.to_string(), |bytes| {
         for (count, needle) in found.iter_mut().zip(needles) {
             *count += bytes.windows(needle.len()).filter(|window| *window == needle.as_bytes()).count();
         }
-    }
+    });
     found
 }
 
