@@ -14,6 +14,9 @@
 //! Others' mail that gave way, or found no room, comes again when there is room for it without anything going: receipts and
 //! expiry empty stores that were full, and what is still under way then is what had the least luck so far.
 
+#[cfg(test)]
+mod bounds;
+
 use crate::clock::Now;
 use crate::header::Kind;
 use crate::id::NodeId;
@@ -136,7 +139,7 @@ impl<S: Store> Custody<S> {
         let Some((peer, other)) = newcomer.ingress.zip(victim.and_then(|victim| victim.ingress)) else {
             return Ok(victim);
         };
-        if class != Class::Stranger || peer == other {
+        if class != Class::Stranger {
             return Ok(victim);
         }
         #[cfg(feature = "flaws")]
@@ -322,16 +325,15 @@ impl Usages {
     /// The class that loses a bundle to the newcomer.
     ///
     /// First whoever has borrowed: strangers, then contacts; from a borrower takes back who is within its own
-    /// share, or who is nearer to the user. Else the newcomer's own class makes room, unless it is the
+    /// share, or who is as near to the user. Else the newcomer's own class makes room, unless it is the
     /// user's.
     fn gives_way(&self, newcomer: Newcomer, scarce: Scarce, limits: &limits::Limits) -> Option<Class> {
         let added = if scarce == Scarce::Bytes { newcomer.cost_bytes } else { 1 };
         let is_within =
             self.held(newcomer.class, scarce) + added <= guaranteed(newcomer.class, scarce, limits);
         let borrower = [Class::Stranger, Class::Contact].into_iter().find(|class| {
-            *class != newcomer.class
-                && self.held(*class, scarce) > guaranteed(*class, scarce, limits)
-                && (is_within || newcomer.class < *class)
+            self.held(*class, scarce) > guaranteed(*class, scarce, limits)
+                && (is_within || newcomer.class <= *class)
         });
         borrower.or((newcomer.class != Class::Own).then_some(newcomer.class))
     }
