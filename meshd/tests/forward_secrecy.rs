@@ -119,7 +119,7 @@ fn masked_secrets(node: &Node<SqliteStore>) -> Vec<Vec<u8>> {
     secrets(Shelf::Prekey, FIRST).chain(secrets(Shelf::Invite, SECOND)).collect()
 }
 
-/// How many of the masked needles lie in what this process can write to, with a stack cleaned as a daemon's is before it sleeps.
+/// How many of the masked needles lie in what this process can write to, with a stack cleaned as a daemon's is within a minute.
 fn left_in_memory(needles: &[Vec<u8>]) -> usize {
     meshd::vault::clean_stack();
     in_memory(needles)

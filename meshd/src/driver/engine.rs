@@ -29,8 +29,9 @@ const LINGER_PART: u32 = 2;
 const LINGER_TIME_MAX: Duration = Duration::from_millis(5);
 /// Longest sleep. The kernel's timer does not count suspend, the node's clock does.
 const SLEEP_MS_MAX: u64 = 60_000;
-/// Before a sleep of that length the stack is cleaned of keys that were worked with, some of which are deleted by now.
-const CLEAN_SLEEP_MS: u64 = 1_000;
+/// Before it waits the thread cleans its stack of keys that were worked with, some of which are deleted by now: this often at
+/// most, and so within [`SLEEP_MS_MAX`] of the work.
+const CLEAN_EVERY: Duration = Duration::from_secs(1);
 /// Shortest sleep for a deadline that is still there after it was served.
 const SLEEP_MS_MIN: u64 = 1;
 
@@ -80,6 +81,8 @@ pub(super) struct Engine<S> {
     stop: Option<oneshot::Sender<()>>,
     /// The disk failed at the last commit; said once.
     failing: bool,
+    /// When the stack was cleaned last.
+    cleaned: Instant,
 }
 
 impl<S: Store> Engine<S> {
@@ -98,6 +101,7 @@ impl<S: Store> Engine<S> {
             commit_time: Duration::ZERO,
             stop: None,
             failing: false,
+            cleaned: Instant::now(),
         }
     }
 
@@ -140,12 +144,13 @@ impl<S: Store> Engine<S> {
             || self.node.is_commit_due(now)
     }
 
-    fn receive(&self, queue: &Receiver<Command<S>>, sleep_ms: u64) -> Result<Command<S>, RecvTimeoutError> {
+    fn receive(&mut self, queue: &Receiver<Command<S>>, sleep_ms: u64) -> Result<Command<S>, RecvTimeoutError> {
         if !self.unread.is_empty() {
             return Err(RecvTimeoutError::Timeout);
         }
-        if sleep_ms >= CLEAN_SLEEP_MS {
+        if self.cleaned.elapsed() >= CLEAN_EVERY {
             vault::clean_stack();
+            self.cleaned = Instant::now();
         }
         queue.recv_timeout(Duration::from_millis(sleep_ms))
     }
