@@ -239,7 +239,7 @@ impl Carried<'_> {
     /// Bytes the message takes, at most.
     pub(crate) fn message_bytes(header: usize, payload: usize, auth: usize) -> usize {
         let parts = [header, payload, auth];
-        2 + 3 * head_bytes(u64::MAX) + parts.iter().map(|part| head_bytes(*part as u64) + part).sum::<usize>()
+        2 + 2 * head_bytes(u64::MAX) + parts.iter().map(|part| head_bytes(*part as u64) + part).sum::<usize>()
     }
 }
 
@@ -393,9 +393,24 @@ mod tests {
         for (header, payload, auth) in [(0, 0, 0), (115, 300, 64), (256, 20_480, 64)] {
             let (h, p, a) = (vec![0; header], vec![0; payload], vec![0; auth]);
             let bytes = BundleBytes { header: &h, payload: &p, auth: &a };
-            let message = Message::Bundle(Carried { age_ms: u64::MAX, hops: 16, bytes });
-            assert!(written(&message).len() <= Carried::message_bytes(header, payload, auth));
+            let message = Message::Bundle(Carried { age_ms: u64::MAX, hops: u64::MAX, bytes });
+            assert_eq!(written(&message).len(), Carried::message_bytes(header, payload, auth));
         }
+    }
+
+    #[test]
+    fn every_reason_for_a_refusal_is_read_as_what_was_written_and_no_other() {
+        let run = Run { first: 3, count: 1 };
+        for why in [Refusal::Unwanted, Refusal::Full, Refusal::Busy, Refusal::Bad] {
+            let message = Message::Refused(why, run);
+            assert_eq!(Message::read_all(&written(&message)), Ok(vec![message]));
+        }
+        assert!(Message::read_all(&[0x84, 5, 4, 3, 1]).is_err());
+    }
+
+    #[test]
+    fn names_are_counted_whole() {
+        assert_eq!((Prefixes::new(&TWO).unwrap().count(), ShortIds::new(&TWO).unwrap().count()), (2, 3));
     }
 
     proptest! {
