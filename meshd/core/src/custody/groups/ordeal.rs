@@ -1,6 +1,8 @@
 //! What a member who does not play by the rules can't do to the others.
 
 use super::super::Custody;
+use super::super::due::Task;
+use super::super::mail::Posted;
 use super::super::receive::{Arrival, Verdict};
 use super::*;
 use crate::bucket::Bucket;
@@ -49,6 +51,10 @@ impl Person {
     }
 
     pub(super) fn says(&mut self, group: &GroupId, text: &str) -> (BundleId, StoredBundle) {
+        self.says_at(group, text, NOW)
+    }
+
+    pub(super) fn says_at(&mut self, group: &GroupId, text: &str, now: Now) -> (BundleId, StoredBundle) {
         let draft = GroupMessageDraft {
             group: *group,
             text: text.to_owned(),
@@ -56,7 +62,7 @@ impl Person {
             priority: Priority::Normal,
             reply_to: None,
         };
-        let id = self.0.submit_to_group(draft, NOW).expect("sent");
+        let id = self.0.submit_to_group(draft, now).expect("sent");
         let carrier = self.0.carrier_to_group(&id).expect("stored").expect("there");
         (id, self.0.store.bundle(&carrier).expect("stored").expect("there"))
     }
@@ -67,7 +73,7 @@ impl Person {
         Handed { cover: held.cover.0, key: held.key.clone() }
     }
 
-    fn receives(&mut self, bytes: BundleBytes<'_>) -> Verdict {
+    pub(super) fn receives(&mut self, bytes: BundleBytes<'_>) -> Verdict {
         let arrival = Arrival {
             bundle: bytes.name().expect("it fits"),
             age_ms: 0,
@@ -79,10 +85,43 @@ impl Person {
         self.0.receive(arrival, &mut link, NOW).expect("stored")
     }
 
-    fn texts(&self) -> Vec<String> {
+    pub(super) fn texts(&self) -> Vec<String> {
         let all = self.0.store.messages_after(crate::id::Seq(0), 100).expect("stored");
         all.into_iter().map(|message| message.text).collect()
     }
+
+    /// Takes away the notes for somebody that wait for its keys, with how often each may still be sent anew.
+    pub(super) fn take_notes(&mut self, who: &NodeId) -> Vec<(Note, u8)> {
+        let mut taken = Vec::new();
+        for (key, bytes) in self.0.store.records(Shelf::Outbound, &[], 1_000).expect("readable") {
+            let outgoing: Outgoing = decoded(&bytes).expect("well-formed");
+            if let Some(posted) = outgoing.note.filter(|_| outgoing.to == *who) {
+                self.0.store.remove_record(Shelf::Outbound, &key).expect("removed");
+                taken.push((Note::decode(&posted.note).expect("well-formed"), posted.attempts));
+            }
+        }
+        taken
+    }
+
+    /// When something of that kind is to be done, on the timeline.
+    pub(super) fn due(&self, task: Task) -> Vec<u64> {
+        let all = self.0.store.records(Shelf::Due, &[], 10_000).expect("readable");
+        let times = all.iter().filter(|(key, _)| key[8] == task as u8);
+        times.map(|(key, _)| u64::from_be_bytes(*key.first_chunk().expect("it begins with a time"))).collect()
+    }
+}
+
+/// What of an own private message these tests are about.
+#[derive(Decode)]
+struct Outgoing {
+    #[n(0)]
+    to: NodeId,
+    #[n(3)]
+    note: Option<Posted>,
+}
+
+pub(super) fn later(ms: u64) -> Now {
+    Now { mono_ms: NOW.mono_ms + ms, unix_ms: NOW.unix_ms.map(|unix| unix + ms) }
 }
 
 /// A group of three, with the founder's session handed to both others.
@@ -111,7 +150,11 @@ pub(super) fn group_of_three() -> ([Person; 3], GroupId, StoredBundle) {
 }
 
 /// The same Megolm message in another bundle.
-fn wrapped_again(stored: &StoredBundle, session: &Handed, change: impl Fn(Header) -> Header) -> NewBundle {
+pub(super) fn wrapped_again(
+    stored: &StoredBundle,
+    session: &Handed,
+    change: impl Fn(Header) -> Header,
+) -> NewBundle {
     let parsed = stored.bytes().parse().expect("well-formed");
     let covered = Covered::decode(&parsed.header, parsed.bytes.payload).expect("well-formed");
     let key = CoverKey(&session.cover);

@@ -1,5 +1,8 @@
 //! Who has an own message to a group: receipts, sent and taken in, and what they come to.
 
+#[cfg(test)]
+mod bounds;
+
 use minicbor::{CborLen, Decode, Encode};
 
 use crate::clock::Now;
@@ -165,7 +168,7 @@ impl<S: Store> Custody<S> {
                     self.roll_up(&BundleId(id), &sent, now)?;
                 }
             }
-            let Some((last, _)) = page.last().filter(|_| page.len() == SWEEP_MAX) else { return Ok(()) };
+            let Some((last, _)) = page.last() else { return Ok(()) };
             from = [&last[..], &[0]].concat();
         }
     }
@@ -174,10 +177,8 @@ impl<S: Store> Custody<S> {
     fn roll_up(&mut self, id: &BundleId, sent: &Sent, now: Now) -> Result<(), StoreError> {
         let Some(known) = self.groups.all.get(&sent.group) else { return Ok(()) };
         let still = sent.recipients.iter().filter(|recipient| known.part_of(&recipient.id) != Part::Out);
-        match still.map(|recipient| recipient.status).min() {
-            Some(status) if status >= MessageStatus::Delivered => self.advance(id, status, None, now),
-            Some(_) | None => Ok(()),
-        }
+        let least = still.map(|recipient| recipient.status).min();
+        least.map_or(Ok(()), |status| self.advance(id, status, None, now))
     }
 
     /// The lifetime of an own message to a group is over.
