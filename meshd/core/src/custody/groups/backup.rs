@@ -9,6 +9,9 @@
 //! Who is a member may have changed since the backup was made. So nothing is sent to a group before everything is here that
 //! one other member has of it: what came with its first note after the restoration, and whatever that names.
 
+#[cfg(test)]
+mod bounds;
+
 use minicbor::bytes::ByteVec;
 use minicbor::{CborLen, Decode, Encode};
 
