@@ -5,7 +5,7 @@ use super::*;
 use crate::event::MessageStatus;
 use crate::group::note::Note;
 use crate::identity::Identity;
-use crate::limits::{GROUP_INVITATIONS_MAX, GROUP_REPAIR_MS, GROUP_REPAIRS_MAX};
+use crate::limits::GROUP_INVITATIONS_MAX;
 use crate::private::contact::ReceiptChoice;
 use crate::receipt::Stage;
 
@@ -227,12 +227,6 @@ fn l08_so_many_invitations_wait_and_so_many_groups_are_known() {
     assert_eq!(found(&mut bob, Vec::new(), false), too_many);
 }
 
-/// Notes for somebody that wait for its keys.
-fn notes_for(person: &Person, who: &NodeId) -> usize {
-    let waiting = person.0.store.records(Shelf::Waiting, &who.0, 1_000).expect("readable");
-    waiting.iter().filter(|(key, _)| key.starts_with(&who.0)).count()
-}
-
 #[test]
 fn c14_an_invitation_is_taken_from_an_administrator_whom_the_user_chose() {
     let ([mut founder, mut one, _], group, _) = group_of_three();
@@ -294,27 +288,6 @@ fn k04_only_a_member_that_has_nothing_unknown_says_that_an_old_copy_is_level() {
         founder.0.take_note(&from, Note::new(group, heads), NOW).expect("stored");
         assert_eq!(founder.0.groups.all[&group].kept.is_behind, is_behind);
     }
-}
-
-#[test]
-fn who_is_out_or_blocked_is_told_nothing_and_who_differs_a_few_times() {
-    let ([mut founder, one, other], group, _) = group_of_three();
-    let before = notes_for(&founder, &one.id());
-    let mut now = NOW;
-    for round in 1..=2 * GROUP_REPAIRS_MAX {
-        founder.0.plan_repair(&group, &one.id(), Some(Default::default()), now).expect("planned");
-        now.mono_ms += GROUP_REPAIR_MS;
-        founder.0.do_what_is_due(now).expect("told");
-        let told = notes_for(&founder, &one.id()) - before;
-        assert!(told <= round.min(GROUP_REPAIRS_MAX) as usize && told > 0, "{told} in round {round}");
-    }
-    founder.0.block(&other.id(), NOW).expect("stored");
-    let before = notes_for(&founder, &other.id());
-    founder.0.tell(&group, &other.id(), Vec::new(), NOW).expect("stored");
-    assert_eq!(notes_for(&founder, &other.id()), before);
-    founder.0.unblock(&other.id(), NOW).expect("stored");
-    founder.0.tell(&group, &other.id(), Vec::new(), NOW).expect("stored");
-    assert_eq!(notes_for(&founder, &other.id()), before + 1);
 }
 
 #[test]

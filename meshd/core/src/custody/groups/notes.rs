@@ -3,6 +3,9 @@
 //! A note brings what its recipient is not known to have: entries, the keys of a session, receipts. The first thing it
 //! says is where the sender's roster ends. A note that nothing confirms is sent again, some times.
 
+#[cfg(test)]
+mod bounds;
+
 use crate::clock::Now;
 use crate::group::entry::{EntryHash, GroupId, SignedEntry};
 use crate::group::note::{Digest, Handed, Note, digest};
