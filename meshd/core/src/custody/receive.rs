@@ -8,6 +8,9 @@
 //! below by what the clocks say, if both are to be trusted, and the lifetime by what this node grants to that
 //! class (threats S-06, L-04, R-05).
 
+#[cfg(test)]
+mod bounds;
+
 use crate::bucket::Bucket;
 use crate::bundle::{BadBundle, Bundle, Content, NamedBundle};
 use crate::clock::Now;

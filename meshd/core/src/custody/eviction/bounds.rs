@@ -1,6 +1,7 @@
 //! Who gives way and who does not, on both sides of each limit.
 
 use super::*;
+use crate::contract;
 use crate::entropy::Entropy;
 use crate::id::BundleId;
 use crate::identity::Identity;
@@ -31,22 +32,15 @@ fn at(mono_ms: u64) -> Now {
 /// A stranger's letter of one part that Ana brought and that met nobody yet.
 fn letter() -> StoredBundle {
     StoredBundle {
-        id: BundleId([0xff; BundleId::BYTES]),
         kind: Kind::Sealed.number(),
-        priority: Priority::Normal,
-        class: Class::Stranger,
         origin: None,
         header: Vec::new(),
         payload: vec![0; PART as usize],
         auth: Vec::new(),
-        age_ms: 0,
         received_tl_ms: 0,
-        expires_tl_ms: 5_000,
-        hops: 1,
         copies: COPIES_MAX,
         ingress: Some(ANA),
-        unshown_in: None,
-        commitment: None,
+        ..contract::bundle(0xff)
     }
 }
 
