@@ -409,8 +409,20 @@ mod tests {
     }
 
     #[test]
-    fn names_are_counted_whole() {
-        assert_eq!((Prefixes::new(&TWO).unwrap().count(), ShortIds::new(&TWO).unwrap().count()), (2, 3));
+    fn a_run_goes_from_its_first_number_to_the_one_after_its_last() {
+        let run = Run::new(3, 4).unwrap();
+        assert_eq!((run.first(), run.count(), run.end()), (3, 4, 7));
+        assert_eq!(Run::new(3, 0), None);
+    }
+
+    #[test]
+    fn names_are_joined_counted_and_read_one_by_one() {
+        let names = [ShortId([1; 8]), ShortId([2; 8]), ShortId([3; 8])];
+        let joined = join(&names);
+        assert_eq!(joined, [[1; 8], [2; 8], [3; 8]].concat());
+        let read = ShortIds::new(&joined).unwrap();
+        assert_eq!((read.count(), read.iter().collect::<Vec<_>>()), (3, names.to_vec()));
+        assert_eq!(Prefixes::new(&joined).unwrap().count(), 2);
     }
 
     proptest! {
