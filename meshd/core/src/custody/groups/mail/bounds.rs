@@ -319,6 +319,16 @@ fn c14_what_a_key_opens_that_came_too_late_or_to_the_wrong_one_is_not_shown() {
 }
 
 #[test]
+fn all_members_have_a_message_in_the_conversation_of_its_group() {
+    let ([founder, mut one, _], group, stored) = group_of_three();
+    one.receives(stored.bytes());
+    for person in [&founder, &one] {
+        let shown = person.0.store.messages_after(Seq(0), 2).expect("readable");
+        assert_eq!((shown.len(), shown[0].conversation.as_str()), (1, format!("group:{group}").as_str()));
+    }
+}
+
+#[test]
 fn a_message_from_who_knows_another_roster_plans_a_repair_and_from_others_none() {
     let ([mut founder, mut one, _], group, stored) = group_of_three();
     one.receives(stored.bytes());
