@@ -144,7 +144,11 @@ impl<S: Store> Engine<S> {
             || self.node.is_commit_due(now)
     }
 
-    fn receive(&mut self, queue: &Receiver<Command<S>>, sleep_ms: u64) -> Result<Command<S>, RecvTimeoutError> {
+    fn receive(
+        &mut self,
+        queue: &Receiver<Command<S>>,
+        sleep_ms: u64,
+    ) -> Result<Command<S>, RecvTimeoutError> {
         if !self.unread.is_empty() {
             return Err(RecvTimeoutError::Timeout);
         }
