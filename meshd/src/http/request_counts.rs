@@ -18,7 +18,7 @@ pub(super) struct RequestCounts(Mutex<BTreeMap<Label, u64>>);
 
 impl RequestCounts {
     pub(super) fn count(&self, method: &Method, route: &'static str, status: StatusCode) {
-        let known = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"];
+        let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
         let method = known.into_iter().find(|name| *name == method.as_str()).unwrap_or("other");
         let mut counts = self.0.lock().expect("nothing panics while it holds this lock");
         *counts.entry((method, route, status.as_u16())).or_default() += 1;

@@ -240,7 +240,9 @@ fn metrics_are_prometheus_text() {
     let taken_back = client.post("/v1/messages", &json!({"text": "oh"})).created();
     assert_eq!(client.delete(&format!("/v1/messages/{}", taken_back["id"].as_str().unwrap())).status, 204);
     client.get("/v1/nothing");
-    client.send("BREW", "/v1/messages/of-a-kind", None);
+    for method in ["PATCH", "BREW"] {
+        client.send(method, "/v1/messages/of-a-kind", None);
+    }
     let answer = client.get("/metrics");
     assert_eq!(answer.field("content-type"), "text/plain; version=0.0.4; charset=utf-8");
     let text = answer.text();
@@ -256,6 +258,7 @@ fn metrics_are_prometheus_text() {
         "meshlink_bundles_refused_total{reason=\"invalid\"} 0",
         "meshlink_http_requests_total{method=\"POST\",route=\"/v1/messages\",status=\"201\"} 2",
         "meshlink_http_requests_total{method=\"GET\",route=\"none\",status=\"404\"} 1",
+        "meshlink_http_requests_total{method=\"PATCH\",route=\"/v1/messages/{id}\",status=\"405\"} 1",
         "meshlink_http_requests_total{method=\"other\",route=\"/v1/messages/{id}\",status=\"405\"} 1",
     ] {
         assert!(text.lines().any(|l| l == line), "{line} is missing in\n{text}");
