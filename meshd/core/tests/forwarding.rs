@@ -76,6 +76,28 @@ fn c15_nobody_is_told_how_often_a_bundle_was_handed_on() {
     assert!(copies(2).contains(&254), "{:?}", copies(2));
 }
 
+/// Frames and bytes between a carrier that handed its bundles to so many others before, and the one it meets next.
+fn said_after_meeting(others: usize) -> (u64, u64) {
+    let mut net = acquainted(9, Limits::default());
+    send(&mut net, 0, 1, "for one");
+    net.post(0, "for all");
+    carry(&mut net, 0, 2);
+    (3..3 + others).for_each(|other| carry(&mut net, 2, other));
+    net.pass(MINUTE_MS);
+    let before = (net.frames, net.bytes);
+    carry(&mut net, 2, 8);
+    assert!(net.texts(8).contains(&"for all".to_owned()));
+    (net.frames - before.0, net.bytes - before.1)
+}
+
+#[test]
+fn c15_a_neighbour_does_not_hear_whom_a_carrier_met_before() {
+    let alone = said_after_meeting(0);
+    for others in 1..5 {
+        assert_eq!(said_after_meeting(others), alone, "{others} others");
+    }
+}
+
 #[test]
 fn a_letter_that_nobody_has_stays_pending_over_a_restart() {
     let mut net = acquainted(2, Limits::default());
