@@ -198,6 +198,9 @@ impl<S: Store> Custody<S> {
         if self.flaw == Some(crate::flaw::Flaw::MissingQuota) {
             return Ok(true);
         }
+        if newcomer.cost_bytes > most {
+            return Ok(false);
+        }
         loop {
             let (usage, victim, why) = match heap {
                 Heap::Receipts => {

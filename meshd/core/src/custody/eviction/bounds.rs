@@ -141,6 +141,23 @@ fn l01_l02_a_share_is_used_to_its_last_byte_and_beyond_it_the_least_urgent_of_it
 }
 
 #[test]
+fn l02_what_is_larger_than_a_whole_share_pushes_nothing_out_of_it() {
+    let authored = StoredBundle { origin: Some(CAROL), ..letter() };
+    for (like, share) in [
+        (of_class(Class::Receipt), limits::RECEIPT_PERCENT),
+        (letter(), limits::INGRESS_PERCENT),
+        (authored, limits::ORIGIN_PERCENT),
+    ] {
+        for (bytes, goes) in [(share * PART, 1), (share * PART + 1, 0)] {
+            let mut keeper = Keeper::new(MANY);
+            let held = keeper.hold(1, &like);
+            assert_eq!(keeper.refuses(&sized(&like, bytes)).is_none(), goes == 1, "{bytes} bytes");
+            assert_eq!(keeper.gone(&held), goes, "{bytes} bytes");
+        }
+    }
+}
+
+#[test]
 fn l02_the_shares_of_neighbours_and_authors_are_strangers_and_that_of_receipts_is_theirs() {
     let mut keeper = Keeper::new(MANY);
     let receipts = keeper.hold(limits::RECEIPT_PERCENT, &of_class(Class::Receipt));
