@@ -78,6 +78,7 @@ async fn reach(air: &Arc<Air>, device: &Device) -> Result<Taken, DialError> {
     if air.is_linked(&address.0) {
         return Err(DialError::Met);
     }
+    let ends = step(l2cap::Ends::ask(air, device)).await?;
     match timeout(CONNECT_TIME_MAX, device.connect()).await.map_err(|_| DialError::Late)? {
         Err(error) if error.kind != ErrorKind::AlreadyConnected => return Err(error.into()),
         Ok(()) | Err(_) => tracing::trace!(%address, "connected"),
@@ -95,7 +96,7 @@ async fn reach(air: &Arc<Air>, device: &Device) -> Result<Taken, DialError> {
     let lane_number = offer.lane.ok_or(DialError::NoLane)?;
     let window_bytes = offer.window_bytes();
     if let Some(psm) = offer.psm.filter(|_| air.uses_l2cap) {
-        match timeout(CHANNEL_TIME_MAX, l2cap::connect(air, device, psm)).await {
+        match timeout(CHANNEL_TIME_MAX, l2cap::connect(&ends, psm)).await {
             Ok(Ok(channel)) => return Ok(Taken { pipe: Sockets::L2cap(channel), window_bytes }),
             Ok(Err(error)) => tracing::debug!(%address, %error, "no L2CAP channel"),
             Err(_) => tracing::debug!(%address, "no L2CAP channel in time"),

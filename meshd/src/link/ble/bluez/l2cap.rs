@@ -47,7 +47,7 @@ impl Ear {
     }
 
     async fn try_open(air: &Air) -> bluer::Result<Self> {
-        let listener = socket(air).await?.listen(BACKLOG)?;
+        let listener = socket(air.adapter.address().await?)?.listen(BACKLOG)?;
         let psm = listener.as_ref().local_addr()?.psm;
         Ok(Self { listener, psm })
     }
@@ -74,10 +74,25 @@ impl Ear {
     }
 }
 
+/// Where a channel begins and where it goes.
+///
+/// Asked for before there is a connection: while it looks for services bluetoothd may answer seconds late.
+pub(super) struct Ends {
+    own: Address,
+    neighbour: SocketAddr,
+}
+
+impl Ends {
+    pub(super) async fn ask(air: &Air, device: &Device) -> bluer::Result<Self> {
+        let neighbour = SocketAddr::new(device.address(), device.address_type().await?, 0);
+        Ok(Self { own: air.adapter.address().await?, neighbour })
+    }
+}
+
 /// Opens a channel to a connected neighbour.
-pub(super) async fn connect(air: &Air, device: &Device, psm: u16) -> bluer::Result<SeqPacket> {
-    let target = SocketAddr::new(device.address(), device.address_type().await?, psm);
-    let channel = socket(air).await?.connect(target).await?;
+pub(super) async fn connect(ends: &Ends, psm: u16) -> bluer::Result<SeqPacket> {
+    let target = SocketAddr { psm, ..ends.neighbour };
+    let channel = socket(ends.own)?.connect(target).await?;
     // bluer's connect may return while the kernel still connects (docs/ble.md, 5).
     while channel.send_mtu().is_err() {
         sleep(LOOK_APART).await;
@@ -86,9 +101,9 @@ pub(super) async fn connect(air: &Air, device: &Device, psm: u16) -> bluer::Resu
     Ok(channel)
 }
 
-async fn socket(air: &Air) -> bluer::Result<Socket<SeqPacket>> {
+fn socket(own: Address) -> bluer::Result<Socket<SeqPacket>> {
     let socket = Socket::new_seq_packet()?;
-    socket.bind(SocketAddr::new(air.adapter.address().await?, AddressType::LePublic, 0))?;
+    socket.bind(SocketAddr::new(own, AddressType::LePublic, 0))?;
     socket.set_recv_mtu(RECEIVE_BYTES_MAX)?;
     Ok(socket)
 }
