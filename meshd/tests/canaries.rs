@@ -13,7 +13,7 @@ use daemon_process::tap::Tap;
 use daemon_process::{Daemon, PATIENCE, wait_for};
 use data_encoding::BASE32_NOPAD;
 use rusqlite::{Connection, OpenFlags};
-use serde_json::{Value, json};
+use serde_json::json;
 
 /// Bytes of the smallest padding class; everybody got a greeting and an invitation or their answers.
 const SMALLEST_CLASS: usize = 256;
@@ -22,18 +22,12 @@ const INTRO: u16 = 5;
 const SECRET_POST: u16 = 8;
 const GROUP: u16 = 9;
 
-fn done(daemon: &Daemon, method: &str, path: &str, body: &Value) -> Value {
-    let (status, text) = daemon.request(method, path, &body.to_string()).expect("the daemon answers");
-    assert!((200..300).contains(&status), "{method} {path}: {status} {text}");
-    serde_json::from_str(&text).unwrap_or(Value::Null)
-}
-
 fn node_id(daemon: &Daemon) -> String {
     daemon.get("/v1/status")["node_id"].as_str().expect("an id").to_owned()
 }
 
 fn send_to(daemon: &Daemon, to: &str, text: &str) -> String {
-    let message = done(daemon, "POST", "/v1/messages", &json!({ "to": to, "text": text }));
+    let message = daemon.done("POST", "/v1/messages", &json!({ "to": to, "text": text }));
     message["id"].as_str().expect("an id").to_owned()
 }
 
@@ -93,12 +87,12 @@ fn village(dir: &Path, relay: &Relay) -> Village {
         let hello = send_to(&people[0], &ids[other], "CANARY hello");
         wait_for_status(&people[0], &hello, "delivered");
         let contact = json!({ "id": ids[0], "name": "CANARY-ana" });
-        done(&people[other], "POST", "/v1/contacts", &contact);
+        people[other].done("POST", "/v1/contacts", &contact);
         let back = send_to(&people[other], &ids[0], "CANARY hello to you");
         wait_for_status(&people[other], &back, "delivered");
     }
     let group = json!({ "name": "CANARY-group", "members": [ids[1], ids[2]] });
-    let group = done(&people[0], "POST", "/v1/groups", &group);
+    let group = people[0].done("POST", "/v1/groups", &group);
     let group = group["id"].as_str().expect("an id").to_owned();
     for other in [1, 2] {
         let invited = || people[other].request("POST", &format!("/v1/groups/{group}/join"), "").ok();
@@ -114,7 +108,7 @@ fn village(dir: &Path, relay: &Relay) -> Village {
     }
     for person in &people[..2] {
         let channel = json!({ "name": "#canary-ops", "password": "CANARY four words by chance" });
-        done(person, "POST", "/v1/channels", &channel);
+        person.done("POST", "/v1/channels", &channel);
     }
     // From now on the others are away: what Ana sends, only the mule can have, and nobody confirms it.
     for other in &mut people[1..] {
@@ -217,7 +211,7 @@ fn k06_nothing_that_a_wiped_node_gave_to_carriers_is_in_what_the_next_one_on_tha
     let start = |name: &str| Daemon::start(dir.path(), name, &["--relay", &relay.url()]);
     let mut daemon = start("state");
     let before = told(&daemon, start("first-mule"), &["a first word", "another one"]);
-    done(&daemon, "POST", "/v1/wipe", &json!({ "confirm": "wipe" }));
+    daemon.done("POST", "/v1/wipe", &json!({ "confirm": "wipe" }));
     daemon.wait_until_it_ends();
 
     daemon.restart();

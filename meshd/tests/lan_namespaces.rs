@@ -490,14 +490,8 @@ fn sniffer() {
     }
 }
 
-fn done(daemon: &Daemon, path: &str, body: &serde_json::Value) -> serde_json::Value {
-    let (status, text) = daemon.request("POST", path, &body.to_string()).expect("the daemon answers");
-    assert!((200..300).contains(&status), "{path}: {status} {text}");
-    serde_json::from_str(&text).expect("JSON")
-}
-
 fn deliver(from: &Daemon, to: &str, text: &str) {
-    let message = done(from, "/v1/messages", &serde_json::json!({ "to": to, "text": text }));
+    let message = from.done("POST", "/v1/messages", &serde_json::json!({ "to": to, "text": text }));
     let id = message["id"].as_str().expect("an id");
     wait_for("it to arrive", PATIENCE, || (from.status_of(id) == "delivered").then_some(()));
 }
@@ -518,7 +512,7 @@ fn b08_c15_whoever_records_every_packet_finds_no_words_and_no_names() {
     a.post("CANARY to everybody");
     wait_for_text(&b, "CANARY to everybody", SOON);
     deliver(&a, &ids[1], "CANARY hello");
-    done(&b, "/v1/contacts", &serde_json::json!({ "id": ids[0], "name": "CANARY-ana" }));
+    b.done("POST", "/v1/contacts", &serde_json::json!({ "id": ids[0], "name": "CANARY-ana" }));
     deliver(&b, &ids[0], "CANARY hello to you");
     deliver(&a, &ids[1], &format!("CANARY {}", "at length ".repeat(400)));
     sniffer.kill().expect("own child");

@@ -5,17 +5,11 @@ mod process_memory;
 
 use daemon_process::{Daemon, PATIENCE, wait_for};
 use process_memory::each_writable_part;
-use serde_json::{Value, json};
+use serde_json::json;
 
 const PASSPHRASE: &str = "Xanthic-passphrase-of-the-test";
 const NEW_PASSPHRASE: &str = "Yttric-passphrase-of-the-test";
 const WORDS: &str = "Zirconic words that only the owner may read";
-
-fn done(daemon: &Daemon, method: &str, path: &str, body: &Value) -> Value {
-    let (status, text) = daemon.request(method, path, &body.to_string()).expect("the daemon answers");
-    assert!((200..300).contains(&status), "{method} {path}: {status} {text}");
-    serde_json::from_str(&text).unwrap_or(Value::Null)
-}
 
 /// How often each of some words lies in what a process can write to.
 fn found_in_memory(pid: u32, needles: &[&str]) -> Vec<usize> {
@@ -32,11 +26,10 @@ fn found_in_memory(pid: u32, needles: &[&str]) -> Vec<usize> {
 fn k05_a_locked_daemon_s_memory_holds_no_passphrase_and_no_words() {
     let dir = tempfile::tempdir().expect("a directory");
     let mut daemon = Daemon::start(dir.path(), "state", &[]);
-    done(&daemon, "PUT", "/v1/passphrase", &json!({ "new": PASSPHRASE }));
-    done(&daemon, "PUT", "/v1/passphrase", &json!({ "current": PASSPHRASE, "new": NEW_PASSPHRASE }));
+    daemon.done("PUT", "/v1/passphrase", &json!({ "new": PASSPHRASE }));
+    daemon.done("PUT", "/v1/passphrase", &json!({ "current": PASSPHRASE, "new": NEW_PASSPHRASE }));
     let words = |daemon: &Daemon, n: usize| {
-        let own =
-            done(daemon, "POST", "/v1/messages", &json!({ "to": "me", "text": format!("{WORDS} {n}") }));
+        let own = daemon.done("POST", "/v1/messages", &json!({ "to": "me", "text": format!("{WORDS} {n}") }));
         assert_eq!(own["protection"], "sealed_verified");
     };
     for n in 0..40 {
@@ -44,10 +37,10 @@ fn k05_a_locked_daemon_s_memory_holds_no_passphrase_and_no_words() {
     }
     assert_eq!(daemon.texts().len(), 40);
     daemon.get("/v1/messages?q=zirconic");
-    done(&daemon, "POST", "/v1/lock", &json!({}));
-    done(&daemon, "POST", "/v1/unlock", &json!({ "passphrase": NEW_PASSPHRASE }));
+    daemon.done("POST", "/v1/lock", &json!({}));
+    daemon.done("POST", "/v1/unlock", &json!({ "passphrase": NEW_PASSPHRASE }));
     daemon.get("/v1/messages?q=zirconic");
-    done(&daemon, "POST", "/v1/lock", &json!({}));
+    daemon.done("POST", "/v1/lock", &json!({}));
     let needles = [PASSPHRASE, NEW_PASSPHRASE, WORDS, "zirconic"];
     // A thread may still be on its way out of what it did last.
     wait_for("a memory without words", PATIENCE, || {

@@ -192,6 +192,13 @@ impl Daemon {
         self.wait_until_it_answers();
     }
 
+    /// One request that has to succeed; its answer, if that is JSON.
+    pub fn done(&self, method: &str, path: &str, body: &Value) -> Value {
+        let (status, text) = self.request(method, path, &body.to_string()).expect("the daemon answers");
+        assert!((200..300).contains(&status), "{method} {path}: {status} {text}");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+
     /// One request over the Unix socket.
     pub fn request(&self, method: &str, path: &str, body: &str) -> std::io::Result<(u16, String)> {
         let mut stream = UnixStream::connect(self.state.join("meshd.sock"))?;
