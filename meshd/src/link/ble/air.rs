@@ -264,14 +264,7 @@ impl<A> Air<A> {
 
     /// The answer to a caller that reads.
     pub(super) fn offer_to(&self, address: Address) -> Offer {
-        let (mut state, now) = (self.lock(), self.now());
-        let welcome = state.candidates.may_call(&address, now) && !state.slots.has(&address);
-        let mut lane = None;
-        if welcome && state.may_accept(&address, now) {
-            lane = state.lanes.give(address, now);
-        } else if welcome {
-            state.cut_for(true, &self.friends.borrow(), now);
-        }
+        let lane = self.lock().give_lane(address, &self.friends.borrow(), self.now());
         Offer { lane, psm: self.psm.get().copied(), window_kib: OUR_WINDOW_KIB }
     }
 
@@ -290,14 +283,19 @@ impl<A> Air<A> {
             && state.dialling.as_ref() != Some(address)
     }
 
-    /// Whether somebody may have an L2CAP channel; it takes the place of the lane that was offered.
+    /// Whether somebody may have an L2CAP channel, as whoever would be offered a lane; it takes the lane's place.
     pub(super) fn takes_channel(&self, address: &Address) -> bool {
-        let (mut state, now) = (self.lock(), self.now());
-        let lane = state.lanes.given_to(address, now).filter(|_| !state.slots.has(address));
+        let mut state = self.lock();
+        let lane = state.give_lane(*address, &self.friends.borrow(), self.now());
         if let Some(lane) = lane {
             state.lanes.free(lane);
         }
         lane.is_some()
+    }
+
+    /// Whether to try a channel there before anything was offered: not where the last dial came to nothing.
+    pub(super) fn may_go_straight(&self, address: &Address) -> bool {
+        self.lock().candidates.is_promising(address)
     }
 
     pub(super) fn lane_is_of(&self, lane: u8, address: &Address) -> bool {
@@ -386,6 +384,19 @@ impl State {
         self.slots.may_dial(self.lanes.expected_besides(None, now))
     }
 
+    /// The lane of whoever calls: the one it was given already, or a free one. If it has to wait, a link that had its time
+    /// is cut.
+    fn give_lane(&mut self, address: Address, friends: &Friends, now: Duration) -> Option<u8> {
+        if !self.candidates.may_call(&address, now) || self.slots.has(&address) {
+            return None;
+        }
+        if self.may_accept(&address, now) {
+            return self.lanes.give(address, now);
+        }
+        self.cut_for(true, friends, now);
+        None
+    }
+
     fn may_accept(&self, address: &Address, now: Duration) -> bool {
         let dialling = self.dialling.filter(|other| other != address);
         self.slots.may_accept(self.lanes.expected_besides(Some(address), now), dialling.iter().count())
@@ -457,7 +468,12 @@ impl<A> Drop for Slot<A> {
         if state.slots.has(&self.key.address) {
             return;
         }
-        state.candidates.link_down(self.key.address, self.frames >= FRAMES_OF_USE, now, dice());
+        if self.key.dialled && self.frames == 0 {
+            // Nobody answered: it was refused.
+            state.candidates.dial_failed(self.key.address, now, dice());
+        } else {
+            state.candidates.link_down(self.key.address, self.frames >= FRAMES_OF_USE, now, dice());
+        }
         drop(state);
         self.air.wake.notify_one();
     }
@@ -468,4 +484,71 @@ pub(super) fn dice() -> u32 {
     let mut bytes = [0; 4];
     let _ = getrandom::fill(&mut bytes);
     u32::from_be_bytes(bytes)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::super::beacon::Fingerprint;
+    use super::super::limits::SlotLimits;
+    use super::*;
+    use crate::driver::Commands;
+
+    const A: Address = [1; 6];
+    const B: Address = [2; 6];
+    const C: Address = [3; 6];
+
+    /// The air of an adapter with three links at most, two of them callers'.
+    pub(in super::super) fn air() -> Arc<Air<()>> {
+        let (held, limits) = (Fingerprint([1; 16]), SlotLimits::new(3, 2).unwrap());
+        let ours = Ours { beacon: Beacon::new([0; 4], held), held, unsettled: false };
+        let settings = BleSettings { slots: limits, ..BleSettings::default() };
+        let (port, _) = Commands::pair();
+        Air::new((), limits.callers(), ours, &settings, port, watch::channel(Friends::default()).1)
+    }
+
+    fn call(address: Address) -> Key {
+        Key { address, dialled: false }
+    }
+
+    #[tokio::test]
+    async fn b03_a_channel_is_for_whoever_would_be_offered_a_lane() {
+        let air = air();
+        assert!(air.takes_channel(&A), "nothing was offered, and there is room");
+        let first = air.open(call(A));
+        assert!(!air.takes_channel(&A), "it has a link");
+        assert!(air.takes_channel(&B));
+        let _second = air.open(call(B));
+        assert!(!air.takes_channel(&C), "callers have no more than their part");
+        drop(first);
+        assert!(air.takes_channel(&C));
+    }
+
+    #[tokio::test]
+    async fn b03_a_channel_takes_the_place_of_the_lane_that_was_offered() {
+        let air = air();
+        assert_eq!((air.offer_to(A).lane, air.offer_to(B).lane), (Some(0), Some(1)));
+        assert!(!air.takes_channel(&C), "both places are promised");
+        assert!(air.takes_channel(&A));
+        let _link = air.open(call(A));
+        assert!(!air.lane_is_of(0, &A));
+        assert_eq!(air.offer_to(C).lane, None, "there are two callers");
+    }
+
+    #[tokio::test]
+    async fn b03_who_is_dialled_and_says_nothing_is_asked_for_an_offer_next_and_may_still_call() {
+        let air = air();
+        let dialled = Key { address: A, dialled: true };
+        assert!(air.may_go_straight(&A));
+        for _ in 0..3 {
+            drop(air.open(dialled));
+            assert!(!air.may_go_straight(&A));
+        }
+        assert!(air.offer_to(A).lane.is_some());
+        let mut link = air.open(dialled);
+        for _ in 0..FRAMES_OF_USE {
+            link.received();
+        }
+        drop(link);
+        assert!(air.may_go_straight(&A));
+    }
 }

@@ -159,6 +159,11 @@ impl Candidates {
         self.table.get(address).is_none_or(|candidate| candidate.wasted < 2 || candidate.barred_until <= now)
     }
 
+    /// Whether no dial of late came to nothing, and no link was of no use.
+    pub(crate) fn is_promising(&self, address: &Address) -> bool {
+        self.table.get(address).is_none_or(|candidate| candidate.wasted == 0 && candidate.missed == 0)
+    }
+
     /// A link to that address is up, or is being made.
     pub(crate) fn link_up(&mut self, address: Address) {
         self.entry(address).linked = true;

@@ -65,12 +65,6 @@ impl LaneBook {
         }
     }
 
-    /// The lane that a caller was given and has not begun to use.
-    pub(crate) fn given_to(&self, address: &Address, now: Duration) -> Option<u8> {
-        let given = |lane: &Lane| matches!(lane, Lane::Given { to, until } if to == address && *until > now);
-        self.lanes.iter().position(given).and_then(|index| u8::try_from(index).ok())
-    }
-
     /// The caller has begun to use its lane.
     pub(crate) fn take(&mut self, lane: u8, by: Address) {
         self.lanes[usize::from(lane)] = Lane::Taken { by };
@@ -95,11 +89,8 @@ mod tests {
         for n in 0..LANES {
             assert_eq!(book.give([n; 6], NOW), Some(n));
             assert_eq!(book.give([n; 6], NOW), Some(n));
-            assert_eq!(book.given_to(&[n; 6], NOW), Some(n));
             assert!(book.is_of(n, &[n; 6], NOW) && !book.is_of(n, &[99; 6], NOW));
-            assert!(
-                !book.is_of(n, &[n; 6], NOW + KEPT_FOR) && book.given_to(&[n; 6], NOW + KEPT_FOR).is_none()
-            );
+            assert!(!book.is_of(n, &[n; 6], NOW + KEPT_FOR));
         }
         assert_eq!(book.give([99; 6], NOW), None);
     }
@@ -113,7 +104,6 @@ mod tests {
         assert_eq!(book.expected_besides(None, NOW), usize::from(LANES));
         assert_eq!(book.expected_besides(Some(&[1; 6]), NOW), usize::from(LANES) - 1);
         book.take(0, [0; 6]);
-        assert_eq!(book.given_to(&[0; 6], NOW), None);
         assert!(book.is_of(0, &[0; 6], NOW + 9 * KEPT_FOR));
         assert_eq!(book.expected_besides(None, NOW), usize::from(LANES) - 1);
         assert_eq!(book.expected_besides(None, NOW + KEPT_FOR), 0);

@@ -10,7 +10,8 @@ use tokio::time::{Instant, timeout};
 
 use super::super::carry::{Pipe, carry};
 use super::super::chunk::Chunks;
-use super::super::offer::{Offer, OfferError};
+use super::super::names;
+use super::super::offer::{OUR_WINDOW_BYTES, Offer, OfferError};
 use super::super::slots::Key;
 use super::lanes::handle;
 use super::pipe::Sockets;
@@ -20,7 +21,7 @@ use super::{Air, Slot, l2cap};
 const CONNECT_TIME_MAX: Duration = Duration::from_secs(15);
 /// For finding the neighbour's services.
 const RESOLVE_TIME_MAX: Duration = Duration::from_secs(15);
-/// For an L2CAP channel; the link goes over GATT if there is none by then.
+/// For an L2CAP channel; another way is taken if there is none by then.
 const CHANNEL_TIME_MAX: Duration = Duration::from_secs(2);
 /// For each step after that.
 const STEP_TIME_MAX: Duration = Duration::from_secs(5);
@@ -78,29 +79,30 @@ async fn reach(air: &Arc<Air>, device: &Device) -> Result<Taken, DialError> {
     if air.is_linked(&address.0) {
         return Err(DialError::Met);
     }
-    let ends = step(l2cap::Ends::ask(air, device)).await?;
+    let ends = if air.uses_l2cap { ends(air, device).await } else { None };
     match timeout(CONNECT_TIME_MAX, device.connect()).await.map_err(|_| DialError::Late)? {
         Err(error) if error.kind != ErrorKind::AlreadyConnected => return Err(error.into()),
         Ok(()) | Err(_) => tracing::trace!(%address, "connected"),
     }
-    let known = async { device.is_services_resolved().await.unwrap_or(false) };
-    let resolved = timeout(RESOLVE_TIME_MAX, air.is_resolved(&address.0, known));
-    if !resolved.await.map_err(|_| DialError::Late)? {
-        return Err(DialError::Gone);
+    if air.is_linked(&address.0) {
+        return Err(DialError::Met);
     }
-    tracing::trace!(%address, "its services are known");
-    let offer = Offer::decode(&step(lane(device, 0).await?.read()).await?)?;
+    if let Some(ends) = &ends
+        && air.may_go_straight(&address.0)
+        && let Some(pipe) = channel(ends, names::PSM).await
+    {
+        return Ok(Taken { pipe, window_bytes: OUR_WINDOW_BYTES });
+    }
+    let offer = offer(air, device).await?;
     if air.is_linked(&address.0) {
         return Err(DialError::Met);
     }
     let lane_number = offer.lane.ok_or(DialError::NoLane)?;
     let window_bytes = offer.window_bytes();
-    if let Some(psm) = offer.psm.filter(|_| air.uses_l2cap) {
-        match timeout(CHANNEL_TIME_MAX, l2cap::connect(&ends, psm)).await {
-            Ok(Ok(channel)) => return Ok(Taken { pipe: Sockets::L2cap(channel), window_bytes }),
-            Ok(Err(error)) => tracing::debug!(%address, %error, "no L2CAP channel"),
-            Err(_) => tracing::debug!(%address, "no L2CAP channel in time"),
-        }
+    if let (Some(ends), Some(psm)) = (&ends, offer.psm)
+        && let Some(pipe) = channel(ends, psm).await
+    {
+        return Ok(Taken { pipe, window_bytes });
     }
     let mine = lane(device, lane_number).await?;
     // In this order: who writes without having subscribed is refused.
@@ -108,6 +110,39 @@ async fn reach(air: &Arc<Air>, device: &Device) -> Result<Taken, DialError> {
     tracing::trace!(%address, "subscribed");
     let writer = step(mine.write_io()).await?;
     Ok(Taken { pipe: Sockets::Gatt { reader, writer }, window_bytes })
+}
+
+/// Where a channel would be, if BlueZ knows. Without one the link goes over GATT.
+async fn ends(air: &Air, device: &Device) -> Option<l2cap::Ends> {
+    match step(l2cap::Ends::ask(air, device)).await {
+        Ok(ends) => Some(ends),
+        Err(error) => {
+            tracing::debug!(address = %device.address(), %error, "no address for a channel");
+            None
+        }
+    }
+}
+
+/// Opens a channel, if the neighbour takes one there.
+async fn channel(ends: &l2cap::Ends, psm: u16) -> Option<Sockets> {
+    match timeout(CHANNEL_TIME_MAX, l2cap::connect(ends, psm)).await {
+        Ok(Ok(channel)) => return Some(Sockets::L2cap(channel)),
+        Ok(Err(error)) => tracing::debug!(psm, %error, "no L2CAP channel"),
+        Err(_) => tracing::debug!(psm, "no L2CAP channel in time"),
+    }
+    None
+}
+
+/// What the neighbour offers, once its services are known.
+async fn offer(air: &Air, device: &Device) -> Result<Offer, DialError> {
+    let address = device.address();
+    let known = async { device.is_services_resolved().await.unwrap_or(false) };
+    let resolved = timeout(RESOLVE_TIME_MAX, air.is_resolved(&address.0, known));
+    if !resolved.await.map_err(|_| DialError::Late)? {
+        return Err(DialError::Gone);
+    }
+    tracing::trace!(%address, "its services are known");
+    Ok(Offer::decode(&step(lane(device, 0).await?.read()).await?)?)
 }
 
 /// The characteristic of one of a neighbour's lanes. Handles are fixed, so where BlueZ puts it is known without

@@ -1,5 +1,5 @@
 //! L2CAP channels: the faster way, where both sides' kernels have it. It goes past bluetoothd and its two copies of every
-//! value; who may use it, and where it is, is learned over GATT (docs/ble.md, "Names on the air").
+//! value. Where it is is known, or learned over GATT (docs/ble.md, "Names on the air").
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use tokio::time::sleep;
 
 use super::super::carry::{Pipe, carry};
 use super::super::chunk::Chunks;
+use super::super::names;
 use super::super::offer::OUR_WINDOW_BYTES;
 use super::super::slots::Key;
 use super::lanes::see_off;
@@ -25,6 +26,8 @@ pub(super) const VALUE_BYTES_MAX: usize = 4096;
 const SOCKET_BYTES: i32 = 256 * 1024;
 /// Channels that wait to be accepted.
 const BACKLOG: u32 = 4;
+/// The kernel's choice.
+const ANY_PSM: u16 = 0;
 /// Between two looks whether a channel stands.
 const LOOK_APART: Duration = Duration::from_millis(2);
 
@@ -47,12 +50,20 @@ impl Ear {
     }
 
     async fn try_open(air: &Air) -> bluer::Result<Self> {
-        let listener = socket(air.adapter.address().await?)?.listen(BACKLOG)?;
+        let own = air.adapter.address().await?;
+        let socket = match socket(own, names::PSM) {
+            Ok(socket) => socket,
+            Err(error) => {
+                tracing::debug!(%error, adapter = air.adapter.name(), "another PSM than the usual one");
+                socket(own, ANY_PSM)?
+            }
+        };
+        let listener = socket.listen(BACKLOG)?;
         let psm = listener.as_ref().local_addr()?.psm;
         Ok(Self { listener, psm })
     }
 
-    /// Takes calls from those who were offered a lane, until the adapter is done with.
+    /// Takes calls from those who would be offered a lane, until the adapter is done with.
     pub(super) async fn serve(self, air: Arc<Air>) {
         loop {
             match self.listener.accept().await {
@@ -62,7 +73,7 @@ impl Ear {
                     air.spawn(link(Arc::clone(&air), slot, channel, peer.addr));
                 }
                 Ok((_, peer)) => {
-                    tracing::debug!(address = %peer.addr, "a channel from whom was offered none")
+                    tracing::debug!(address = %peer.addr, "a channel from whom would be offered no lane")
                 }
                 Err(error) => {
                     // The adapter is gone, which its own task is told.
@@ -84,7 +95,7 @@ pub(super) struct Ends {
 
 impl Ends {
     pub(super) async fn ask(air: &Air, device: &Device) -> bluer::Result<Self> {
-        let neighbour = SocketAddr::new(device.address(), device.address_type().await?, 0);
+        let neighbour = SocketAddr::new(device.address(), device.address_type().await?, ANY_PSM);
         Ok(Self { own: air.adapter.address().await?, neighbour })
     }
 }
@@ -92,7 +103,7 @@ impl Ends {
 /// Opens a channel to a connected neighbour.
 pub(super) async fn connect(ends: &Ends, psm: u16) -> bluer::Result<SeqPacket> {
     let target = SocketAddr { psm, ..ends.neighbour };
-    let channel = socket(ends.own)?.connect(target).await?;
+    let channel = socket(ends.own, ANY_PSM)?.connect(target).await?;
     // bluer's connect may return while the kernel still connects (docs/ble.md, 5).
     while channel.send_mtu().is_err() {
         sleep(LOOK_APART).await;
@@ -101,9 +112,9 @@ pub(super) async fn connect(ends: &Ends, psm: u16) -> bluer::Result<SeqPacket> {
     Ok(channel)
 }
 
-fn socket(own: Address) -> bluer::Result<Socket<SeqPacket>> {
+fn socket(own: Address, psm: u16) -> bluer::Result<Socket<SeqPacket>> {
     let socket = Socket::new_seq_packet()?;
-    socket.bind(SocketAddr::new(own, AddressType::LePublic, 0))?;
+    socket.bind(SocketAddr::new(own, AddressType::LePublic, psm))?;
     socket.set_recv_mtu(RECEIVE_BYTES_MAX)?;
     Ok(socket)
 }
