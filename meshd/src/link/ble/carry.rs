@@ -97,14 +97,14 @@ async fn pump<A>(
     loop {
         gap_ends = chunks.has_gap().then(|| gap_ends.unwrap_or_else(|| Instant::now() + GAP));
         if pending.is_none() {
-            pending = chunks.cut();
+            pending = next(chunks);
         }
         let waits = chunks.is_assembling() || pending.is_some() || !chunks.wants_frame();
         tokio::select! {
             () = cut.notified() => return Err(Ended::Cut),
             value = pipe.recv() => {
                 moved = Instant::now();
-                take_in(slot, end, pipe, chunks, value?).await?;
+                take_in(slot, end, chunks, value?).await?;
             }
             sent = send(pipe, pending.as_deref()), if pending.is_some() => {
                 sent?;
@@ -125,6 +125,11 @@ async fn pump<A>(
     }
 }
 
+/// What goes next: credit first, which is due once the node has taken the frames. A node that is busy slows its neighbours down.
+fn next(chunks: &mut Chunks) -> Option<Vec<u8>> {
+    chunks.credit().or_else(|| chunks.cut())
+}
+
 async fn send(pipe: &impl Pipe, chunk: Option<&[u8]>) -> io::Result<()> {
     match chunk {
         Some(chunk) => pipe.send(chunk).await,
@@ -135,7 +140,6 @@ async fn send(pipe: &impl Pipe, chunk: Option<&[u8]>) -> io::Result<()> {
 async fn take_in<A>(
     slot: &mut Slot<A>,
     end: &LinkEnd,
-    pipe: &impl Pipe,
     chunks: &mut Chunks,
     value: Vec<u8>,
 ) -> Result<(), Ended> {
@@ -153,9 +157,130 @@ async fn take_in<A>(
             Arrival::Piece | Arrival::Credit => {}
         }
     }
-    // After the node has taken the frame: a node that is busy slows its neighbours down.
-    if let Some(credit) = chunks.credit() {
-        pipe.send(&credit).await?;
-    }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU16, Ordering};
+
+    use meshlink_core::LinkKind;
+    use tokio::sync::{Mutex, mpsc};
+    use tokio::time::timeout;
+
+    use super::super::air::tests::air;
+    use super::super::offer::OUR_WINDOW_BYTES;
+    use super::super::slots::Key;
+    use super::*;
+    use crate::driver::Commands;
+
+    const VALUE_BYTES: usize = 100;
+
+    /// A way through memory that holds two values, fewer than a window.
+    struct Memory {
+        to: mpsc::Sender<Vec<u8>>,
+        from: Mutex<mpsc::Receiver<Vec<u8>>>,
+    }
+
+    impl Memory {
+        fn pair() -> [Self; 2] {
+            let ((to_b, from_a), (to_a, from_b)) = (mpsc::channel(2), mpsc::channel(2));
+            [(to_b, from_b), (to_a, from_a)].map(|(to, from)| Self { to, from: Mutex::new(from) })
+        }
+    }
+
+    impl Pipe for Memory {
+        fn value_bytes(&self) -> usize {
+            VALUE_BYTES
+        }
+
+        fn path(&self) -> &'static str {
+            "memory"
+        }
+
+        async fn recv(&self) -> io::Result<Vec<u8>> {
+            Ok(self.from.lock().await.recv().await.unwrap_or_default())
+        }
+
+        async fn send(&self, value: &[u8]) -> io::Result<()> {
+            self.to.send(value.to_vec()).await.map_err(|_| io::ErrorKind::BrokenPipe.into())
+        }
+
+        async fn closed(&self) -> io::Result<()> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn frames_pass_whole_and_in_order_both_ways_until_one_side_ends_it() {
+        let (port, mut commands) = Commands::pair();
+        let ends = [true, false].map(|dialled| {
+            let end = port.open(LinkKind::Ble, "there".into(), dialled);
+            (end, commands.opened().unwrap(), air().open(Key { address: [1; 6], dialled }))
+        });
+        let [(end, node, mut slot), (their_end, their_node, mut their_slot)] = ends;
+        let frames: Vec<Vec<u8>> = (0..60).map(|n| vec![n; usize::from(n) * 400 + 1]).collect();
+        for frame in &frames {
+            node.push(frame);
+            their_node.push(frame);
+        }
+        let [pipe, theirs] = Memory::pair();
+        let (cut, chunks) = (std::sync::Arc::clone(&slot.cut), || Chunks::new(VALUE_BYTES, OUR_WINDOW_BYTES));
+        let nodes = async {
+            let (mut got, mut they_got) = (Vec::new(), Vec::new());
+            while got.len() < frames.len() || they_got.len() < frames.len() {
+                // The clock is stopped: it goes on when all else waits.
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                got.extend(node.taken());
+                they_got.extend(their_node.taken());
+            }
+            cut.notify_one();
+            (got, they_got)
+        };
+        let (why, their_why, (got, they_got)) = tokio::join!(
+            carry(&mut slot, &end, &pipe, chunks()),
+            carry(&mut their_slot, &their_end, &theirs, chunks()),
+            nodes
+        );
+        assert!(got == frames && they_got == frames);
+        assert!(matches!((why, their_why), (Ended::Cut, Ended::ByPeer)));
+    }
+
+    /// Somebody who never stops to send frames of a byte.
+    struct Flood(AtomicU16);
+
+    impl Pipe for Flood {
+        fn value_bytes(&self) -> usize {
+            VALUE_BYTES
+        }
+
+        fn path(&self) -> &'static str {
+            "flood"
+        }
+
+        async fn recv(&self) -> io::Result<Vec<u8>> {
+            let [high, low] = (0b01 << 14 | self.0.fetch_add(1, Ordering::Relaxed)).to_be_bytes();
+            Ok(vec![high, low, 0])
+        }
+
+        async fn send(&self, _: &[u8]) -> io::Result<()> {
+            Ok(())
+        }
+
+        async fn closed(&self) -> io::Result<()> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn b05_who_never_stops_talking_does_not_keep_its_link() {
+        let (port, _commands) = Commands::pair();
+        let end = port.open(LinkKind::Ble, "there".into(), false);
+        let mut slot = air().open(Key { address: [1; 6], dialled: false });
+        slot.cut.notify_one();
+        let chunks = Chunks::new(VALUE_BYTES, OUR_WINDOW_BYTES);
+        let flood = Flood(AtomicU16::new(0));
+        let why = timeout(Duration::from_secs(1), carry(&mut slot, &end, &flood, chunks)).await;
+        assert!(matches!(why, Ok(Ended::Cut)), "{why:?}");
+    }
 }

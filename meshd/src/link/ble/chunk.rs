@@ -48,7 +48,7 @@ pub(crate) enum ChunkError {
     /// The frame would be larger than any may be.
     #[error("a frame of more than {FRAME_BYTES_MAX} bytes")]
     FrameTooLarge,
-    /// A credit for what was never sent, or of the wrong length.
+    /// A credit for nothing or for what was never sent, or of the wrong length.
     #[error("a credit that makes no sense")]
     BadCredit,
     /// More than the window was sent without waiting for credit.
@@ -233,7 +233,8 @@ impl Chunks {
         let taken: [u8; CREDIT_BYTES] = data.try_into().map_err(|_| ChunkError::BadCredit)?;
         let taken = u16::from_le_bytes(taken);
         let newly = usize::from(taken.wrapping_sub(self.credited));
-        if newly > self.uncredited.len() {
+        // Who says it again and again would keep us busy for nothing.
+        if !(1..=self.uncredited.len()).contains(&newly) {
             return Err(ChunkError::BadCredit);
         }
         self.credited = taken;
@@ -428,6 +429,19 @@ mod tests {
         let mut chunks = Chunks::new(510, WINDOW);
         let outcome = (0..).find_map(|number| feed(&mut chunks, &encode(LAST, number, &[0; 100])).err());
         assert_eq!(outcome, Some(ChunkError::WindowExceeded));
+    }
+
+    #[test]
+    fn b05_a_credit_for_nothing_ends_the_link() {
+        let mut chunks = Chunks::new(100, WINDOW);
+        chunks.load(vec![7; 90]);
+        chunks.cut();
+        assert_eq!(feed(&mut chunks, &encode(CREDIT, 0, &[1, 0])), Ok(Some(Arrival::Credit)));
+        assert_eq!(
+            feed(&mut chunks, &encode(CREDIT, 1, &[1, 0])),
+            Err(ChunkError::BadCredit),
+            "the same again"
+        );
     }
 
     #[test]
