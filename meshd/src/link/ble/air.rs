@@ -349,7 +349,7 @@ impl<A> Air<A> {
         state.dialling = state.dialling.filter(|address| *address != key.address);
         state.cuts.insert(key, Arc::clone(&cut));
         drop(state);
-        Slot { air: Arc::clone(self), key, cut, frames: 0 }
+        Slot { air: Arc::clone(self), key, cut, answer_by: None, frames: 0 }
     }
 
     /// Runs a link's task until it ends or the adapter goes.
@@ -438,6 +438,8 @@ pub(super) struct Slot<A> {
     pub(super) key: Key,
     /// Rings when the link has to go.
     pub(super) cut: Arc<Notify>,
+    /// The first frame has to be there by then.
+    pub(super) answer_by: Option<Instant>,
     frames: u32,
 }
 
@@ -454,6 +456,7 @@ impl<A> Slot<A> {
 
     /// A frame arrived.
     pub(super) fn received(&mut self) {
+        self.answer_by = None;
         self.frames = self.frames.saturating_add(1);
         self.sent();
     }

@@ -31,6 +31,8 @@ pub(super) enum Ended {
     Gone,
     #[error("nothing moved for {} s", STALL.as_secs())]
     Stalled,
+    #[error("nobody answered in time")]
+    Unanswered,
     #[error("a value was lost")]
     Lost,
     #[error(transparent)]
@@ -75,7 +77,12 @@ pub(super) async fn carry<A>(
         Err(why) => why,
     };
     match why {
-        Ended::ByNode | Ended::Cut | Ended::Stalled | Ended::Lost | Ended::Nonsense(_) => {
+        Ended::ByNode
+        | Ended::Cut
+        | Ended::Stalled
+        | Ended::Unanswered
+        | Ended::Lost
+        | Ended::Nonsense(_) => {
             // If it is not heard, the neighbour notices the end of the connection.
             let _ = pipe.send(&chunks.close()).now_or_never();
         }
@@ -121,6 +128,9 @@ async fn pump<A>(
             }
             () = sleep_until(moved + STALL), if waits => return Err(Ended::Stalled),
             () = sleep_until(gap_ends.unwrap_or(moved)), if gap_ends.is_some() => return Err(Ended::Lost),
+            () = sleep_until(slot.answer_by.unwrap_or(moved)), if slot.answer_by.is_some() => {
+                return Err(Ended::Unanswered);
+            }
         }
     }
 }
@@ -244,6 +254,25 @@ mod tests {
         );
         assert!(got == frames && they_got == frames);
         assert!(matches!((why, their_why), (Ended::Cut, Ended::ByPeer)));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn b04_who_has_to_answer_and_does_not_loses_its_link_and_who_does_keeps_it() {
+        for answers in [false, true] {
+            let (port, _commands) = Commands::pair();
+            let end = port.open(LinkKind::Ble, "there".into(), true);
+            let mut slot = air().open(Key { address: [1; 6], dialled: true });
+            slot.answer_by = Some(Instant::now() + Duration::from_secs(3));
+            let [pipe, theirs] = Memory::pair();
+            if answers {
+                let mut chunks = Chunks::new(VALUE_BYTES, OUR_WINDOW_BYTES);
+                chunks.load(vec![7; 10]);
+                theirs.send(&chunks.cut().unwrap()).await.unwrap();
+            }
+            let chunks = Chunks::new(VALUE_BYTES, OUR_WINDOW_BYTES);
+            let why = timeout(Duration::from_secs(4), carry(&mut slot, &end, &pipe, chunks)).await;
+            assert_eq!(matches!(why, Ok(Ended::Unanswered)), !answers, "{why:?}");
+        }
     }
 
     /// Somebody who never stops to send frames of a byte.

@@ -23,6 +23,9 @@ const CONNECT_TIME_MAX: Duration = Duration::from_secs(15);
 const RESOLVE_TIME_MAX: Duration = Duration::from_secs(15);
 /// For an L2CAP channel; another way is taken if there is none by then.
 const CHANNEL_TIME_MAX: Duration = Duration::from_secs(2);
+/// For the first answer over a channel that was tried before anything was asked: some that come to stand in the first moments
+/// of an adapter carry nothing (docs/ble.md, 19). The offer is read next time.
+const ANSWER_TIME_MAX: Duration = Duration::from_secs(3);
 /// For each step after that.
 const STEP_TIME_MAX: Duration = Duration::from_secs(5);
 /// Why a dial came to nothing.
@@ -46,6 +49,8 @@ pub(super) enum DialError {
 struct Taken {
     pipe: Sockets,
     window_bytes: usize,
+    /// Nothing was asked of the neighbour before.
+    straight: bool,
 }
 
 /// Dials a neighbour; its link then lives by itself.
@@ -91,7 +96,7 @@ async fn reach(air: &Arc<Air>, device: &Device) -> Result<Taken, DialError> {
         && air.may_go_straight(&address.0)
         && let Some(pipe) = channel(ends, names::PSM).await
     {
-        return Ok(Taken { pipe, window_bytes: OUR_WINDOW_BYTES });
+        return Ok(Taken { pipe, window_bytes: OUR_WINDOW_BYTES, straight: true });
     }
     let offer = offer(air, device).await?;
     if air.is_linked(&address.0) {
@@ -102,14 +107,14 @@ async fn reach(air: &Arc<Air>, device: &Device) -> Result<Taken, DialError> {
     if let (Some(ends), Some(psm)) = (&ends, offer.psm)
         && let Some(pipe) = channel(ends, psm).await
     {
-        return Ok(Taken { pipe, window_bytes });
+        return Ok(Taken { pipe, window_bytes, straight: false });
     }
     let mine = lane(device, lane_number).await?;
     // In this order: who writes without having subscribed is refused.
     let reader = step(mine.notify_io()).await?;
     tracing::trace!(%address, "subscribed");
     let writer = step(mine.write_io()).await?;
-    Ok(Taken { pipe: Sockets::Gatt { reader, writer }, window_bytes })
+    Ok(Taken { pipe: Sockets::Gatt { reader, writer }, window_bytes, straight: false })
 }
 
 /// Where a channel would be, if BlueZ knows. Without one the link goes over GATT.
@@ -158,7 +163,8 @@ async fn step<T>(call: impl Future<Output = bluer::Result<T>>) -> Result<T, Dial
 
 async fn link(air: Arc<Air>, mut slot: Slot, device: Device, taken: Taken, took: Duration) {
     let address = device.address();
-    let Taken { pipe, window_bytes } = taken;
+    let Taken { pipe, window_bytes, straight } = taken;
+    slot.answer_by = straight.then(|| Instant::now() + ANSWER_TIME_MAX);
     let end = air.port.open(LinkKind::Ble, address.to_string(), true);
     slot.named(end.id());
     end.facts(pipe.facts(air.dbm(&address.0), Some(took)));
