@@ -44,19 +44,20 @@ now_ms() { echo $((${EPOCHREALTIME/./} / 1000)); }
 
 clock_s() { cut -d' ' -f1 /proc/uptime; }
 
-# wait_for COMMAND SECONDS: until the command succeeds; sets WAITED_MS. Fails the scenario when time is up.
+# wait_for COMMAND SECONDS [APART]: until the command succeeds, which is looked at every APART seconds (0.05); sets WAITED_MS.
+# Fails the scenario when time is up.
 wait_for() {
-  try_for "$1" "$2" || fail "not within $2 s: $1"
+  try_for "$@" || fail "not within $2 s: $1"
 }
 
-# try_for COMMAND SECONDS: as wait_for, but only returns 1 when time is up.
+# try_for COMMAND SECONDS [APART]: as wait_for, but only returns 1 when time is up.
 try_for() {
   local start deadline
   start=$(now_ms)
   deadline=$((start + $(printf '%.0f' "${2}e3")))
   until eval "$1" >/dev/null 2>&1; do
     (($(now_ms) < deadline)) || return 1
-    read -rt 0.05 -u "$NEVER" || true
+    pause "${3:-0.05}"
   done
   WAITED_MS=$(($(now_ms) - start))
 }

@@ -43,18 +43,14 @@ cpu_ms() {
 
 # meet WAY: both start, and swap what A holds. Sets RATE from the first bundle in B on, in bytes/s, and DIRECTION.
 meet() {
-  local way=$1 before used looks
+  local way=$1 before used
   start_node b --adapter "$two" --config "$RUN/$way.toml"
   before=$(number b /v1/status received)
   start_node a --adapter "$one" --config "$RUN/$way.toml"
   wait_for "b_has $((before + 1))" 60
   used=$(cpu_ms | paste -sd' ')
   # Seldom: to look costs the receiver, and a core is scarce here.
-  for ((looks = 0; looks < 120; looks++)); do
-    pause 1
-    if b_has "$total"; then break; fi
-  done
-  b_has "$total" || fail "not all has come within 120 s"
+  wait_for "b_has $total" 120 1
   say "processor time of sender, receiver, bluetoothd, btvirt, at the first bundle and at the last, in ms: $used; $(cpu_ms | paste -sd' ')"
   RATE=$(ctl b --json list --limit "$((total - before))" | jq '[.[].received_at | (.[:19] + "Z" | fromdate) * 1000 + (.[20:23] | tonumber)]
     | sort | . as $at | [.[] | select(. > $at[0])] | length * 16000000 / ($at[-1] - $at[0]) | floor')

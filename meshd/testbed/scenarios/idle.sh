@@ -38,7 +38,7 @@ bundles=$((${#names[@]} * $(number without /v1/status bundles)))
 air_up one "${#names[@]}"
 start_bluetoothd
 start_all
-wait_for 'pause 1; everybody_has_the_same' 120
+wait_for everybody_has_the_same 120 1
 # Links stay where they are; who starts with what all hold makes none, unless it waits for a confirmation.
 for ((start = 1; ; start++)); do
   pause 5
