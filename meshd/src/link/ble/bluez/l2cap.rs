@@ -1,5 +1,5 @@
 //! L2CAP channels: the faster way, where both sides' kernels have it. It goes past bluetoothd and its two copies of every
-//! value. Where it is is known, or learned over GATT (docs/ble.md, "Names on the air").
+//! value. They are at a known PSM, or at one that is learned over GATT (docs/ble.md, "Names on the air").
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -90,7 +90,7 @@ impl Ear {
 /// Asked for before there is a connection: while it looks for services bluetoothd may answer seconds late.
 pub(super) struct Ends {
     own: Address,
-    neighbour: SocketAddr,
+    pub(super) neighbour: SocketAddr,
 }
 
 impl Ends {
