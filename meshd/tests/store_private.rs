@@ -107,6 +107,23 @@ fn with_other_keys_or_in_another_place_a_record_is_damage_and_no_guess() {
 }
 
 #[test]
+fn where_a_message_stands_is_told_without_opening_its_words() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let path = dir.path().join("db");
+    let mut store = open(&path);
+    let mut message = meshlink_core::contract::message(1);
+    store.insert_message(&mut message).expect("room");
+    store.commit().expect("room");
+    store.close().expect("closes");
+    let sql = rusqlite::Connection::open(&path).expect("opens");
+    sql.execute("UPDATE message SET words = zeroblob(40)", []).expect("damaged");
+    drop(sql);
+    let store = open(&path);
+    assert!(matches!(store.message(&message.id), Err(StoreError::Corrupt { .. })));
+    assert_eq!(store.message_state(&message.id), Ok(Some(message.state())));
+}
+
+#[test]
 fn a_locked_store_refuses_what_is_private_and_carries_on() {
     let dir = tempfile::tempdir().expect("a directory");
     let path = dir.path().join("db");

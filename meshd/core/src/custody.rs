@@ -319,7 +319,7 @@ impl<S: Store> Custody<S> {
         if matches!(why, Loss::Arrived | Loss::Outdated | Loss::Withdrawn) {
             return Ok(());
         }
-        let Some(message) = self.message_of(bundle)? else { return Ok(()) };
+        let Some(message) = self.state_of(bundle)? else { return Ok(()) };
         if message.status == MessageStatus::Synced {
             self.store.set_status(&message.id, message.status, Some(why.words()))?;
         }
@@ -351,7 +351,7 @@ impl<S: Store> Custody<S> {
         reason: Option<&str>,
         now: Now,
     ) -> Result<(), StoreError> {
-        let Some(message) = self.store.message(id)? else { return Ok(()) };
+        let Some(message) = self.store.message_state(id)? else { return Ok(()) };
         if !message.own || !message.status.may_become(status) {
             return Ok(());
         }

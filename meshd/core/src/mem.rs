@@ -24,8 +24,8 @@ use crate::id::{BundleId, IdPrefix, NodeId, Seq};
 use crate::limits::{COPIES_MAIL_MIN, HAND_OVERS_MAX};
 use crate::receipt::Commitment;
 use crate::store::{
-    Class, Dropped, HandOver, Known, MessageRecord, Offer, OfferKey, PeerRecord, Priority, Record, Shelf,
-    Slot, Store, StoreError, StoredBundle, Usage, Victim,
+    Class, Dropped, HandOver, Known, MessageRecord, MessageState, Offer, OfferKey, PeerRecord, Priority,
+    Record, Shelf, Slot, Store, StoreError, StoredBundle, Usage, Victim,
 };
 
 /// See the module's text.
@@ -389,6 +389,10 @@ impl Store for MemStore {
         let message = self.seq_of.get(id).and_then(|seq| self.messages.get(seq));
         let message = message.filter(|message| message.own || self.flaw != Some(Flaw::ShowsAgain));
         Ok(message.map(|message| self.readable(message)))
+    }
+
+    fn message_state(&self, id: &BundleId) -> Result<Option<MessageState>, StoreError> {
+        Ok(self.message(id)?.map(|message| message.state()))
     }
 
     fn messages_after(&self, after: Seq, limit: usize) -> Result<Vec<MessageRecord>, StoreError> {

@@ -16,7 +16,9 @@ mod shelves;
 pub use carried::{
     Class, Dropped, Known, Offer, OfferKey, Priority, StoredBundle, Usage, Victim, is_strangers_word,
 };
-pub use people::{HandOver, HandOverStep, MessageRecord, PeerRecord, ProfileRecord, Protection};
+pub use people::{
+    HandOver, HandOverStep, MessageRecord, MessageState, PeerRecord, ProfileRecord, Protection,
+};
 pub use shelves::{Record, Shelf, Slot};
 
 use crate::clock::SavedClock;
@@ -142,6 +144,8 @@ pub trait Store {
     fn insert_message(&mut self, message: &mut MessageRecord) -> Result<Seq, StoreError>;
     /// A message kept.
     fn message(&self, id: &BundleId) -> Result<Option<MessageRecord>, StoreError>;
+    /// Where a message kept stands: the same as [`MessageRecord::state`] of it, for less.
+    fn message_state(&self, id: &BundleId) -> Result<Option<MessageState>, StoreError>;
     /// Up to `limit` messages after `after`, oldest first.
     fn messages_after(&self, after: Seq, limit: usize) -> Result<Vec<MessageRecord>, StoreError>;
     /// Up to `limit` own messages that are [`MessageStatus::Pending`], of those up to `until`; oldest first.

@@ -3,7 +3,7 @@
 use meshlink_core::event::{Event, MessageStatus};
 use meshlink_core::id::{BundleId, NodeId, Seq};
 use meshlink_core::limits::MESSAGE_COST_BYTES;
-use meshlink_core::store::{MessageRecord, StoreError};
+use meshlink_core::store::{MessageRecord, MessageState, StoreError};
 use rusqlite::Row;
 
 use super::column::{get, get_some, int, priority, protection, some_int, status};
@@ -128,6 +128,21 @@ pub(super) fn one(store: &SqliteStore, id: &BundleId) -> Result<Option<MessageRe
         concat!("SELECT ", record_columns!(), " FROM message m WHERE substr(m.id, 1, 12) = ?1 AND m.id = ?2");
     let kept = store.db.one(query, [id.prefix().0.as_slice(), id.0.as_slice()], Kept::read)?;
     kept.map(|kept| kept.open(store.keys.as_ref())).transpose()
+}
+
+pub(super) fn state(db: &Connection, id: &BundleId) -> Result<Option<MessageState>, StoreError> {
+    let query = "SELECT own, status, status_reason IS NOT NULL, expires_tl_ms, protection FROM message
+                 WHERE substr(id, 1, 12) = ?1 AND id = ?2";
+    db.one(query, [id.prefix().0.as_slice(), id.0.as_slice()], |row| {
+        Ok(MessageState {
+            id: *id,
+            own: get(row, 0)?,
+            status: get(row, 1)?,
+            is_explained: get(row, 2)?,
+            expires_tl_ms: get(row, 3)?,
+            protection: get(row, 4)?,
+        })
+    })
 }
 
 pub(super) fn after(store: &SqliteStore, after: Seq, limit: usize) -> Result<Vec<MessageRecord>, StoreError> {

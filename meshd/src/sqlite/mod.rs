@@ -57,8 +57,8 @@ use meshlink_core::event::{Event, LoggedEvent, MessageStatus};
 use meshlink_core::id::{BundleId, IdPrefix, NodeId, Seq};
 use meshlink_core::receipt::Commitment;
 use meshlink_core::store::{
-    Class, Dropped, HandOver, Known, MessageRecord, Offer, OfferKey, PeerRecord, Priority, Record, Shelf,
-    Slot, Store, StoreError, StoredBundle, Usage, Victim,
+    Class, Dropped, HandOver, Known, MessageRecord, MessageState, Offer, OfferKey, PeerRecord, Priority,
+    Record, Shelf, Slot, Store, StoreError, StoredBundle, Usage, Victim,
 };
 
 pub use check::{CheckPart, CheckParts, Checked};
@@ -332,6 +332,10 @@ impl Store for SqliteStore {
 
     fn message(&self, id: &BundleId) -> Result<Option<MessageRecord>, StoreError> {
         messages::one(self, id)
+    }
+
+    fn message_state(&self, id: &BundleId) -> Result<Option<MessageState>, StoreError> {
+        messages::state(&self.db, id)
     }
 
     fn messages_after(&self, after: Seq, limit: usize) -> Result<Vec<MessageRecord>, StoreError> {

@@ -251,7 +251,8 @@ fn observe(store: &impl Store) -> Vec<String> {
         seen.push(say([0, 1, 2].map(|kind| ok(store.newest_of_kind(&node(n), kind)))));
         let brought = LEAST.map(|least| ok(store.victim_of_ingress(&node(n), least)));
         seen.push(say((ok(store.usage_of_ingress(&node(n))), brought)));
-        seen.push(say((ok(store.peer(&node(n))), ok(store.hand_overs(&id(n))), ok(store.message(&id(n))))));
+        seen.push(say((ok(store.peer(&node(n))), ok(store.hand_overs(&id(n))))));
+        seen.push(say((ok(store.message(&id(n))), ok(store.message_state(&id(n))))));
     }
     seen.push(say([Shelf::Contact, Shelf::Due].map(|shelf| ok(store.records(shelf, &[], 100)))));
     for n in 0..4 {

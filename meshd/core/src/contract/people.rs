@@ -67,6 +67,10 @@ fn a_message_gets_the_position_of_its_event<S: Store>(mut store: S) {
     full.read = true;
     full.text = "a\u{1F469}\u{200D}\u{1F680}\n\u{202E}b".to_owned();
     ok(store.insert_message(&mut full));
+    for message in [&first, &full] {
+        assert_eq!(ok(store.message_state(&message.id)), Some(message.state()));
+    }
+    assert_eq!(ok(store.message_state(&id(3))), None);
     assert_eq!(ok(store.messages_after(Seq(0), 10)), [first.clone(), full.clone()]);
     assert_eq!(ok(store.messages_after(first.seq, 10)), [full]);
     assert_eq!(ok(store.messages_after(Seq(0), 1)), [first]);
@@ -85,6 +89,7 @@ fn a_message_is_changed_and_forgotten<S: Store>(mut store: S) {
     assert!(!ok(store.mark_read(&id(1))));
     assert!(!ok(store.mark_read(&id(9))));
     assert!(ok(store.message(&id(1))).expect("kept").read);
+    assert_eq!(ok(store.message_state(&id(1))), Some(changed.state()));
     assert!(ok(store.delete_message(&id(1))));
     assert!(!ok(store.delete_message(&id(1))));
     assert_eq!(ok(store.message(&id(1))), None);

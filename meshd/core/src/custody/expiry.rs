@@ -33,7 +33,7 @@ impl<S: Store> Custody<S> {
         let now_tl_ms = self.timeline.at(now);
         let expired = self.store.expired(now_tl_ms, SWEEP_MAX)?;
         for id in &expired {
-            let carried = self.message_of(id)?;
+            let carried = self.state_of(id)?;
             if let Some(message) = carried.filter(|message| message.status == MessageStatus::Pending) {
                 self.advance(&message.id, MessageStatus::Expired, Some(NOBODY_TOOK_IT), now)?;
             }

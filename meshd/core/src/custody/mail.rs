@@ -25,7 +25,7 @@ use crate::private::envelope::{Envelope, Introduced};
 use crate::private::seal::{Address, CodeKey, Hint, PairKey, Psk, seal};
 use crate::receipt::Commitment;
 use crate::store::{
-    Class, Known, MessageRecord, Priority, Protection, Shelf, Store, StoreError, StoredBundle,
+    Class, Known, MessageRecord, MessageState, Priority, Protection, Shelf, Store, StoreError, StoredBundle,
 };
 use crate::tally::Loss;
 
@@ -255,7 +255,7 @@ impl<S: Store> Custody<S> {
                 match self.try_seal(&id, now) {
                     Ok(true) => {
                         self.store.remove_record(Shelf::Waiting, &key)?;
-                        if self.store.message(&id)?.is_some_and(|message| message.status_reason.is_some()) {
+                        if self.store.message_state(&id)?.is_some_and(|message| message.is_explained) {
                             self.store.set_status(&id, MessageStatus::Pending, None)?;
                         }
                     }
@@ -280,7 +280,7 @@ impl<S: Store> Custody<S> {
             };
             let id = BundleId(id);
             let is_open = outbound.note.is_some()
-                || self.store.message(&id)?.is_some_and(|message| {
+                || self.store.message_state(&id)?.is_some_and(|message| {
                     matches!(message.status, MessageStatus::Pending | MessageStatus::Synced)
                 });
             if outbound.to == *to && is_open {
@@ -501,15 +501,15 @@ impl<S: Store> Custody<S> {
             self.forget_outbound(&id, &outbound)?;
             return self.note_unconfirmed(&outbound.to, posted, now);
         }
-        let status = self.store.message(&id)?.map(|message| message.status);
+        let message = self.store.message_state(&id)?;
         let Some(_) = outbound.bundle else {
             self.store.remove_record(Shelf::Waiting, &waiting_key(&outbound.to, &id))?;
             self.store.remove_record(Shelf::Outbound, &id.0)?;
             return self.advance(&id, MessageStatus::Expired, Some(NO_KEYS_CAME), now);
         };
         let now_tl_ms = self.timeline.at(now);
-        let expired_tl_ms = self.store.message(&id)?.map_or(0, |message| message.expires_tl_ms);
-        let is_final = status.is_none_or(|status| status > MessageStatus::Delivered);
+        let expired_tl_ms = message.map_or(0, |message| message.expires_tl_ms);
+        let is_final = message.is_none_or(|message| message.status > MessageStatus::Delivered);
         // A receipt may be on its way as long as the message was.
         if !is_final && now_tl_ms < expired_tl_ms.saturating_add(PRIVATE_LIFETIME_MS_MAX) {
             let later = expired_tl_ms.saturating_add(PRIVATE_LIFETIME_MS_MAX);
@@ -529,7 +529,7 @@ impl<S: Store> Custody<S> {
     }
 
     /// Withdraws an own private message that was not seen by anybody, and forgets about it.
-    pub(super) fn withdraw_private(&mut self, message: &MessageRecord) -> Result<(), StoreError> {
+    pub(super) fn withdraw_private(&mut self, message: &MessageState) -> Result<(), StoreError> {
         let Some(bytes) = self.store.record(Shelf::Outbound, &message.id.0)? else { return Ok(()) };
         let outbound: Outbound = decoded(&bytes)?;
         self.store.remove_record(Shelf::Waiting, &waiting_key(&outbound.to, &message.id))?;

@@ -291,7 +291,7 @@ impl<S: Store> Custody<S> {
     }
 
     pub(super) fn show_received(&mut self, message: &mut MessageRecord, now: Now) -> Result<(), StoreError> {
-        if self.store.message(&message.id)?.is_some() {
+        if self.store.message_state(&message.id)?.is_some() {
             return Ok(());
         }
         let seq = self.store.insert_message(message)?;

@@ -121,7 +121,7 @@ impl<S: Store> Custody<S> {
 
     /// Forgets a message; withdraws an own one that nobody else has. Says whether it was kept.
     pub(crate) fn forget(&mut self, id: &BundleId) -> Result<bool, StoreError> {
-        let Some(message) = self.store.message(id)? else { return Ok(false) };
+        let Some(message) = self.store.message_state(id)? else { return Ok(false) };
         let is_post = matches!(message.protection, Protection::Public | Protection::Channel);
         if !is_post {
             self.withdraw_private(&message)?;

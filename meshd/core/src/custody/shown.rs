@@ -6,7 +6,8 @@ use crate::event::{Event, LinkKind, LoggedEvent, MessageStatus};
 use crate::header::Header;
 use crate::id::{BundleId, NodeId, Seq};
 use crate::store::{
-    HandOver, HandOverStep, MessageRecord, Priority, Protection, Store, StoreError, StoredBundle,
+    HandOver, HandOverStep, MessageRecord, MessageState, Priority, Protection, Store, StoreError,
+    StoredBundle,
 };
 
 use super::Custody;
@@ -60,7 +61,7 @@ pub(super) fn priority_said(bundle: &StoredBundle) -> Priority {
 impl<S: Store> Custody<S> {
     /// Shows a post whose bundle is stored, unless it was shown once before (threats, S-07).
     pub(super) fn show(&mut self, bundle: &StoredBundle, words: Words, now: Now) -> Result<(), StoreError> {
-        if self.store.message(&bundle.id)?.is_some() {
+        if self.store.message_state(&bundle.id)?.is_some() {
             return Ok(());
         }
         let own = words.author == Some(self.id());
@@ -98,11 +99,11 @@ impl<S: Store> Custody<S> {
         Ok(())
     }
 
-    /// The message that a bundle carries: the post of the same id, or an own private one.
-    pub(super) fn message_of(&self, bundle: &BundleId) -> Result<Option<MessageRecord>, StoreError> {
-        match self.store.message(bundle)? {
+    /// How the message stands that a bundle carries: the post of the same id, or an own private one.
+    pub(super) fn state_of(&self, bundle: &BundleId) -> Result<Option<MessageState>, StoreError> {
+        match self.store.message_state(bundle)? {
             Some(message) => Ok(Some(message)),
-            None => self.message_in(bundle)?.map_or(Ok(None), |id| self.store.message(&id)),
+            None => self.message_in(bundle)?.map_or(Ok(None), |id| self.store.message_state(&id)),
         }
     }
 
@@ -115,7 +116,7 @@ impl<S: Store> Custody<S> {
         via: LinkKind,
         now: Now,
     ) -> Result<(), StoreError> {
-        if let Some(message) = self.message_of(bundle)?.filter(|message| message.own) {
+        if let Some(message) = self.state_of(bundle)?.filter(|message| message.own) {
             self.note_step(bundle, HandOverStep::Stored, peer, via, now)?;
             return self.advance(&message.id, MessageStatus::Synced, None, now);
         }
@@ -131,7 +132,7 @@ impl<S: Store> Custody<S> {
         via: LinkKind,
         now: Now,
     ) -> Result<(), StoreError> {
-        match self.message_of(bundle)? {
+        match self.state_of(bundle)? {
             Some(message) if message.status == MessageStatus::Pending => self.held_by(bundle, peer, via, now),
             Some(_) | None => Ok(()),
         }

@@ -59,6 +59,35 @@ impl MessageRecord {
     pub fn cost_bytes(&self) -> u64 {
         (self.text.len() as u64).saturating_add(crate::limits::MESSAGE_COST_BYTES)
     }
+
+    /// All of it that is not words.
+    pub fn state(&self) -> MessageState {
+        MessageState {
+            id: self.id,
+            own: self.own,
+            status: self.status,
+            is_explained: self.status_reason.is_some(),
+            expires_tl_ms: self.expires_tl_ms,
+            protection: self.protection,
+        }
+    }
+}
+
+/// Where a message stands: what a node decides by, for which it need not open the words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MessageState {
+    /// Its bundle's id.
+    pub id: BundleId,
+    /// Whether it was written here.
+    pub own: bool,
+    /// How far it came.
+    pub status: MessageStatus,
+    /// Whether there are words that say why.
+    pub is_explained: bool,
+    /// When carriers drop it.
+    pub expires_tl_ms: u64,
+    /// How protected it came, or was sent.
+    pub protection: Protection,
 }
 
 /// A node heard of.

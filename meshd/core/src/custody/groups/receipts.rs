@@ -14,7 +14,7 @@ use crate::id::{BundleId, NodeId};
 use crate::limits::{DROPPED_MS, GROUP_RECEIPTS_MAX, PRIVATE_LIFETIME_MS_MAX, SWEEP_MAX};
 use crate::private::contact::ReceiptChoice;
 use crate::receipt::Stage;
-use crate::store::{MessageRecord, Record, Shelf, Store, StoreError};
+use crate::store::{MessageState, Record, Shelf, Store, StoreError};
 use crate::tally::Loss;
 
 use super::super::Custody;
@@ -186,7 +186,7 @@ impl<S: Store> Custody<S> {
         let Ok(id) = what.try_into().map(BundleId) else { return Ok(()) };
         let Some(sent) = self.sent_to_group(&id)? else { return Ok(()) };
         self.roll_up(&id, &sent, now)?;
-        let message = self.store.message(&id)?;
+        let message = self.store.message_state(&id)?;
         let now_tl_ms = self.timeline.at(now);
         let is_open = message.as_ref().is_some_and(|message| message.status <= MessageStatus::Delivered);
         let later =
@@ -203,7 +203,7 @@ impl<S: Store> Custody<S> {
     /// Withdraws an own message to a group that nobody else has, and forgets about it.
     pub(in crate::custody) fn withdraw_from_group(
         &mut self,
-        message: &MessageRecord,
+        message: &MessageState,
     ) -> Result<(), StoreError> {
         let Some(sent) = self.sent_to_group(&message.id)? else { return Ok(()) };
         if message.status == MessageStatus::Pending {

@@ -145,7 +145,7 @@ fn a_message_to_a_group_that_is_forgotten_is_withdrawn_while_nobody_has_it() {
         let (id, stored) = founder.says(&group, "oops");
         founder.0.advance(&id, reached, None, NOW).expect("stored");
         let message = founder.0.store.message(&id).expect("readable").expect("there");
-        founder.0.withdraw_from_group(&message).expect("stored");
+        founder.0.withdraw_from_group(&message.state()).expect("stored");
         assert_eq!(founder.0.store.bundle(&stored.id).expect("readable").is_some(), is_held, "{reached:?}");
         assert_eq!(founder.0.carrier_to_group(&id), Ok(None));
         assert_eq!(founder.0.store.record(Shelf::Sent, &stored.id.0), Ok(None));
