@@ -9,6 +9,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::air::Slot;
 use super::chunk::{Arrival, ChunkError, Chunks};
+use super::pace::{self, Pace};
 use crate::driver::LinkEnd;
 
 /// A frame that is not whole, or a window without credit, for this long: the other side is gone or hostile.
@@ -101,6 +102,8 @@ async fn pump<A>(
     let mut pending = None;
     let mut moved = Instant::now();
     let mut gap_ends = None;
+    let mut pace = Pace::default();
+    chunks.limit(pace::LEAST_BYTES);
     loop {
         gap_ends = chunks.has_gap().then(|| gap_ends.unwrap_or_else(|| Instant::now() + GAP));
         if pending.is_none() {
@@ -111,7 +114,7 @@ async fn pump<A>(
             () = cut.notified() => return Err(Ended::Cut),
             value = pipe.recv() => {
                 moved = Instant::now();
-                take_in(slot, end, chunks, value?).await?;
+                take_in(slot, end, chunks, &mut pace, value?).await?;
             }
             sent = send(pipe, pending.as_deref()), if pending.is_some() => {
                 sent?;
@@ -151,6 +154,7 @@ async fn take_in<A>(
     slot: &mut Slot<A>,
     end: &LinkEnd,
     chunks: &mut Chunks,
+    pace: &mut Pace,
     value: Vec<u8>,
 ) -> Result<(), Ended> {
     if value.is_empty() {
@@ -164,7 +168,12 @@ async fn take_in<A>(
                 end.send(frame).await.map_err(|_| Ended::ByNode)?;
             }
             Arrival::Close => return Err(Ended::ByPeer),
-            Arrival::Piece | Arrival::Credit => {}
+            Arrival::Credit(bytes) => {
+                let before = chunks.uncredited_bytes() + bytes;
+                let limit = pace.credited(Instant::now(), bytes, before, chunks.limit_bytes());
+                limit.into_iter().for_each(|limit| chunks.limit(limit));
+            }
+            Arrival::Piece => {}
         }
     }
     Ok(())
@@ -172,7 +181,8 @@ async fn take_in<A>(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU16, Ordering};
+    use std::collections::VecDeque;
+    use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
 
     use meshlink_core::LinkKind;
     use tokio::sync::{Mutex, mpsc};
@@ -254,6 +264,97 @@ mod tests {
         );
         assert!(got == frames && they_got == frames);
         assert!(matches!((why, their_why), (Ended::Cut, Ended::ByPeer)));
+    }
+
+    /// A way on which values take time, to somebody who takes them in at once.
+    #[derive(Default)]
+    struct Slow {
+        /// Bytes a second.
+        rate: AtomicU32,
+        state: std::sync::Mutex<OnTheWay>,
+    }
+
+    #[derive(Default)]
+    struct OnTheWay {
+        /// When each value that is not credited arrives.
+        values: VecDeque<(Instant, usize)>,
+        taken: u16,
+        credits: u16,
+        bytes: usize,
+        most_bytes: usize,
+    }
+
+    impl Slow {
+        /// The most that was under way in `time` at `rate`, of a sender that always has something.
+        async fn most_bytes(&self, rate: u32, time: Duration) -> usize {
+            self.rate.store(rate, Ordering::Relaxed);
+            self.state.lock().unwrap().most_bytes = 0;
+            tokio::time::sleep(time).await;
+            self.state.lock().unwrap().most_bytes
+        }
+    }
+
+    impl Pipe for Slow {
+        fn value_bytes(&self) -> usize {
+            500
+        }
+
+        fn path(&self) -> &'static str {
+            "slow"
+        }
+
+        async fn recv(&self) -> io::Result<Vec<u8>> {
+            let arrives = self.state.lock().unwrap().values.get(15).map(|(arrives, _)| *arrives);
+            let Some(arrives) = arrives else { return std::future::pending().await };
+            sleep_until(arrives).await;
+            let mut state = self.state.lock().unwrap();
+            state.bytes -= state.values.drain(..16).map(|(_, bytes)| bytes).sum::<usize>();
+            state.taken += 16;
+            let [high, low] = (0b10 << 14 | state.credits).to_be_bytes();
+            state.credits += 1;
+            let [taken, taken_high] = state.taken.to_le_bytes();
+            Ok(vec![high, low, taken, taken_high])
+        }
+
+        async fn send(&self, value: &[u8]) -> io::Result<()> {
+            let mut state = self.state.lock().unwrap();
+            let last = state.values.back().map_or_else(Instant::now, |(arrives, _)| *arrives);
+            let rate = f64::from(self.rate.load(Ordering::Relaxed));
+            let arrives = last + Duration::from_secs_f64(value.len() as f64 / rate);
+            state.values.push_back((arrives, value.len()));
+            state.bytes += value.len();
+            state.most_bytes = state.most_bytes.max(state.bytes);
+            Ok(())
+        }
+
+        async fn closed(&self) -> io::Result<()> {
+            std::future::pending().await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_an_urgent_frame_waits_for_follows_the_rate() {
+        let (port, mut commands) = Commands::pair();
+        let end = port.open(LinkKind::Ble, "there".into(), true);
+        let node = commands.opened().unwrap();
+        (0..2_000).for_each(|_| node.push(&[1; 996]));
+        let mut slot = air().open(Key { address: [1; 6], dialled: true });
+        let pipe = Slow::default();
+        pipe.rate.store(20_000, Ordering::Relaxed);
+        let rates = async {
+            let poor = pipe.most_bytes(20_000, Duration::from_secs(10)).await;
+            let middling = pipe.most_bytes(30_000, Duration::from_secs(10)).await;
+            let good = pipe.most_bytes(200_000, Duration::from_secs(3)).await;
+            pipe.most_bytes(20_000, Duration::from_secs(5)).await;
+            let poor_again = pipe.most_bytes(20_000, Duration::from_secs(5)).await;
+            [poor, middling, good, poor_again]
+        };
+        let chunks = Chunks::new(500, OUR_WINDOW_BYTES);
+        let most = tokio::select! {
+            why = carry(&mut slot, &end, &pipe, chunks) => panic!("{why}"),
+            most = rates => most,
+        };
+        assert_eq!(most.map(|bytes| bytes.div_ceil(1024)), [32, 47, 64, 32], "KiB");
     }
 
     #[tokio::test(start_paused = true)]

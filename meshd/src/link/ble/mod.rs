@@ -37,6 +37,7 @@ mod lane_book;
 mod limits;
 mod names;
 mod offer;
+mod pace;
 mod seek;
 mod slots;
 

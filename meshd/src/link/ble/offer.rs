@@ -9,8 +9,8 @@ const NO_PSM: u16 = 0;
 /// Smallest and largest window that make sense, in KiB.
 const WINDOW_KIB: std::ops::RangeInclusive<u8> = 4..=64;
 
-/// What is under way on a link at most, in KiB; BlueZ's sockets hold it.
-pub(crate) const OUR_WINDOW_KIB: u8 = 32;
+/// What is under way on a link at most, in KiB; BlueZ's sockets hold it. On a poor radio it is less: `pace`.
+pub(crate) const OUR_WINDOW_KIB: u8 = 64;
 /// The same in bytes.
 pub(crate) const OUR_WINDOW_BYTES: usize = OUR_WINDOW_KIB as usize * 1024;
 

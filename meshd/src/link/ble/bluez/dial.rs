@@ -132,7 +132,7 @@ async fn ends(air: &Air, device: &Device) -> Option<l2cap::Ends> {
 async fn channel(ends: &l2cap::Ends, psm: u16) -> Option<Sockets> {
     let address = ends.neighbour.addr;
     match timeout(CHANNEL_TIME_MAX, l2cap::connect(ends, psm)).await {
-        Ok(Ok(channel)) => return Some(Sockets::L2cap(channel)),
+        Ok(Ok(channel)) => return Some(Sockets::l2cap(channel)),
         Ok(Err(error)) => tracing::debug!(%address, psm, %error, "no L2CAP channel"),
         Err(_) => tracing::debug!(%address, psm, "no L2CAP channel in time"),
     }

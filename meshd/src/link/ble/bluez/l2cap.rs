@@ -125,7 +125,7 @@ async fn link(air: Arc<Air>, mut slot: Slot, channel: SeqPacket, address: Addres
     }
     let end = air.port.open(LinkKind::Ble, address.to_string(), false);
     slot.named(end.id());
-    let pipe = Sockets::L2cap(channel);
+    let pipe = Sockets::l2cap(channel);
     end.facts(pipe.facts(air.dbm(&address.0), None));
     let chunks = Chunks::new(pipe.value_bytes(), OUR_WINDOW_BYTES);
     let why = carry(&mut slot, &end, &pipe, chunks).await;
