@@ -33,25 +33,30 @@ write() {
 
 b_has() { (($(number b /v1/status received) >= $1)); }
 
-# cpu_ms: what each process concerned has used so far: both nodes, bluetoothd, the emulated controllers.
+# cpu_ms PID...: what each has used so far, in USED. Starts no process, which would use more.
 cpu_ms() {
-  local pid
-  for pid in "${NODE_PID[a]}" "${NODE_PID[b]}" "$BLUETOOTHD_PID" "${AIR_PID[one]}"; do
-    awk '{ print ($14 + $15) * 10 }' "/proc/$pid/stat"
+  local pid stat
+  USED=()
+  for pid; do
+    read -r stat <"/proc/$pid/stat"
+    # The 12th and 13th word after the name, in hundredths of a second.
+    read -ra stat <<<"${stat##*) }"
+    USED+=($(((stat[11] + stat[12]) * 10)))
   done
 }
 
 # meet WAY: both start, and swap what A holds. Sets RATE from the first bundle in B on, in bytes/s, and DIRECTION.
 meet() {
   local way=$1 before used
+  cpu_ms "$BLUETOOTHD_PID" "${AIR_PID[one]}"
+  used=("${USED[@]}")
   start_node b --adapter "$two" --config "$RUN/$way.toml"
   before=$(number b /v1/status received)
   start_node a --adapter "$one" --config "$RUN/$way.toml"
-  wait_for "b_has $((before + 1))" 60
-  used=$(cpu_ms | paste -sd' ')
-  # Seldom: to look costs the receiver, and a core is scarce here.
-  wait_for "b_has $total" 120 1
-  say "processor time of sender, receiver, bluetoothd, btvirt, at the first bundle and at the last, in ms: $used; $(cpu_ms | paste -sd' ')"
+  # Seldom: to look costs a core that both need, and the raw program is not looked at either.
+  wait_for "b_has $total" 120 3
+  cpu_ms "${NODE_PID[a]}" "${NODE_PID[b]}" "$BLUETOOTHD_PID" "${AIR_PID[one]}"
+  say "processor time in ms, from the start on: sender ${USED[0]}, receiver ${USED[1]}, bluetoothd $((USED[2] - used[0])), btvirt $((USED[3] - used[1]))"
   RATE=$(ctl b --json list --limit "$((total - before))" | jq '[.[].received_at | (.[:19] + "Z" | fromdate) * 1000 + (.[20:23] | tonumber)]
     | sort | . as $at | [.[] | select(. > $at[0])] | length * 16000000 / ($at[-1] - $at[0]) | floor')
   get b /v1/links
@@ -91,7 +96,7 @@ goodput() {
       case $way-$DIRECTION in
         l2cap-to_callee) raw=l2cap_deliver ;;
         l2cap-to_caller) raw=l2cap_fetch ;;
-        # As fast as it goes, raw=gatt_write_to_socket, bluetoothd drops what a slow reader leaves: both have a window of 32 KiB.
+        # As fast as it goes, raw=gatt_write_to_socket, bluetoothd drops what a slow reader leaves: both have a window of 64 KiB.
         gatt-to_callee) raw=gatt_write_in_window ;;
         gatt-to_caller) raw=gatt_notify ;;
       esac

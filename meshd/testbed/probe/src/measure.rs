@@ -27,7 +27,7 @@ const STEP_MAX: Duration = Duration::from_secs(60);
 const SCAN: Duration = Duration::from_secs(2);
 /// Bytes under way at most: bluetoothd drops values that find the socket of a slow reader full, and tells
 /// neither end.
-const WINDOW: u32 = 32 * 1024;
+const WINDOW: u32 = 64 * 1024;
 /// The same over L2CAP, where the kernel's credits guard the way and the reader's socket holds this much: the yardstick is
 /// to be the best that a plain program gets.
 const L2CAP_WINDOW: u32 = 128 * 1024;
