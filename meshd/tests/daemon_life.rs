@@ -29,9 +29,9 @@ fn a08_what_the_first_start_makes_is_the_users_alone() {
     assert!(address["url"].as_str().unwrap().starts_with("http://127.0.0.1:"));
     assert!(!address["url"].as_str().unwrap().ends_with(":0"));
     assert_eq!(address["socket"], daemon.state.join("meshd.sock").to_str().unwrap());
-    let log = daemon.log();
+    // It answers before it greets.
     for word in ["Node ", "meshctl --state-dir", "Bluetooth", "api-token"] {
-        assert!(log.contains(word), "the banner has no {word:?}: {log}");
+        wait_for(word, PATIENCE, || daemon.log().contains(word).then_some(()));
     }
 }
 
@@ -127,8 +127,9 @@ fn a_hang_up_reads_the_configuration_again_and_says_what_needs_a_restart() {
         (daemon.get("/v1/log")["filter"] == "debug" && daemon.get("/v1/status")["name"] == "Mill")
             .then_some(())
     });
-    let log = daemon.log();
-    assert!(log.contains("needs_restart=[\"store.peers_kept\"]"), "{log}");
+    wait_for("what needs a restart", PATIENCE, || {
+        daemon.log().contains("needs_restart=[\"store.peers_kept\"]").then_some(())
+    });
     std::fs::write(&file, "lgo = 1\n").unwrap();
     daemon.hang_up();
     wait_for("a word about the mistake", PATIENCE, || {

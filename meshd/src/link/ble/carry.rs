@@ -170,8 +170,9 @@ async fn take_in<A>(
             Arrival::Close => return Err(Ended::ByPeer),
             Arrival::Credit(bytes) => {
                 let before = chunks.uncredited_bytes() + bytes;
-                let limit = pace.credited(Instant::now(), bytes, before, chunks.limit_bytes());
-                limit.into_iter().for_each(|limit| chunks.limit(limit));
+                if let Some(limit) = pace.credited(Instant::now(), bytes, before, chunks.limit_bytes()) {
+                    chunks.limit(limit);
+                }
             }
             Arrival::Piece => {}
         }
